@@ -1,0 +1,1 @@
+//! The ipvsadm command line: argv to IPVS messages, replies to text.

@@ -1,0 +1,1 @@
+//! Desired state: IPVS netlink codec, command semantics, configuration file, saved state.

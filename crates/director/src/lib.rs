@@ -1,0 +1,2 @@
+//! The decision core.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Threads, sockets, neighbours, the daemon: drives the director core over real links.

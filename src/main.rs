@@ -1,0 +1,3 @@
+//! The `ulvs` binary: one file, many names.
+
+fn main() {}
