@@ -1,2 +1,20 @@
-//! The decision core.
+//! The decision core of a layer-4 director: which packet belongs to which virtual service, which
+//! connection, which real server, and what becomes of it.
+//!
+//! Promises: the same configuration, packets and times give the same outcome. Never reads a clock,
+//! opens a socket, starts a thread or touches a file: the time is an argument, frames come in as
+//! [`packet::Packet`] and leave through an output value. Many drivers (daemon, replay, conformance runner,
+//! fuzzers) call the same code.
+//!
+//! What is where: [`service`] and [`destination`] hold what the operator configured, [`scheduler`] picks,
+//! [`connection`] remembers, and `Shared` is what all workers have in common.
 #![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod destination;
+pub mod protocol;
+pub mod scheduler;
+pub mod service;
+pub mod stats;
+pub mod sysctl;
+pub mod time;

@@ -64,7 +64,14 @@ impl<'a> Packet<'a> {
     pub fn new(buffer: &'a mut [u8], frame: Range<usize>, link_len: usize) -> Self {
         let end = frame.end.min(buffer.len());
         let start = frame.start.min(end);
-        Self { buffer, start, end, link_len, offload: Offload::default(), vlan: None }
+        Self {
+            buffer,
+            start,
+            end,
+            link_len,
+            offload: Offload::default(),
+            vlan: None,
+        }
     }
 
     /// The whole frame.

@@ -113,9 +113,21 @@ impl Transport {
     #[must_use]
     pub fn ports(&self) -> (u16, u16) {
         match *self {
-            Self::Tcp { source, destination, .. }
-            | Self::Udp { source, destination, .. }
-            | Self::Sctp { source, destination, .. } => (source, destination),
+            Self::Tcp {
+                source,
+                destination,
+                ..
+            }
+            | Self::Udp {
+                source,
+                destination,
+                ..
+            }
+            | Self::Sctp {
+                source,
+                destination,
+                ..
+            } => (source, destination),
             Self::Icmp { .. } | Self::Fragment | Self::Other => (0, 0),
         }
     }

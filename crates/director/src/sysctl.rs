@@ -1,0 +1,1 @@
+//! The `net.ipv4.vs.*` settings.
