@@ -3,18 +3,22 @@
 //!
 //! Promises: the same configuration, packets and times give the same outcome. Never reads a clock,
 //! opens a socket, starts a thread or touches a file: the time is an argument, frames come in as
-//! [`packet::Packet`] and leave through an output value. Many drivers (daemon, replay, conformance runner,
+//! [`packet::Packet`] and leave through [`frame::Output`]. Many drivers (daemon, replay, conformance runner,
 //! fuzzers) call the same code.
 //!
 //! What is where: [`service`] and [`destination`] hold what the operator configured, [`scheduler`] picks,
-//! [`connection`] remembers, and `Shared` is what all workers have in common.
+//! [`connection`] remembers, [`net`] knows the host, and [`director`] puts them together.
 #![forbid(unsafe_code)]
 
 pub mod connection;
 pub mod destination;
+pub mod director;
+pub mod frame;
+pub mod net;
 pub mod protocol;
 pub mod scheduler;
 pub mod service;
 pub mod stats;
 pub mod sysctl;
 pub mod time;
+pub mod verdict;

@@ -1,0 +1,142 @@
+//! What leaves the director: frames in place or newly made, each with its egress interface.
+
+use packet::{Offload, Packet, Vlan};
+
+/// Octets left free in front of a frame that the director makes itself, for tunnel and link headers.
+pub const HEADROOM: usize = 96;
+
+/// A frame in memory of its own: one that the director made, or kept while an address was resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedFrame {
+    buffer: Vec<u8>,
+    start: usize,
+    /// Octets of link-layer header in front of the network header.
+    pub link_len: usize,
+    /// Checksum and segmentation left to do.
+    pub offload: Offload,
+    /// 802.1Q tag to be inserted on transmit.
+    pub vlan: Option<Vlan>,
+}
+
+impl OwnedFrame {
+    /// A frame of `len` zero octets with [`HEADROOM`] in front and no link header yet.
+    #[must_use]
+    pub fn zeroed(len: usize) -> Self {
+        Self {
+            buffer: vec![0; HEADROOM + len],
+            start: HEADROOM,
+            link_len: 0,
+            offload: Offload::default(),
+            vlan: None,
+        }
+    }
+
+    /// A copy of `packet`, with [`HEADROOM`] in front.
+    #[must_use]
+    pub fn copy_of(packet: &Packet<'_>) -> Self {
+        let mut buffer = Vec::with_capacity(HEADROOM + packet.len());
+        buffer.resize(HEADROOM, 0);
+        buffer.extend_from_slice(packet.bytes());
+        Self {
+            buffer,
+            start: HEADROOM,
+            link_len: packet.link_len,
+            offload: packet.offload,
+            vlan: packet.vlan,
+        }
+    }
+
+    /// The frame's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Octets in the frame.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Whether the frame holds no octet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lets `edit` rewrite the frame as a [`Packet`] and keeps what became of it.
+    pub fn edit<T>(&mut self, edit: impl FnOnce(&mut Packet<'_>) -> T) -> T {
+        let whole = self.buffer.len();
+        let mut packet = Packet::new(&mut self.buffer, self.start..whole, self.link_len);
+        packet.offload = self.offload;
+        packet.vlan = self.vlan;
+        let result = edit(&mut packet);
+        let (start, len) = (packet.headroom(), packet.len());
+        (self.link_len, self.offload, self.vlan) = (packet.link_len, packet.offload, packet.vlan);
+        self.start = start;
+        self.buffer.truncate(start + len);
+        result
+    }
+}
+
+/// A frame on its way out.
+#[derive(Debug)]
+pub enum Frame<'a> {
+    /// Rewritten where the link received it.
+    InPlace(Packet<'a>),
+    /// In memory of its own.
+    Owned(OwnedFrame),
+}
+
+impl Frame<'_> {
+    /// The frame's bytes, without the 802.1Q tag.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::InPlace(packet) => packet.bytes(),
+            Self::Owned(frame) => frame.bytes(),
+        }
+    }
+
+    /// Checksum and segmentation left to do.
+    #[must_use]
+    pub fn offload(&self) -> Offload {
+        match self {
+            Self::InPlace(packet) => packet.offload,
+            Self::Owned(frame) => frame.offload,
+        }
+    }
+
+    /// 802.1Q tag to be inserted on transmit.
+    #[must_use]
+    pub fn vlan(&self) -> Option<Vlan> {
+        match self {
+            Self::InPlace(packet) => packet.vlan,
+            Self::Owned(frame) => frame.vlan,
+        }
+    }
+
+    /// Lets `edit` rewrite the frame.
+    pub(crate) fn edit<T>(&mut self, edit: impl FnOnce(&mut Packet<'_>) -> T) -> T {
+        match self {
+            Self::InPlace(packet) => edit(packet),
+            Self::Owned(frame) => frame.edit(edit),
+        }
+    }
+}
+
+/// A frame and the interface it leaves by.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// Interface index (kernel ifindex).
+    pub interface: u32,
+    /// The frame, link header included.
+    pub frame: Frame<'a>,
+}
+
+/// Where the director puts the frames of one batch, in order.
+#[derive(Debug, Default)]
+pub struct Output<'a> {
+    /// Frames to transmit, oldest first.
+    pub frames: Vec<Outgoing<'a>>,
+}

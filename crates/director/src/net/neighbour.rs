@@ -1,0 +1,322 @@
+//! Link addresses of next hops that the kernel's own table lacks, learned by ARP and NDP.
+//!
+//! [`NeighbourTable`] is shared by all workers: an answer arrives at whichever worker the kernel steers it
+//! to. The packets that wait for an answer stay with the worker that holds them (`Resolver`).
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use super::Mac;
+use crate::frame::OwnedFrame;
+use crate::time::Instant;
+
+/// Requests sent before a next hop counts as unreachable (kernel: `mcast_solicit`).
+pub const SOLICITATIONS_MAX: u8 = 3;
+/// Time between two requests (kernel: `retrans_time_ms`).
+pub const SOLICITATION_INTERVAL: Duration = Duration::from_secs(1);
+/// Packets kept for one next hop while it is resolved.
+pub const QUEUE_MAX: usize = 128;
+/// Next hops under resolution at once in one worker; further packets are dropped.
+pub const PENDING_MAX: usize = 1024;
+/// Entries of the shared table; when full, an arbitrary one makes room.
+pub const TABLE_MAX: usize = 65_536;
+/// Age at which a learned entry in use is asked for again.
+pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
+/// How often a worker whose packets wait looks whether another worker got the answer.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    mac: Mac,
+    at: Instant,
+}
+
+/// What a table knows of a next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The link address.
+    Known(Mac),
+    /// The link address, older than [`REACHABLE_TIME`]: usable, but to be asked for again.
+    Stale(Mac),
+    /// Nothing.
+    Unknown,
+}
+
+/// Link addresses learned from ARP and NDP, by interface index and address.
+#[derive(Debug, Default)]
+pub struct NeighbourTable {
+    entries: RwLock<HashMap<(u32, IpAddr), Learned>>,
+}
+
+impl NeighbourTable {
+    /// What is known of `address` on `interface`.
+    #[must_use]
+    pub fn lookup(&self, interface: u32, address: IpAddr, now: Instant) -> Lookup {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        match entries.get(&(interface, address)) {
+            None => Lookup::Unknown,
+            Some(entry) if now.since(entry.at) > REACHABLE_TIME => Lookup::Stale(entry.mac),
+            Some(entry) => Lookup::Known(entry.mac),
+        }
+    }
+
+    /// Remembers that `address` on `interface` has link address `mac`.
+    pub fn learn(&self, interface: u32, address: IpAddr, mac: Mac, now: Instant) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= TABLE_MAX && !entries.contains_key(&(interface, address)) {
+            let victim = entries.keys().next().copied();
+            victim.and_then(|key| entries.remove(&key));
+        }
+        entries.insert((interface, address), Learned { mac, at: now });
+    }
+
+    /// Corrects the link address of `address` if it is already known (an unsolicited announcement).
+    pub fn correct(&self, interface: u32, address: IpAddr, mac: Mac, now: Instant) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(&(interface, address)) {
+            *entry = Learned { mac, at: now };
+        }
+    }
+
+    /// Forgets `address`.
+    pub fn forget(&self, interface: u32, address: IpAddr) {
+        self.entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(interface, address));
+    }
+}
+
+/// One next hop under resolution.
+#[derive(Debug)]
+struct Pending {
+    frames: Vec<OwnedFrame>,
+    sent: u8,
+    next: Instant,
+    /// A stale entry is being confirmed: packets go on meanwhile and none waits here.
+    confirming: bool,
+}
+
+/// What [`Resolver::poll`] asks its owner to do.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Send a request for `address` by `interface`.
+    Solicit { interface: u32, address: IpAddr },
+    /// The address is known: send these.
+    Release {
+        interface: u32,
+        mac: Mac,
+        frames: Vec<OwnedFrame>,
+    },
+    /// Nobody answered: refuse these.
+    Fail { frames: Vec<OwnedFrame> },
+}
+
+/// Packets of one worker that wait for a link address.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver {
+    pending: HashMap<(u32, IpAddr), Pending>,
+}
+
+impl Resolver {
+    /// Keeps `frame` until `address` is resolved. `Ok(true)`: a request is to be sent now.
+    ///
+    /// # Errors
+    /// Gives the frame back when too many wait already.
+    pub(crate) fn hold(
+        &mut self,
+        interface: u32,
+        address: IpAddr,
+        frame: OwnedFrame,
+        now: Instant,
+    ) -> Result<bool, OwnedFrame> {
+        let room = self.pending.len() < PENDING_MAX;
+        match self.pending.get_mut(&(interface, address)) {
+            Some(pending) if pending.frames.len() >= QUEUE_MAX => Err(frame),
+            Some(pending) => {
+                pending.frames.push(frame);
+                pending.confirming = false;
+                Ok(false)
+            }
+            None if !room => Err(frame),
+            None => {
+                self.start(interface, address, vec![frame], false, now);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Begins to confirm a stale entry; returns whether a request is to be sent now.
+    pub(crate) fn confirm(&mut self, interface: u32, address: IpAddr, now: Instant) -> bool {
+        if self.pending.len() >= PENDING_MAX || self.pending.contains_key(&(interface, address)) {
+            return false;
+        }
+        self.start(interface, address, Vec::new(), true, now);
+        true
+    }
+
+    fn start(
+        &mut self,
+        interface: u32,
+        address: IpAddr,
+        frames: Vec<OwnedFrame>,
+        confirming: bool,
+        now: Instant,
+    ) {
+        let next = now.after(SOLICITATION_INTERVAL);
+        self.pending.insert(
+            (interface, address),
+            Pending {
+                frames,
+                sent: 1,
+                next,
+                confirming,
+            },
+        );
+    }
+
+    /// When [`Resolver::poll`] wants to be called next.
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.pending.values().any(|pending| !pending.confirming);
+        if waiting {
+            return Some(now.after(RECHECK_INTERVAL));
+        }
+        self.pending.values().map(|pending| pending.next).min()
+    }
+
+    /// Whether nothing is under resolution.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Looks at every next hop under resolution.
+    pub(crate) fn poll(
+        &mut self,
+        now: Instant,
+        known: impl Fn(u32, IpAddr) -> Option<Mac>,
+        table: &NeighbourTable,
+    ) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.pending.retain(|&(interface, address), pending| {
+            if let Some(mac) = known(interface, address) {
+                let frames = core::mem::take(&mut pending.frames);
+                steps.push(Step::Release {
+                    interface,
+                    mac,
+                    frames,
+                });
+                return false;
+            }
+            if now < pending.next {
+                return true;
+            }
+            if pending.sent >= SOLICITATIONS_MAX {
+                table.forget(interface, address);
+                steps.push(Step::Fail {
+                    frames: core::mem::take(&mut pending.frames),
+                });
+                return false;
+            }
+            pending.sent += 1;
+            pending.next = pending.next.after(SOLICITATION_INTERVAL);
+            steps.push(Step::Solicit { interface, address });
+            true
+        });
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOP: (u32, IpAddr) = (3, IpAddr::V4(core::net::Ipv4Addr::new(10, 2, 0, 11)));
+    const MAC: Mac = [2, 0, 0, 0, 2, 0x11];
+
+    fn second(n: u64) -> Instant {
+        Instant::START.after(Duration::from_secs(n))
+    }
+
+    #[test]
+    fn three_requests_then_failure() {
+        let (mut resolver, table) = (Resolver::default(), NeighbourTable::default());
+        assert!(
+            resolver
+                .hold(HOP.0, HOP.1, OwnedFrame::zeroed(20), second(0))
+                .unwrap()
+        );
+        assert!(
+            !resolver
+                .hold(HOP.0, HOP.1, OwnedFrame::zeroed(21), second(0))
+                .unwrap()
+        );
+        let nobody = |_, _| None;
+        for at in [1, 2] {
+            let steps = resolver.poll(second(at), nobody, &table);
+            assert!(matches!(steps[..], [Step::Solicit { .. }]), "{steps:?}");
+        }
+        let steps = resolver.poll(second(3), nobody, &table);
+        assert!(
+            matches!(&steps[..], [Step::Fail { frames }] if frames.len() == 2),
+            "{steps:?}"
+        );
+        assert!(resolver.is_idle());
+    }
+
+    #[test]
+    fn an_answer_releases_in_order() {
+        let (mut resolver, table) = (Resolver::default(), NeighbourTable::default());
+        for len in [20, 21, 22] {
+            let _ = resolver
+                .hold(HOP.0, HOP.1, OwnedFrame::zeroed(len), second(0))
+                .unwrap();
+        }
+        table.learn(HOP.0, HOP.1, MAC, second(0));
+        let known = |interface, address| match table.lookup(interface, address, second(0)) {
+            Lookup::Known(mac) => Some(mac),
+            _ => None,
+        };
+        let steps = resolver.poll(second(0), known, &table);
+        let [
+            Step::Release {
+                mac: MAC, frames, ..
+            },
+        ] = &steps[..]
+        else {
+            panic!("{steps:?}")
+        };
+        assert_eq!(
+            frames.iter().map(OwnedFrame::len).collect::<Vec<_>>(),
+            [20, 21, 22]
+        );
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let mut resolver = Resolver::default();
+        for _ in 0..QUEUE_MAX {
+            assert!(
+                resolver
+                    .hold(HOP.0, HOP.1, OwnedFrame::zeroed(20), second(0))
+                    .is_ok()
+            );
+        }
+        assert!(
+            resolver
+                .hold(HOP.0, HOP.1, OwnedFrame::zeroed(20), second(0))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn entries_grow_stale() {
+        let table = NeighbourTable::default();
+        table.correct(HOP.0, HOP.1, MAC, second(0));
+        assert_eq!(table.lookup(HOP.0, HOP.1, second(0)), Lookup::Unknown);
+        table.learn(HOP.0, HOP.1, MAC, second(0));
+        assert_eq!(table.lookup(HOP.0, HOP.1, second(30)), Lookup::Known(MAC));
+        assert_eq!(table.lookup(HOP.0, HOP.1, second(31)), Lookup::Stale(MAC));
+    }
+}

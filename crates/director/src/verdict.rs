@@ -1,0 +1,159 @@
+//! What became of a packet: every packet ends in exactly one [`Verdict`].
+
+use packet::Malformed;
+
+/// What the director decided about one received frame.
+///
+/// Frames to transmit stand in [`crate::frame::Output`]; the verdict says why.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Sent on towards a real server or a client.
+    Forwarded,
+    /// Kept until the next hop's link address is known, or until the missing fragments arrive.
+    Held,
+    /// Answered by the director itself (ARP, NDP, echo, RST, ICMP error).
+    Answered,
+    /// Not the director's business: the host's own stack sees the frame as if ulvs were not there.
+    Pass,
+    /// Dropped, and why.
+    Drop(DropReason),
+}
+
+/// Why a packet was dropped; each has a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// The frame could not be read.
+    Malformed(Malformed),
+    /// The connection's real server was deleted (kernel: dropped silently, BEHAVIOURS 29).
+    DestinationUnavailable,
+    /// Every real server is quiesced, overloaded or missing; answered with ICMP port unreachable.
+    NoDestination,
+    /// The TTL or hop limit ran out; answered with ICMP time exceeded.
+    TtlExpired,
+    /// Too big for the path and not to be fragmented; answered with ICMP fragmentation needed / packet too big.
+    TooBig,
+    /// No route to the next hop, or a blackhole route.
+    NoRoute,
+    /// The next hop did not answer address resolution.
+    NeighbourUnreachable,
+    /// The queue of packets that wait for one next hop is full.
+    NeighbourQueueFull,
+    /// The connection table is full.
+    TableFull,
+    /// Fragments did not all arrive in time, overlap, or exceed the reassembly limits.
+    Reassembly,
+    /// No headroom for the tunnel header.
+    NoHeadroom,
+    /// An ICMP error whose quoted packet could not be read or whose checksum is wrong.
+    BadIcmp,
+    /// `drop_packet` defence.
+    DropPacket,
+    /// The interface named by a route is not one the director transmits on.
+    NoInterface,
+    /// The forwarding method cannot carry the packet (for example a port-less protocol through NAT).
+    Unsupported,
+}
+
+impl DropReason {
+    /// Every reason, in the order of [`DropReason::index`].
+    pub const ALL: [Self; 22] = [
+        Self::Malformed(Malformed::LinkTruncated),
+        Self::Malformed(Malformed::NotIp),
+        Self::Malformed(Malformed::NetworkTruncated),
+        Self::Malformed(Malformed::BadVersion),
+        Self::Malformed(Malformed::BadLength),
+        Self::Malformed(Malformed::BadHeaderChecksum),
+        Self::Malformed(Malformed::ExtensionTruncated),
+        Self::Malformed(Malformed::TransportTruncated),
+        Self::DestinationUnavailable,
+        Self::NoDestination,
+        Self::TtlExpired,
+        Self::TooBig,
+        Self::NoRoute,
+        Self::NeighbourUnreachable,
+        Self::NeighbourQueueFull,
+        Self::TableFull,
+        Self::Reassembly,
+        Self::NoHeadroom,
+        Self::BadIcmp,
+        Self::DropPacket,
+        Self::NoInterface,
+        Self::Unsupported,
+    ];
+
+    /// Position in [`DropReason::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        Self::ALL
+            .iter()
+            .position(|&reason| reason == self)
+            .unwrap_or(0)
+    }
+
+    /// Name of the reason's counter.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed(Malformed::LinkTruncated) => "link_truncated",
+            Self::Malformed(Malformed::NotIp) => "not_ip",
+            Self::Malformed(Malformed::NetworkTruncated) => "network_truncated",
+            Self::Malformed(Malformed::BadVersion) => "bad_version",
+            Self::Malformed(Malformed::BadLength) => "bad_length",
+            Self::Malformed(Malformed::BadHeaderChecksum) => "bad_header_checksum",
+            Self::Malformed(Malformed::ExtensionTruncated) => "extension_truncated",
+            Self::Malformed(Malformed::TransportTruncated) => "transport_truncated",
+            Self::DestinationUnavailable => "destination_unavailable",
+            Self::NoDestination => "no_destination",
+            Self::TtlExpired => "ttl_expired",
+            Self::TooBig => "too_big",
+            Self::NoRoute => "no_route",
+            Self::NeighbourUnreachable => "neighbour_unreachable",
+            Self::NeighbourQueueFull => "neighbour_queue_full",
+            Self::TableFull => "table_full",
+            Self::Reassembly => "reassembly",
+            Self::NoHeadroom => "no_headroom",
+            Self::BadIcmp => "bad_icmp",
+            Self::DropPacket => "drop_packet",
+            Self::NoInterface => "no_interface",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// Counts of one worker, each verdict and each drop reason apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames given to the director.
+    pub received: u64,
+    /// [`Verdict::Forwarded`].
+    pub forwarded: u64,
+    /// [`Verdict::Held`].
+    pub held: u64,
+    /// [`Verdict::Answered`].
+    pub answered: u64,
+    /// [`Verdict::Pass`].
+    pub passed: u64,
+    /// [`Verdict::Drop`], by [`DropReason::index`].
+    pub dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Counters {
+    /// Counts one verdict.
+    pub(crate) fn count(&mut self, verdict: Verdict) {
+        self.received += 1;
+        match verdict {
+            Verdict::Forwarded => self.forwarded += 1,
+            Verdict::Held => self.held += 1,
+            Verdict::Answered => self.answered += 1,
+            Verdict::Pass => self.passed += 1,
+            Verdict::Drop(reason) => self.dropped[reason.index()] += 1,
+        }
+    }
+
+    /// How many packets were dropped for `reason`.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason.index()]
+    }
+}
