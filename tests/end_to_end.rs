@@ -3,4 +3,5 @@
 //! `scripts/test` also builds the release binary these tests should drive (`ULVS_BIN`).
 
 mod harness;
+mod scenarios;
 mod tutorials;

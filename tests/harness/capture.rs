@@ -27,7 +27,16 @@ impl Capture {
         let mut command = host.command("tcpdump");
         command
             .args([
-                "-l", "-n", "-e", "--immediate-mode", "-s", "160", "-B", "16384", "-i", interface,
+                "-l",
+                "-n",
+                "-e",
+                "--immediate-mode",
+                "-s",
+                "160",
+                "-B",
+                "16384",
+                "-i",
+                interface,
             ])
             .args(more)
             .arg(filter);

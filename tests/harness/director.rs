@@ -40,6 +40,7 @@ pub(crate) struct DirectorBuilder {
     directory: PathBuf,
     config: String,
     wrapper: Vec<String>,
+    binary: PathBuf,
 }
 
 impl DirectorBuilder {
@@ -53,6 +54,7 @@ impl DirectorBuilder {
             directory,
             config,
             wrapper: Vec::new(),
+            binary: binary(),
         }
     }
 
@@ -70,9 +72,26 @@ impl DirectorBuilder {
         ))
     }
 
-    /// Runs the daemon under another program (`setpriv ...`), words as given.
-    pub(crate) fn under(mut self, words: &[&str]) -> Self {
-        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+    /// Runs the daemon as another user, by `setpriv` with these options: from a copy of the binary that
+    /// this user can reach, in directories that are the user's own.
+    pub(crate) fn running_as(mut self, options: &[&str]) -> Self {
+        let copy = self.directory.join("ulvs");
+        std::fs::copy(binary(), &copy).expect("the binary can be copied");
+        let lab = self
+            .directory
+            .parent()
+            .expect("it lies in the lab's directory");
+        let line = format!(
+            "chmod 755 {} && chown -R 65534:65534 {}",
+            lab.display(),
+            self.directory.display()
+        );
+        self.host.shell(&line);
+        self.wrapper = std::iter::once("setpriv")
+            .chain(options.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        self.binary = copy;
         self
     }
 
@@ -87,18 +106,18 @@ impl DirectorBuilder {
     pub(crate) fn launch(self) -> Director {
         std::fs::write(self.directory.join("ulvs.toml"), &self.config)
             .expect("the lab's directory can be written");
-        let process = spawn(&self.host, &self.directory, &self.wrapper);
+        let process = spawn(&self.host, &self.directory, &self.wrapper, &self.binary);
         Director {
             host: self.host,
             directory: self.directory,
             wrapper: self.wrapper,
+            binary: self.binary,
             process,
         }
     }
 }
 
-fn spawn(host: &Host, directory: &Path, wrapper: &[String]) -> Process {
-    let binary = binary();
+fn spawn(host: &Host, directory: &Path, wrapper: &[String], binary: &Path) -> Process {
     let binary = binary.to_str().expect("the binary's path is text");
     let mut words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     words.extend([binary, "run", "--config"]);
@@ -120,6 +139,7 @@ pub(crate) struct Director {
     pub(crate) host: Host,
     directory: PathBuf,
     wrapper: Vec<String>,
+    binary: PathBuf,
     process: Process,
 }
 
@@ -198,7 +218,7 @@ impl Director {
 
     /// Starts it again with the same configuration and state, after it has ended.
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(&self.host, &self.directory, &self.wrapper);
+        self.process = spawn(&self.host, &self.directory, &self.wrapper, &self.binary);
         self.await_answer();
     }
 

@@ -33,10 +33,9 @@ pub(crate) struct Flat {
     pub(crate) director: Host,
     /// The real servers, in order of their addresses.
     pub(crate) servers: Vec<Host>,
-    /// The switch between them.
-    pub(crate) switch: Switch,
     /// The world they are in.
     pub(crate) lab: Lab,
+    _switch: Switch,
 }
 
 impl Flat {
@@ -66,8 +65,8 @@ impl Flat {
             client,
             director,
             servers,
-            switch,
             lab,
+            _switch: switch,
         }
     }
 
@@ -162,7 +161,7 @@ impl TwoArm {
     }
 
     /// As the tutorials have it: the VIP is an address of the director, whose kernel forwards.
-    pub(crate) fn as_tutorials(self) -> Self {
+    pub(crate) fn like_the_tutorials(self) -> Self {
         self.director
             .addresses("eth0", &["10.1.0.1/32", "fd01::1/128"]);
         self.director.forwards();

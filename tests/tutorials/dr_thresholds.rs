@@ -51,6 +51,8 @@ fn as_typed() {
         _web,
     } = machines();
     let director = Director::start(&lab, &vm1, &["ens3"]);
+    // Short memory of closed connections, so that the thresholds below count only open ones.
+    director.shell("ipvsadm --set 900 2 300");
     director.type_lines(
         "ip addr add dev ens3 10.0.0.1/24 label ens3:1
         ipvsadm -A -t 10.0.0.1:80
@@ -63,29 +65,7 @@ fn as_typed() {
     let answers = fetch_each(&client, "http://10.0.0.1/", 10);
     assert_eq!(count(&answers).len(), 2, "wlc uses both: {answers:?}");
 
-    // Short memory of closed connections, so that the thresholds below count only open ones.
-    director.shell("ipvsadm --set 900 2 300");
-    director.type_lines(
-        "ipvsadm -E -t 10.0.0.1:80 -s rr
-        ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.20:80 -x 4
-        ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.30:80 -x 4",
-    );
-    eventually(
-        "the first connections are forgotten",
-        Duration::from_secs(150),
-        || (connections(&director) == 0).then_some(()),
-    );
-    assert_prints(
-        &director,
-        "ipvsadm -Ln",
-        "IP Virtual Server version 1.2.1 (size=4096)
-Prot LocalAddress:Port Scheduler Flags
-  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
-TCP  10.0.0.1:80 rr
-  -> 10.0.0.20:80                 Route   1      0          0
-  -> 10.0.0.30:80                 Route   1      0          0",
-    );
-
+    limit_to_four(&director);
     let capture = Capture::both_ways(&lab, &client, "br0", "tcp port 80");
     let held = hold_connections(&lab, &client, "10.0.0.1", 80, 12);
     assert_eq!(
@@ -120,5 +100,29 @@ TCP  10.0.0.1:80 rr
     assert!(
         fetch(&client, "http://10.0.0.1/").is_err(),
         "the service is gone"
+    );
+}
+
+/// Round robin, at most four connections a real server; returns when none is left from before.
+fn limit_to_four(director: &Director) {
+    director.type_lines(
+        "ipvsadm -E -t 10.0.0.1:80 -s rr
+        ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.20:80 -x 4
+        ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.30:80 -x 4",
+    );
+    eventually(
+        "the first connections are forgotten",
+        Duration::from_secs(20),
+        || (connections(director) == 0).then_some(()),
+    );
+    assert_prints(
+        director,
+        "ipvsadm -Ln",
+        "IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  10.0.0.1:80 rr
+  -> 10.0.0.20:80                 Route   1      0          0
+  -> 10.0.0.30:80                 Route   1      0          0",
     );
 }
