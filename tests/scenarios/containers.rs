@@ -20,14 +20,19 @@ fn namespace_holder<'a>(engine: &'a Engine, lab: &Lab) -> (Container<'a>, Host) 
     (holder, host)
 }
 
-fn start_director<'a>(engine: &'a Engine, options: &[&str], interfaces: &[&str]) -> Container<'a> {
-    let mut words = vec!["--network", "container:net"];
+/// Starts the director beside it, as a user would: the image's own command, a configuration mounted.
+fn start_director<'a>(
+    engine: &'a Engine,
+    lab: &Lab,
+    options: &[&str],
+    interfaces: &[&str],
+) -> Container<'a> {
+    let config = lab.directory().join("container.toml");
+    std::fs::write(&config, format!("interfaces = {interfaces:?}\n")).expect("a file is written");
+    let mount = format!("{}:/etc/ulvs/ulvs.toml:ro", config.display());
+    let mut words = vec!["--network", "container:net", "--volume", &mount];
     words.extend(options);
-    let mut command = vec!["run"];
-    for interface in interfaces {
-        command.extend(["--interface", interface]);
-    }
-    let director = engine.run("director", &words, &command);
+    let director = engine.run("director", &words, &[]);
     director.await_success("ipvsadm -Ln");
     director
 }
@@ -64,7 +69,7 @@ fn direct_routing(options: &[&str], capabilities: u64) {
     let (_holder, machine) = namespace_holder(&engine, &lab);
     switch.plug(&machine, "eth0", &["10.0.0.10/24"]);
 
-    let director = start_director(&engine, options, &["eth0"]);
+    let director = start_director(&engine, &lab, options, &["eth0"]);
     assert_eq!(
         director.confinement(),
         (capabilities, 2),
@@ -95,7 +100,7 @@ fn nat(options: &[&str], capabilities: u64) {
         .each_ref()
         .map(|server| WebServer::start(&lab, server));
 
-    let director = start_director(&engine, options, &["eth0", "eth1"]);
+    let director = start_director(&engine, &lab, options, &["eth0", "eth1"]);
     assert_eq!(
         director.confinement(),
         (capabilities, 2),
