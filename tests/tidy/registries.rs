@@ -4,49 +4,47 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::{assert_none, files, read};
+use crate::{assert_none, files, read, rust_files};
 
-/// A folder of files of one kind, its list, and what stands in the list for a file `x.rs`.
+/// A folder of files of one kind: each holds one constant, and its folder's list names them all.
 struct Registry {
     folder: &'static str,
-    list: &'static str,
-    entry: fn(&str) -> String,
-    /// Files in the folder that are helpers, not entries.
-    helpers: &'static [&'static str],
+    constant: &'static str,
 }
 
 const REGISTRIES: [Registry; 2] = [
     Registry {
         folder: "crates/director/src/scheduler",
-        list: "crates/director/src/scheduler/mod.rs",
-        entry: |name| format!("&{name}::ENTRY"),
-        helpers: &["mod", "laws"],
+        constant: "ENTRY",
     },
     Registry {
         folder: "crates/director/src/forward",
-        list: "crates/director/src/forward/mod.rs",
-        entry: |name| format!("&{name}::METHOD"),
-        helpers: &["mod"],
+        constant: "METHOD",
     },
 ];
 
 #[test]
 fn every_file_of_a_kind_is_in_its_list() {
     let mut broken = Vec::new();
-    for registry in REGISTRIES {
-        let list = read(registry.list);
-        for file in files(registry.folder, ".rs") {
+    for Registry { folder, constant } in REGISTRIES {
+        let list = read(&format!("{folder}/mod.rs"));
+        let mut entries = 0;
+        for file in files(folder, ".rs") {
             let name = Path::new(&file.path)
                 .file_stem()
                 .unwrap_or_default()
                 .to_string_lossy();
-            let entry = (registry.entry)(&name);
-            if !registry.helpers.contains(&name.as_ref()) && !list.contains(&entry) {
+            let holds = file.text.contains(&format!("const {constant}: "));
+            entries += usize::from(holds);
+            if holds && !list.contains(&format!("&{name}::{constant}")) {
                 broken.push(format!(
-                    "{}: {entry} is missing in {}",
-                    file.path, registry.list
+                    "{}: its {constant} is missing in the list",
+                    file.path
                 ));
             }
+        }
+        if entries == 0 {
+            broken.push(format!("{folder}: no file holds a const {constant}"));
         }
     }
     assert_none(&broken);
@@ -60,7 +58,7 @@ fn every_drop_reason_is_produced_by_a_test() {
         !variants.is_empty(),
         "crates/director/src/verdict.rs has no enum DropReason"
     );
-    let tested: BTreeSet<String> = files("crates/director", ".rs")
+    let tested: BTreeSet<String> = rust_files()
         .iter()
         .flat_map(|file| test_code(&file.path, &file.text))
         .flat_map(|line| {
