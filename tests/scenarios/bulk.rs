@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Director, FLAT_VIP, Flat, Host, Routed, TwoArm, VIP, WebServer, blob, bracketed,
-    checksum_errors, download, upload,
+    Director, FLAT_VIP, Flat, Host, Process, Routed, TwoArm, VIP, WebServer, blob, bracketed,
+    checksum_errors, download, eventually, upload,
 };
 
 /// How long 100 MB may take: the machines of a test share two cores with another test, and still do it
@@ -181,7 +181,12 @@ fn many_streams() {
         "ipvsadm -A -t 10.1.0.1:5201
         ipvsadm -a -t 10.1.0.1:5201 -r 10.2.0.20:5201 -m",
     );
-    net.servers[0].shell("iperf3 --server --daemon");
+    let mut command = net.servers[0].command("iperf3");
+    command.args(["--server", "--forceflush"]);
+    let server = Process::spawn(command, &net.lab.directory().join("iperf3"));
+    eventually("iperf3 listens", Duration::from_secs(10), || {
+        server.output().contains("Server listening").then_some(())
+    });
     for direction in ["", "--reverse"] {
         let report = net.client.shell(&format!(
             "iperf3 --client 10.1.0.1 --parallel 8 --time 3 --json {direction}"
