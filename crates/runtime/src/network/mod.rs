@@ -6,9 +6,13 @@
 
 pub mod tables;
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
+use director::net::{Answer, Interface, Network, Routes};
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -20,7 +24,7 @@ use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::error::{Error, Result};
-use tables::{Change, Tables};
+use tables::{Change, TABLE_LOCAL, Tables};
 
 /// RTNLGRP_LINK, _NEIGH, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE (linux/rtnetlink.h).
 const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
@@ -99,7 +103,7 @@ impl Watcher {
         if std::mem::take(&mut self.interfaces_changed) {
             // Along with an address or a link the kernel drops IPv4 routes without telling about each.
             self.tables.clear_routes();
-            self.dump_routes()?;
+            dump_routes(&mut self.tables)?;
         }
         Ok(changed)
     }
@@ -109,28 +113,21 @@ impl Watcher {
     /// # Errors
     /// The system refused a dump.
     pub fn resync(&mut self) -> Result<()> {
-        self.tables = Tables::default();
+        let mut tables = Tables::default();
         dump(
             RouteNetlinkMessage::GetLink(LinkMessage::default()),
-            &mut self.tables,
+            &mut tables,
         )?;
         dump(
             RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-            &mut self.tables,
+            &mut tables,
         )?;
-        self.dump_routes()?;
+        dump_routes(&mut tables)?;
         dump(
             RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
-            &mut self.tables,
-        )
-    }
-
-    fn dump_routes(&mut self) -> Result<()> {
-        for family in [2, 10] {
-            let mut request = RouteMessage::default();
-            request.header.address_family = family.into();
-            dump(RouteNetlinkMessage::GetRoute(request), &mut self.tables)?;
-        }
+            &mut tables,
+        )?;
+        self.tables = tables;
         Ok(())
     }
 }
@@ -141,12 +138,69 @@ impl AsRawFd for Watcher {
     }
 }
 
+/// The tables as the director sees them, with who answers for which VIP.
+#[must_use]
+pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
+    let interfaces = tables.links().iter().map(|(&index, link)| Interface {
+        index,
+        name: link.name.clone(),
+        mac: link.mac,
+        mtu: link.mtu,
+        link_len: if link.ethernet { 14 } else { 0 },
+        addresses: tables.addresses(index).to_vec(),
+        up: link.up,
+    });
+    let mut ordered: Vec<&tables::Route> = tables
+        .routes()
+        .iter()
+        .filter(|route| tables.is_usable(route))
+        .collect();
+    // Of equal prefixes the kernel takes table local before main before default; the core keeps the first.
+    ordered.sort_by_key(|route| (Reverse(route.table), route.priority));
+    let mut routes = Routes::default();
+    for route in ordered {
+        routes.insert(
+            route.destination,
+            route.prefix_len,
+            director::net::Route {
+                kind: route.kind,
+                interface: route.interface,
+                gateway: route.gateway,
+                source: route.source,
+                mtu: route.mtu,
+                // Order among equal prefixes is settled above; between tables the metric does not count.
+                metric: TABLE_LOCAL - route.table.min(TABLE_LOCAL),
+            },
+        );
+    }
+    Network {
+        interfaces: interfaces.collect(),
+        routes,
+        neighbours: tables.neighbours().clone(),
+        vips,
+        icmp_ratelimit_ms: icmp_ratelimit(),
+    }
+}
+
+/// `net.ipv4.icmp_ratelimit`, milliseconds; the kernel's default where it cannot be read.
+fn icmp_ratelimit() -> u32 {
+    const DEFAULT_MS: u32 = 1000;
+    read_sysctl("net/ipv4/icmp_ratelimit").unwrap_or(DEFAULT_MS)
+}
+
+/// The number in `/proc/sys/NAME`, `None` where there is none.
+#[must_use]
+pub fn read_sysctl(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+    text.trim().parse().ok()
+}
+
 /// Makes the kernel drop what it would forward to `address` (`ip route add blackhole ADDRESS`), in table main; used
 /// for owned VIPs that the kernel would answer "no route" for. The route goes with [`remove_blackhole`].
 ///
 /// # Errors
 /// The system's answer: EPERM without CAP_NET_ADMIN, EEXIST when there is one.
-pub fn add_blackhole(address: std::net::IpAddr) -> io::Result<()> {
+pub fn add_blackhole(address: IpAddr) -> io::Result<()> {
     const CREATE: u16 = 0x400;
     const EXCLUSIVE: u16 = 0x200;
     change(
@@ -159,15 +213,15 @@ pub fn add_blackhole(address: std::net::IpAddr) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's answer.
-pub fn remove_blackhole(address: std::net::IpAddr) -> io::Result<()> {
+pub fn remove_blackhole(address: IpAddr) -> io::Result<()> {
     change(RouteNetlinkMessage::DelRoute(blackhole(address)), 0)
 }
 
-fn blackhole(address: std::net::IpAddr) -> RouteMessage {
+fn blackhole(address: IpAddr) -> RouteMessage {
     let mut route = RouteMessage::default();
     let (family, len) = match address {
-        std::net::IpAddr::V4(_) => (2, 32),
-        std::net::IpAddr::V6(_) => (10, 128),
+        IpAddr::V4(_) => (2, 32),
+        IpAddr::V6(_) => (10, 128),
     };
     route.header.address_family = family.into();
     route.header.destination_prefix_length = len;
@@ -204,6 +258,15 @@ fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Socket> {
     request.serialize(&mut octets);
     socket.send_to(&octets, &SocketAddr::new(0, 0), 0)?;
     Ok(socket)
+}
+
+fn dump_routes(tables: &mut Tables) -> Result<()> {
+    for family in [2, 10] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family.into();
+        dump(RouteNetlinkMessage::GetRoute(request), tables)?;
+    }
+    Ok(())
 }
 
 /// One dump through a socket of its own, so that its answers and the monitor's do not mix.
@@ -253,5 +316,31 @@ fn for_each_message(
         }
         let aligned = length.saturating_add(3) & !3;
         datagram = datagram.get(aligned..).unwrap_or(&[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_of_this_host() {
+        let watcher = Watcher::open().unwrap();
+        let network = snapshot(watcher.tables(), HashMap::new());
+        let lo = network
+            .interfaces
+            .iter()
+            .find(|interface| interface.name == "lo")
+            .unwrap();
+        assert_eq!(lo.link_len, 14);
+        assert!(lo.mtu >= 1280, "{lo:?}");
+    }
+
+    #[test]
+    fn cut_off_datagrams_are_passed_over() {
+        let mut tables = Tables::default();
+        for datagram in [&[][..], &[1, 0, 0], &[16, 0, 0, 0], &[255; 40], &[0; 64]] {
+            assert!(read_datagram(datagram, &mut tables).is_empty());
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use director::net::RouteKind;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
@@ -20,7 +21,8 @@ use netlink_packet_route::route::{
 /// RT_TABLE_DEFAULT and RT_TABLE_LOCAL; RT_TABLE_MAIN (254) lies between. The default policy rules ask these three,
 /// the local one first.
 const TABLE_DEFAULT: u32 = 253;
-const TABLE_LOCAL: u32 = 255;
+/// See [`TABLE_DEFAULT`].
+pub const TABLE_LOCAL: u32 = 255;
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,19 +41,6 @@ pub struct Link {
     pub loopback: bool,
 }
 
-/// What a route does with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Sent on.
-    Unicast,
-    /// Delivered to the host.
-    Local,
-    /// Dropped without a word.
-    Blackhole,
-    /// Dropped with ICMP host unreachable (`unreachable`, `prohibit`).
-    Unreachable,
-}
-
 /// One route of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -64,7 +53,7 @@ pub struct Route {
     /// Metric; the lowest of equal prefixes is used.
     pub priority: u32,
     /// What it does.
-    pub kind: Kind,
+    pub kind: RouteKind,
     /// Interface index; 0 for blackhole and unreachable routes.
     pub interface: u32,
     /// Next router; `None` = the destination is on the link.
@@ -124,7 +113,7 @@ impl Tables {
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.lookup(address)
-            .is_some_and(|route| route.kind == Kind::Local)
+            .is_some_and(|route| route.kind == RouteKind::Local)
     }
 
     /// The route that the kernel would take to `address`: table local before main before default, longest prefix,
@@ -134,9 +123,7 @@ impl Tables {
         self.routes
             .iter()
             .filter(|route| contains(route.destination, route.prefix_len, address))
-            .filter(|route| {
-                route.interface == 0 || self.links.get(&route.interface).is_none_or(|link| link.up)
-            })
+            .filter(|route| self.is_usable(route))
             .max_by_key(|route| {
                 (
                     route.table,
@@ -144,6 +131,12 @@ impl Tables {
                     std::cmp::Reverse(route.priority),
                 )
             })
+    }
+
+    /// Whether the kernel would use the route now: its link is up, or it needs none.
+    #[must_use]
+    pub fn is_usable(&self, route: &Route) -> bool {
+        route.interface == 0 || self.links.get(&route.interface).is_none_or(|link| link.up)
     }
 
     /// The interface on whose connected network `address` lies, by the addresses of the interfaces.
@@ -382,10 +375,10 @@ fn read_route(message: &RouteMessage) -> Option<Route> {
         return None;
     }
     let kind = match header.kind {
-        RouteType::Unicast => Kind::Unicast,
-        RouteType::Local => Kind::Local,
-        RouteType::BlackHole => Kind::Blackhole,
-        RouteType::Unreachable | RouteType::Prohibit => Kind::Unreachable,
+        RouteType::Unicast => RouteKind::Unicast,
+        RouteType::Local => RouteKind::Local,
+        RouteType::BlackHole => RouteKind::Blackhole,
+        RouteType::Unreachable | RouteType::Prohibit => RouteKind::Unreachable,
         _ => return None,
     };
     let mut route = Route {
@@ -418,10 +411,10 @@ fn read_route(message: &RouteMessage) -> Option<Route> {
             read_hop(&mut route, attribute);
         }
     }
-    if kind != Kind::Unicast {
+    if kind != RouteKind::Unicast {
         route.gateway = None;
     }
-    if matches!(kind, Kind::Blackhole | Kind::Unreachable) {
+    if matches!(kind, RouteKind::Blackhole | RouteKind::Unreachable) {
         // IPv6 names lo here.
         route.interface = 0;
     }
@@ -461,5 +454,197 @@ const fn unspecified(family: u8) -> Option<IpAddr> {
         2 => Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
         10 => Some(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn link(index: u32, name: &str, up: bool) -> RouteNetlinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        if up {
+            message.header.flags = LinkFlags::Up | LinkFlags::Running;
+        }
+        message.attributes = vec![
+            LinkAttribute::IfName(name.into()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
+        ];
+        RouteNetlinkMessage::NewLink(message)
+    }
+
+    fn address(index: u32, text: &str, prefix_len: u8) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = prefix_len;
+        message.attributes = vec![AddressAttribute::Local(ip(text))];
+        message
+    }
+
+    fn route(to: &str, len: u8, kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = 2.into();
+        message.header.destination_prefix_length = len;
+        message.header.table = if kind == RouteType::Local { 255 } else { 254 };
+        message.header.kind = kind;
+        message.attributes = attributes;
+        if len > 0 {
+            let destination = RouteAttribute::Destination(ip(to).into());
+            message.attributes.push(destination);
+        }
+        message
+    }
+
+    fn world() -> Tables {
+        let mut tables = Tables::default();
+        tables.apply(&link(2, "eth0", true), false);
+        tables.apply(&link(3, "eth1", true), false);
+        tables.apply(
+            &RouteNetlinkMessage::NewAddress(address(2, "10.1.0.1", 24)),
+            false,
+        );
+        let add =
+            |tables: &mut Tables, route| tables.apply(&RouteNetlinkMessage::NewRoute(route), false);
+        let oif = RouteAttribute::Oif;
+        add(
+            &mut tables,
+            route("10.1.0.1", 32, RouteType::Local, vec![oif(2)]),
+        );
+        add(
+            &mut tables,
+            route("10.1.0.0", 24, RouteType::Unicast, vec![oif(2)]),
+        );
+        let gateway = RouteAttribute::Gateway(ip("10.1.0.254").into());
+        add(
+            &mut tables,
+            route("0.0.0.0", 0, RouteType::Unicast, vec![oif(2), gateway]),
+        );
+        add(
+            &mut tables,
+            route("10.9.0.0", 16, RouteType::BlackHole, vec![]),
+        );
+        tables
+    }
+
+    #[test]
+    fn the_kernel_order_of_tables_and_prefixes() {
+        let tables = world();
+        assert!(tables.is_local(ip("10.1.0.1")));
+        assert!(!tables.is_local(ip("10.1.0.2")));
+        let kind = |to: &str| {
+            tables
+                .lookup(ip(to))
+                .map(|route| (route.kind, route.gateway))
+        };
+        assert_eq!(kind("10.1.0.2"), Some((RouteKind::Unicast, None)));
+        assert_eq!(kind("10.9.1.1"), Some((RouteKind::Blackhole, None)));
+        assert_eq!(
+            kind("8.8.8.8"),
+            Some((RouteKind::Unicast, Some(ip("10.1.0.254"))))
+        );
+        assert_eq!(tables.lookup(ip("fd00::1")), None);
+        assert_eq!(tables.connected(ip("10.1.0.77")), Some(2));
+        assert_eq!(tables.connected(ip("10.2.0.77")), None);
+    }
+
+    #[test]
+    fn routes_over_a_link_that_is_down_do_not_count() {
+        let mut tables = world();
+        assert_eq!(
+            tables.apply(&link(2, "eth0", false), false),
+            Change::Interface
+        );
+        assert_eq!(tables.lookup(ip("10.1.0.2")), None);
+        assert_eq!(
+            tables.apply(&link(2, "eth0", false), false),
+            Change::Nothing
+        );
+        assert_eq!(
+            tables.apply(&link(2, "eth0", true), false),
+            Change::Interface
+        );
+        assert!(tables.lookup(ip("10.1.0.2")).is_some());
+    }
+
+    #[test]
+    fn replacing_and_deleting_routes() {
+        let mut tables = world();
+        let other = route(
+            "10.1.0.0",
+            24,
+            RouteType::Unicast,
+            vec![RouteAttribute::Oif(3)],
+        );
+        let added = RouteNetlinkMessage::NewRoute(other.clone());
+        assert_eq!(tables.apply(&added, true), Change::Entry);
+        assert_eq!(tables.lookup(ip("10.1.0.2")).unwrap().interface, 3);
+        assert_eq!(tables.apply(&added, true), Change::Nothing);
+        let deleted = RouteNetlinkMessage::DelRoute(other);
+        assert_eq!(tables.apply(&deleted, false), Change::Entry);
+        assert_eq!(tables.apply(&deleted, false), Change::Nothing);
+        assert_eq!(
+            tables.lookup(ip("10.1.0.2")).unwrap().gateway,
+            Some(ip("10.1.0.254"))
+        );
+    }
+
+    #[test]
+    fn neighbours_come_and_go() {
+        let mut tables = world();
+        let neighbour = |state| {
+            let mut message = NeighbourMessage::default();
+            message.header.ifindex = 2;
+            message.header.state = state;
+            message.attributes = vec![
+                NeighbourAttribute::Destination(NeighbourAddress::Inet([10, 1, 0, 7].into())),
+                NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 7]),
+            ];
+            RouteNetlinkMessage::NewNeighbour(message)
+        };
+        let key = (2, ip("10.1.0.7"));
+        let changes = [
+            (NeighbourState::Incomplete, Change::Nothing, false),
+            (NeighbourState::Reachable, Change::Entry, true),
+            (NeighbourState::Stale, Change::Nothing, true),
+            (NeighbourState::Failed, Change::Entry, false),
+        ];
+        for (state, change, known) in changes {
+            assert_eq!(tables.apply(&neighbour(state), false), change, "{state:?}");
+            assert_eq!(tables.neighbours().contains_key(&key), known, "{state:?}");
+        }
+        tables.apply(&neighbour(NeighbourState::Permanent), false);
+        let RouteNetlinkMessage::NewLink(gone) = link(2, "eth0", true) else {
+            unreachable!()
+        };
+        tables.apply(&RouteNetlinkMessage::DelLink(gone), false);
+        assert!(tables.neighbours().is_empty());
+        assert!(tables.links().get(&2).is_none());
+    }
+
+    #[test]
+    fn prefixes() {
+        for (network, len, address, inside) in [
+            ("10.0.0.0", 0, "1.2.3.4", true),
+            ("10.0.0.0", 8, "10.2.3.4", true),
+            ("10.0.0.0", 8, "11.2.3.4", false),
+            ("10.0.0.1", 32, "10.0.0.1", true),
+            ("10.0.0.1", 32, "10.0.0.2", false),
+            ("fd00::", 64, "fd00::1", true),
+            ("fd00::", 64, "fd00:0:0:1::1", false),
+            ("::", 0, "10.0.0.1", false),
+        ] {
+            assert_eq!(
+                contains(ip(network), len, ip(address)),
+                inside,
+                "{address} in {network}/{len}"
+            );
+        }
     }
 }
