@@ -3,3 +3,5 @@
 
 pub mod error;
 pub mod network;
+pub mod state;
+pub mod vips;

@@ -458,7 +458,7 @@ const fn unspecified(family: u8) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -502,7 +502,8 @@ mod tests {
         message
     }
 
-    fn world() -> Tables {
+    /// eth0 with 10.1.0.1/24 and a default route, eth1 without addresses, 10.9.0.0/16 blackholed.
+    pub(crate) fn world() -> Tables {
         let mut tables = Tables::default();
         tables.apply(&link(2, "eth0", true), false);
         tables.apply(&link(3, "eth1", true), false);
