@@ -1,1 +1,4 @@
 //! Desired state: IPVS netlink codec, command semantics, configuration file, saved state.
+#![forbid(unsafe_code)]
+
+pub mod netlink;

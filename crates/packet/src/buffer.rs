@@ -125,11 +125,30 @@ impl<'a> Packet<'a> {
 
     /// Takes `count` octets off the front (at most the whole frame).
     pub fn pull_front(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
     }
 
     /// Cuts the frame to at most `len` octets (padding behind the IP datagram goes).
     pub fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.start + len);
+        self.end = self.end.min(self.start.saturating_add(len));
+    }
+
+    /// Opens a gap of `count` octets behind the link header, which moves to the front, and returns
+    /// whether the headroom sufficed. [`Offload::checksum_start`] moves with the transport header.
+    #[must_use]
+    pub(crate) fn open_behind_link(&mut self, count: usize) -> bool {
+        let Some(checksum_start) = u16::try_from(count)
+            .ok()
+            .and_then(|count| self.offload.checksum_start.checked_add(count))
+        else {
+            return false;
+        };
+        let link_len = self.link_len.min(self.len());
+        if !self.push_front(count) {
+            return false;
+        }
+        self.bytes_mut().copy_within(count..count + link_len, 0);
+        self.offload.checksum_start = checksum_start;
+        true
     }
 }

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use crate::Packet;
+use crate::parse;
 
 /// Address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -159,9 +160,21 @@ impl Headers {
     ///
     /// # Errors
     /// [`Malformed`] says what the frame lacks; the packet is not changed.
+    #[inline]
     pub fn parse(packet: &Packet<'_>) -> Result<Self, Malformed> {
-        let _ = packet;
-        Err(Malformed::NotIp)
+        parse::frame(
+            packet.bytes(),
+            packet.link_len,
+            packet.offload.gso.is_some(),
+        )
+    }
+
+    /// Reads an IP datagram that stands alone: offsets count from its first octet.
+    ///
+    /// # Errors
+    /// As [`Headers::parse`].
+    pub fn parse_datagram(datagram: &[u8]) -> Result<Self, Malformed> {
+        parse::frame(datagram, 0, false)
     }
 
     /// Source and destination port; (0, 0) where there are none.

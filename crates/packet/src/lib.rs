@@ -4,11 +4,40 @@
 //! Promises: no allocation, no `unsafe`, no I/O, no clock, and no panic on any input bytes.
 //! [`Headers::parse`] reads a frame once; every rewrite takes the [`Packet`] together with the
 //! `Headers` that were parsed from it.
+//!
+//! Three layers, from the wire up:
+//! * one module per protocol, a *view* over its header whose fields lie at offsets the compiler has
+//!   checked ([`ethernet`], [`ipv4`], [`ipv6`], [`tcp`], [`udp`], [`sctp`], [`icmp`], [`gre`], [`gue`]);
+//! * [`Headers`], everything the director decides on, read in one pass, and [`checksum`];
+//! * what is done to a frame: [`rewrite`] (hop limit, NAT, link header) and [`tunnel`].
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod buffer;
+pub mod checksum;
+pub mod ethernet;
+pub mod gre;
+pub mod gue;
 mod headers;
+pub mod icmp;
+pub mod ipv4;
+pub mod ipv6;
+mod parse;
+pub mod protocol;
+pub mod rewrite;
+pub mod sctp;
+pub mod tcp;
+pub mod tunnel;
+pub mod udp;
+mod view;
 
 pub use buffer::{GsoKind, Offload, Packet, Vlan};
+pub use checksum::finish_checksum;
+pub use ethernet::Mac;
 pub use headers::{Family, Fragment, Headers, Malformed, Transport};
+pub use rewrite::{Translation, decrement_ttl, insert_link, set_link, strip_link, translate};
+pub use tunnel::{Tunnel, TunnelChecksum, TunnelError, TunnelKind, decapsulate, encapsulate};
+pub use view::Field;

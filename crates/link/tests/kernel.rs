@@ -1,0 +1,8 @@
+//! Tests against the real kernel, each in network namespaces of its own. They need root.
+
+#[path = "kernel/af_packet.rs"]
+mod af_packet;
+#[path = "kernel/bulk.rs"]
+mod bulk;
+#[path = "kernel/namespace.rs"]
+mod namespace;

@@ -1,0 +1,187 @@
+//! TCP through a forwarder made of two links: what a director does to frames, without the director.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use link::sys::interface::{self, Feature};
+use link::sys::poll;
+use link::{Link, Outgoing, Transmitted, recycle};
+use packet::Packet;
+
+use crate::af_packet::open;
+use crate::namespace::{Namespace, mac, veth};
+
+const OCTETS: usize = 100 << 20;
+
+/// client c0 - d0 director d1 - r0 server, one subnet, the director a bump in the wire that puts
+/// its own MAC addresses in.
+struct Topology {
+    client: Namespace,
+    director: Namespace,
+    server: Namespace,
+}
+
+fn topology() -> Topology {
+    let (client, director, server) = (
+        Namespace::new("c"),
+        Namespace::new("d"),
+        Namespace::new("s"),
+    );
+    veth((&client, "c0", 1), (&director, "d0", 2));
+    veth((&director, "d1", 3), (&server, "r0", 4));
+    client.ip("addr add 10.0.0.1/24 dev c0");
+    server.ip("addr add 10.0.0.2/24 dev r0");
+    client.ip("neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev c0");
+    server.ip("neigh add 10.0.0.1 lladdr 02:00:00:00:00:03 dev r0");
+    Topology {
+        client,
+        director,
+        server,
+    }
+}
+
+/// Forwards between two links until told to stop; returns what was sent.
+fn forward(mut links: [(Link, [u8; 6], [u8; 6]); 2], stop: &AtomicBool) -> Transmitted {
+    let mut total = Transmitted::default();
+    let mut batch_store: Vec<Packet<'static>> = Vec::new();
+    let mut out_store: Vec<Outgoing<'static>> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let mut idle = true;
+        for (from, to) in [(0, 1), (1, 0)] {
+            let sender = Arc::clone(&links[to].0.sender);
+            let (_, source, destination) = links[to];
+            let mut batch = recycle(batch_store);
+            let mut outgoing = recycle(out_store);
+            idle &= links[from].0.receiver.receive(&mut batch).expect("receive") == 0;
+            for mut packet in batch.drain(..) {
+                let bytes = packet.bytes_mut();
+                if bytes.len() > 14 && bytes[12..14] == [8, 0] {
+                    bytes[..6].copy_from_slice(&destination);
+                    bytes[6..12].copy_from_slice(&source);
+                    outgoing.push(Outgoing::from(packet));
+                }
+            }
+            total += sender.transmit(&outgoing);
+            batch_store = recycle(batch);
+            out_store = recycle(outgoing);
+        }
+        if idle {
+            let fds = [0, 1].map(|at| links[at].0.receiver.fd().expect("a descriptor"));
+            poll::readable(&fds, Some(Duration::from_millis(20))).expect("poll");
+        }
+    }
+    total
+}
+
+/// Runs a forwarder while `work` runs.
+fn forwarded<T>(topology: &Topology, work: impl FnOnce() -> T) -> (T, Transmitted) {
+    let links = [
+        (open(&topology.director, "d0"), mac(2), mac(1)),
+        (open(&topology.director, "d1"), mac(3), mac(4)),
+    ];
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let forwarder = std::thread::spawn(move || forward(links, &stopped));
+    let result = work();
+    stop.store(true, Ordering::Relaxed);
+    (
+        result,
+        forwarder.join().expect("the forwarder does not panic"),
+    )
+}
+
+/// Fetches `OCTETS` from the server and sends them back; both sides check every octet.
+fn exchange(topology: &Topology) -> Duration {
+    let listener = topology.server.enter("listening", || {
+        TcpListener::bind("10.0.0.2:80").expect("bind")
+    });
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        stream.write_all(&pattern()).expect("send");
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).expect("receive");
+        assert!(back == pattern(), "the upload was changed on its way");
+    });
+    let start = Instant::now();
+    topology.client.enter("the client", || {
+        let mut stream = TcpStream::connect("10.0.0.2:80").expect("connect");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("timeout");
+        let mut data = vec![0; OCTETS];
+        stream.read_exact(&mut data).expect("download");
+        assert!(data == pattern(), "the download was changed on its way");
+        stream.write_all(&data).expect("upload");
+        stream.shutdown(Shutdown::Write).expect("shutdown");
+        assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+    });
+    server.join().expect("the server got all");
+    start.elapsed()
+}
+
+fn pattern() -> Vec<u8> {
+    (0..OCTETS)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])
+        .collect()
+}
+
+/// A counter of `/proc/net/snmp` such as `Tcp InCsumErrors`.
+fn counter(namespace: &Namespace, protocol: &'static str, name: &'static str) -> u64 {
+    namespace.enter("reading counters", move || {
+        let text = std::fs::read_to_string("/proc/thread-self/net/snmp").expect("snmp");
+        let mut lines = text
+            .lines()
+            .filter(|line| line.starts_with(&format!("{protocol}:")));
+        let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+        let at = names
+            .split_whitespace()
+            .position(|word| word == name)
+            .expect("the counter");
+        values
+            .split_whitespace()
+            .nth(at)
+            .expect("a value")
+            .parse()
+            .expect("a number")
+    })
+}
+
+#[test]
+fn bulk_tcp_with_default_offloads() {
+    let topology = topology();
+    let (time, sent) = forwarded(&topology, || exchange(&topology));
+    // 200 MiB in MTU-sized frames would be 145,000 frames and their acknowledgements.
+    assert!(sent.sent < 60_000, "super-frames were cut: {sent:?}");
+    assert_eq!(sent.failed(), 0, "{sent:?}");
+    assert!(time < Duration::from_secs(20), "{time:?}");
+    println!("200 MiB in {time:?}, {} frames", sent.sent);
+}
+
+#[test]
+fn checksums_are_right_when_the_kernel_must_finish_them() {
+    let topology = topology();
+    // Without offloads the sending device has the kernel finish checksums and cut super-frames from
+    // what the virtio-net header says, and the peers verify them in software.
+    for interface in ["d0", "d1"] {
+        offloads_off(&topology.director, interface);
+    }
+    let (_, sent) = forwarded(&topology, || exchange(&topology));
+    assert_eq!(sent.failed(), 0, "{sent:?}");
+    for namespace in [&topology.client, &topology.server] {
+        assert_eq!(counter(namespace, "Tcp", "InCsumErrors"), 0);
+        assert!(
+            counter(namespace, "Tcp", "InSegs") > 10_000,
+            "segments were not cut"
+        );
+    }
+}
+
+/// `ethtool -K IFACE tx off`, which Debian does not install by default, by its ioctl.
+fn offloads_off(namespace: &Namespace, name: &'static str) {
+    namespace.enter("turning offloads off", move || {
+        interface::set_feature(name, Feature::TransmitChecksum, false).expect("ethtool");
+    });
+}

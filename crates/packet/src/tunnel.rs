@@ -1,0 +1,380 @@
+//! LVS-TUN: a datagram in a tunnel, in place, as kernel IPVS builds it (BEHAVIOURS 13 and 14), and
+//! out of it again.
+//!
+//! IPIP (RFC 2003, RFC 2473, RFC 4213), GRE (RFC 2784) and GUE, each with IPv4 or IPv6 inside and
+//! outside.
+
+use core::net::IpAddr;
+use core::ops::Range;
+
+use crate::checksum::{Sum, finish_checksum};
+use crate::ethernet::{self, Ethernet};
+use crate::headers::{Family, Headers, Malformed};
+use crate::ipv4::{self, Ipv4};
+use crate::ipv6::{self, Ipv6};
+use crate::udp::{self, Udp};
+use crate::view::put;
+use crate::{Packet, gre, gue, protocol};
+
+/// Kind of tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TunnelKind {
+    /// IP in IP.
+    Ipip,
+    /// GRE.
+    Gre,
+    /// GUE: UDP and a header of four octets.
+    Gue,
+}
+
+/// The checksum of the tunnel header; IPIP has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TunnelChecksum {
+    /// None: UDP checksum 0, GRE without checksum field (`--tun-nocsum`).
+    #[default]
+    None,
+    /// Over tunnel header and payload (`--tun-csum`).
+    Full,
+    /// GUE remote checksum offload (`--tun-remcsum`). Frames leave here with complete inner
+    /// checksums, for which the kernel sends a full one (BEHAVIOURS 14).
+    Remote,
+}
+
+/// How to encapsulate a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Kind.
+    pub kind: TunnelKind,
+    /// Source address of the outer header: the director's, on the route to the real server.
+    pub source: IpAddr,
+    /// Destination address of the outer header, of the same family: the real server's.
+    pub destination: IpAddr,
+    /// UDP source port, GUE alone: a hash of the flow, so that a flow keeps one path.
+    pub source_port: u16,
+    /// UDP destination port, GUE alone (`--tun-port`).
+    pub destination_port: u16,
+    /// Checksum of the tunnel header.
+    pub checksum: TunnelChecksum,
+    /// Identification of the outer IPv4 header, for a packet that may be fragmented; with "don't
+    /// fragment" it is 0.
+    pub id: u16,
+    /// Copy "don't fragment" from an inner IPv4 header to an outer one (sysctl `pmtu_disc`).
+    pub copy_df: bool,
+}
+
+/// Why a packet could not be encapsulated. But for a partial checksum that was completed, the packet
+/// is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelError {
+    /// Too little room in front of the frame.
+    Headroom,
+    /// The outer packet would exceed 65,535 octets.
+    TooLong,
+    /// A super-frame: segment it first ([`crate::segment`]).
+    SuperFrame,
+    /// Outer source and destination are of different families.
+    Families,
+    /// The headers given are not those of the packet.
+    Malformed,
+}
+
+/// Octets that a tunnel of this kind, with an outer header of `outer` family, adds to a datagram.
+#[must_use]
+pub const fn overhead(kind: TunnelKind, outer: Family, checksum: TunnelChecksum) -> usize {
+    let network = match outer {
+        Family::V4 => ipv4::LEN,
+        Family::V6 => ipv6::LEN,
+    };
+    network
+        + match (kind, checksum) {
+            (TunnelKind::Ipip, _) => 0,
+            (TunnelKind::Gre, TunnelChecksum::None) => gre::LEN,
+            (TunnelKind::Gre, _) => gre::LEN_CHECKSUM,
+            (TunnelKind::Gue, _) => udp::LEN + gue::LEN,
+        }
+}
+
+impl Tunnel {
+    /// Octets that this tunnel adds to a datagram.
+    #[must_use]
+    pub const fn overhead(&self) -> usize {
+        let outer = if self.destination.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        overhead(self.kind, outer, self.checksum)
+    }
+}
+
+/// What the outer header takes over from the inner one.
+struct Inner {
+    family: Family,
+    tos: u8,
+    ttl: u8,
+    dont_fragment: bool,
+    len: usize,
+}
+
+/// Puts the datagram into a tunnel. Padding behind it goes, a partial checksum is completed.
+///
+/// The outer header copies TTL and TOS as the packet has them now (call
+/// [`crate::decrement_ttl`] first), ECN "congestion experienced" becomes ECT(0) outside (RFC 6040's
+/// compatibility mode, as the kernel does), and "don't fragment" is copied from IPv4 to IPv4.
+/// `headers` must be those of this packet; they are out of date afterwards.
+///
+/// # Errors
+/// [`TunnelError`] says what stands in the way.
+pub fn encapsulate(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    tunnel: &Tunnel,
+) -> Result<(), TunnelError> {
+    if tunnel.source.is_ipv4() != tunnel.destination.is_ipv4() {
+        return Err(TunnelError::Families);
+    }
+    if packet.offload.gso.is_some() {
+        return Err(TunnelError::SuperFrame);
+    }
+    let inner = inner(packet, headers).ok_or(TunnelError::Malformed)?;
+    let overhead = tunnel.overhead();
+    let counted = match tunnel.destination {
+        IpAddr::V4(_) => overhead,
+        IpAddr::V6(_) => overhead - ipv6::LEN,
+    };
+    let outer_len = u16::try_from(counted + inner.len).map_err(|_| TunnelError::TooLong)?;
+    if packet.headroom() < overhead {
+        return Err(TunnelError::Headroom);
+    }
+    if !finish_checksum(packet) {
+        return Err(TunnelError::Malformed);
+    }
+    packet.truncate(headers.end);
+    if !packet.open_behind_link(overhead) {
+        return Err(TunnelError::Headroom);
+    }
+    write(packet, tunnel, &inner, outer_len).ok_or(TunnelError::Malformed)
+}
+
+/// Reads what the outer header takes over.
+fn inner(packet: &Packet<'_>, headers: &Headers) -> Option<Inner> {
+    if headers.network_offset != packet.link_len {
+        return None;
+    }
+    let datagram = packet.bytes().get(headers.network_offset..headers.end)?;
+    let len = datagram.len();
+    Some(match headers.family {
+        Family::V4 => {
+            let header = Ipv4::of(datagram)?;
+            let (tos, ttl) = (header.tos(), header.ttl());
+            Inner {
+                family: Family::V4,
+                tos,
+                ttl,
+                dont_fragment: header.dont_fragment(),
+                len,
+            }
+        }
+        Family::V6 => {
+            let header = Ipv6::of(datagram)?;
+            let (tos, ttl) = (header.traffic_class(), header.hop_limit());
+            Inner {
+                family: Family::V6,
+                tos,
+                ttl,
+                dont_fragment: false,
+                len,
+            }
+        }
+    })
+}
+
+/// Writes the outer headers into the gap behind the link header.
+fn write(packet: &mut Packet<'_>, tunnel: &Tunnel, inner: &Inner, outer_len: u16) -> Option<()> {
+    let link_len = packet.link_len;
+    if link_len != 0 {
+        let ether_type = if tunnel.destination.is_ipv4() {
+            ethernet::IPV4
+        } else {
+            ethernet::IPV6
+        };
+        Ethernet::of_mut(packet.bytes_mut())?.set_ether_type(ether_type);
+    }
+    let (inner_protocol, inner_ether_type) = match inner.family {
+        Family::V4 => (protocol::IPIP, ethernet::IPV4),
+        Family::V6 => (protocol::IPV6, ethernet::IPV6),
+    };
+    let protocol = match tunnel.kind {
+        TunnelKind::Ipip => inner_protocol,
+        TunnelKind::Gre => protocol::GRE,
+        TunnelKind::Gue => protocol::UDP,
+    };
+    let outer = packet.bytes_mut().get_mut(link_len..)?;
+    let transport_at = write_network(outer, tunnel, inner, protocol, outer_len)?;
+    let transport = outer.get_mut(transport_at..)?;
+    match tunnel.kind {
+        TunnelKind::Ipip => Some(()),
+        TunnelKind::Gre => gre::write(
+            transport,
+            inner_ether_type,
+            tunnel.checksum != TunnelChecksum::None,
+        ),
+        TunnelKind::Gue => write_gue(transport, tunnel, inner_protocol),
+    }
+}
+
+/// Writes the outer IP header and returns its octets.
+fn write_network(
+    outer: &mut [u8],
+    tunnel: &Tunnel,
+    inner: &Inner,
+    protocol: u8,
+    outer_len: u16,
+) -> Option<usize> {
+    // The outer header must not say "congestion experienced" on behalf of the inner one.
+    let tos = if inner.tos & 3 == 3 {
+        inner.tos & !1
+    } else {
+        inner.tos
+    };
+    match (tunnel.source, tunnel.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let dont_fragment = tunnel.copy_df && inner.dont_fragment;
+            let fields = ipv4::Fields {
+                tos,
+                total_len: outer_len,
+                id: if dont_fragment { 0 } else { tunnel.id },
+                dont_fragment,
+                ttl: inner.ttl,
+                protocol,
+                source,
+                destination,
+            };
+            put(outer, 0, fields.to_bytes())?;
+            Some(ipv4::LEN)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let fields = ipv6::Fields {
+                traffic_class: tos,
+                payload_len: outer_len,
+                next_header: protocol,
+                hop_limit: inner.ttl,
+                source,
+                destination,
+            };
+            put(outer, 0, fields.to_bytes())?;
+            Some(ipv6::LEN)
+        }
+        _ => None,
+    }
+}
+
+/// Writes the UDP and GUE headers; `transport` reaches to the end of the packet.
+fn write_gue(transport: &mut [u8], tunnel: &Tunnel, inner_protocol: u8) -> Option<()> {
+    let len = u16::try_from(transport.len()).ok()?;
+    put(transport, udp::LEN, gue::to_bytes(inner_protocol))?;
+    let mut header = Udp::of_mut(transport)?;
+    header.set_source(tunnel.source_port);
+    header.set_destination(tunnel.destination_port);
+    header.set_length(len);
+    header.set_checksum(0);
+    if tunnel.checksum != TunnelChecksum::None {
+        let checksum = Sum::of(transport)
+            .pseudo_header(
+                tunnel.source,
+                tunnel.destination,
+                protocol::UDP,
+                transport.len(),
+            )
+            .finish();
+        Udp::of_mut(transport)?.set_checksum(udp::sent_checksum(checksum));
+    }
+    Some(())
+}
+
+/// Finds the datagram inside a tunnelled packet that begins with its outer IP header: IPIP, GRE or
+/// GUE, told apart by the outer protocol number; UDP is taken as GUE whatever its port. The range
+/// ends with the inner datagram.
+///
+/// # Errors
+/// [`Malformed`] of the outer or the inner headers; [`Malformed::NotIp`] where the packet is no
+/// tunnel or its tunnel header is not understood (options, versions, wrong checksum, fragments).
+pub fn decapsulate(packet: &[u8]) -> Result<Range<usize>, Malformed> {
+    let outer = Headers::parse_datagram(packet)?;
+    let at = outer.transport_offset;
+    let payload = packet
+        .get(at..outer.end)
+        .ok_or(Malformed::TransportTruncated)?;
+    if outer.fragment.is_some() {
+        return Err(Malformed::NotIp);
+    }
+    let inner = match outer.protocol {
+        protocol::GRE => decapsulate_gre(payload)?,
+        protocol::UDP => {
+            let header = Udp::of(payload).ok_or(Malformed::TransportTruncated)?;
+            let len = usize::from(header.length());
+            let datagram = payload.get(..len).ok_or(Malformed::BadLength)?;
+            let sum = Sum::of(datagram).pseudo_header(
+                outer.source,
+                outer.destination,
+                protocol::UDP,
+                len,
+            );
+            if header.checksum() != 0 && sum.fold() != 0xffff {
+                return Err(Malformed::NotIp);
+            }
+            let body = datagram.get(udp::LEN..).ok_or(Malformed::BadLength)?;
+            shifted(decapsulate_gue(body)?, udp::LEN)
+        }
+        protocol => inner_datagram(protocol, payload)?,
+    };
+    Ok(shifted(inner, at))
+}
+
+/// As [`decapsulate`], for a packet that begins with its GRE header.
+///
+/// # Errors
+/// As [`decapsulate`].
+pub fn decapsulate_gre(packet: &[u8]) -> Result<Range<usize>, Malformed> {
+    let (ether_type, len) = gre::read(packet).ok_or(Malformed::NotIp)?;
+    let protocol = match ether_type {
+        ethernet::IPV4 => protocol::IPIP,
+        ethernet::IPV6 => protocol::IPV6,
+        _ => return Err(Malformed::NotIp),
+    };
+    Ok(shifted(
+        inner_datagram(protocol, packet.get(len..).unwrap_or(&[]))?,
+        len,
+    ))
+}
+
+/// As [`decapsulate`], for the payload of a UDP datagram to the GUE port.
+///
+/// # Errors
+/// As [`decapsulate`].
+pub fn decapsulate_gue(payload: &[u8]) -> Result<Range<usize>, Malformed> {
+    let (protocol, len) = gue::read(payload).ok_or(Malformed::NotIp)?;
+    Ok(shifted(
+        inner_datagram(protocol, payload.get(len..).unwrap_or(&[]))?,
+        len,
+    ))
+}
+
+/// Checks the inner datagram that `protocol` announces, and returns its range.
+fn inner_datagram(protocol: u8, bytes: &[u8]) -> Result<Range<usize>, Malformed> {
+    let family = match protocol {
+        protocol::IPIP => Family::V4,
+        protocol::IPV6 => Family::V6,
+        _ => return Err(Malformed::NotIp),
+    };
+    let inner = Headers::parse_datagram(bytes)?;
+    if inner.family != family {
+        return Err(Malformed::BadVersion);
+    }
+    Ok(0..inner.end)
+}
+
+/// The range, `by` octets further.
+fn shifted(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
