@@ -1,7 +1,11 @@
 //! Threads, sockets, neighbours, the daemon: drives the director core over real links.
 #![forbid(unsafe_code)]
 
+pub mod clock;
+pub mod decap;
 pub mod error;
 pub mod network;
+pub mod privilege;
 pub mod state;
 pub mod vips;
+pub mod worker;

@@ -14,7 +14,6 @@ use std::thread::{self, JoinHandle};
 use crossbeam::channel::{self, Receiver, Sender};
 use crossbeam::queue::ArrayQueue;
 use director::director::Director;
-use director::frame::OwnedFrame;
 use director::time::Instant;
 use director::verdict::Counters;
 use link::Transmitted;
@@ -35,7 +34,7 @@ const ROUNDS: usize = 16;
 #[derive(Debug)]
 struct Handed {
     interface: u32,
-    frame: OwnedFrame,
+    frame: link::Frame,
 }
 
 /// Where the other workers put frames for one worker.
@@ -47,7 +46,10 @@ struct Inbox {
 
 impl Inbox {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { queue: Arc::new(ArrayQueue::new(INBOX)), waker: Arc::new(Waker::new()?) })
+        Ok(Self {
+            queue: Arc::new(ArrayQueue::new(INBOX)),
+            waker: Arc::new(Waker::new()?),
+        })
     }
 }
 
@@ -79,11 +81,7 @@ impl Handle {
 ///
 /// # Errors
 /// The system refuses a thread or an event counter.
-pub fn start(
-    directors: Vec<Director>,
-    clock: Clock,
-    reporter: &Reporter,
-) -> Result<Vec<Handle>> {
+pub fn start(directors: Vec<Director>, clock: Clock, reporter: &Reporter) -> Result<Vec<Handle>> {
     let failed = |source| Error::system("cannot start a worker thread", source);
     let mut inboxes = Vec::new();
     for _ in &directors {
@@ -108,7 +106,11 @@ pub fn start(
             .name(format!("worker-{index}"))
             .spawn(move || worker.run())
             .map_err(failed)?;
-        handles.push(Handle { orders, waker, thread });
+        handles.push(Handle {
+            orders,
+            waker,
+            thread,
+        });
     }
     Ok(handles)
 }
@@ -171,7 +173,10 @@ impl Worker {
     /// Capabilities belong to threads: a worker reads what strangers send and needs none, its sockets are open.
     fn give_up_privileges(&self) {
         if let Err(error) = crate::privilege::drop_all_of_this_thread() {
-            self.reporter.report(Event::Unprivileged { worker: self.index, error });
+            self.reporter.report(Event::Unprivileged {
+                worker: self.index,
+                error,
+            });
         }
     }
 
@@ -199,7 +204,16 @@ impl Worker {
 
     /// Takes what other workers handed over and what the rings hold; returns whether there may be more.
     fn work(&mut self) -> bool {
-        let Self { director, ports, clock, tally, inboxes, index, reporter, .. } = self;
+        let Self {
+            director,
+            ports,
+            clock,
+            tally,
+            inboxes,
+            index,
+            reporter,
+            ..
+        } = self;
         let mut busy = ports.take_inbox(director, inboxes.get(*index), *clock, tally);
         for _ in 0..ROUNDS {
             let (count, lost) = ports.receive(director, *clock, tally);
@@ -216,7 +230,12 @@ impl Worker {
     }
 
     fn tick(&mut self, now: Instant) {
-        let Self { director, ports, tally, .. } = self;
+        let Self {
+            director,
+            ports,
+            tally,
+            ..
+        } = self;
         ports.send_from(tally, |output| director.tick(now, output));
     }
 

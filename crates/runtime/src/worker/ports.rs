@@ -30,7 +30,10 @@ pub(super) struct Ports {
 impl Ports {
     pub(super) fn add(&mut self, interface: u32, link: Link) {
         self.remove(interface);
-        self.receivers.push(Port { interface, receiver: link.receiver });
+        self.receivers.push(Port {
+            interface,
+            receiver: link.receiver,
+        });
         self.senders.push((interface, link.sender));
     }
 
@@ -40,7 +43,10 @@ impl Ports {
     }
 
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.receivers.iter().filter_map(|port| port.receiver.fd()).collect()
+        self.receivers
+            .iter()
+            .filter_map(|port| port.receiver.fd())
+            .collect()
     }
 
     pub(super) fn statistics(&mut self) -> Vec<(u32, Statistics)> {
@@ -55,7 +61,12 @@ impl Ports {
         clock: Clock,
         tally: &mut Tally,
     ) -> (usize, Vec<(u32, LinkError)>) {
-        let Self { receivers, senders, packets, frames } = self;
+        let Self {
+            receivers,
+            senders,
+            packets,
+            frames,
+        } = self;
         let mut total = 0;
         let mut lost = Vec::new();
         for port in receivers {
@@ -65,7 +76,9 @@ impl Ports {
                 Ok(count) => {
                     total += count;
                     let now = clock.now();
-                    let mut output = Output { frames: recycle(std::mem::take(frames)) };
+                    let mut output = Output {
+                        frames: recycle(std::mem::take(frames)),
+                    };
                     for packet in batch.drain(..) {
                         // The verdict is in the director's counters.
                         let _ = director.handle(now, port.interface, 0, packet, &mut output);
@@ -91,7 +104,9 @@ impl Ports {
         let Some(inbox) = inbox.filter(|inbox| !inbox.queue.is_empty()) else {
             return false;
         };
-        let mut handed: Vec<_> = std::iter::from_fn(|| inbox.queue.pop()).take(link::BATCH).collect();
+        let mut handed: Vec<_> = std::iter::from_fn(|| inbox.queue.pop())
+            .take(link::BATCH)
+            .collect();
         let now = clock.now();
         for one in &mut handed {
             let interface = one.interface;
