@@ -8,13 +8,18 @@
     reason = "the one place for it: system calls and memory shared with the kernel"
 )]
 
+pub mod clock;
 pub mod interface;
-pub mod packet;
+pub mod multicast;
+pub(crate) mod packet;
 pub mod poll;
 pub mod process;
-pub mod ring;
-pub mod send;
-pub mod socket;
+pub mod raw_ip;
+pub(crate) mod ring;
+pub(crate) mod send;
+pub mod seqpacket;
+pub mod signal;
+pub(crate) mod socket;
 
 use std::io;
 
