@@ -4,7 +4,7 @@ use std::io;
 
 /// Why the daemon cannot start or go on. Its text is what the operator reads.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RuntimeError {
     /// The system refused an operation; the text names the operation and the thing it was done to.
     #[error("{operation}: {source}")]
     System {
@@ -18,7 +18,7 @@ pub enum Error {
     Refused(String),
 }
 
-impl Error {
+impl RuntimeError {
     /// Wraps the system's refusal of `operation`.
     pub fn system(operation: impl Into<String>, source: io::Error) -> Self {
         Self::System {
@@ -29,4 +29,4 @@ impl Error {
 }
 
 /// Result with the daemon's error.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T> = std::result::Result<T, RuntimeError>;

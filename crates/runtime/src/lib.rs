@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod decap;
 pub mod error;
+pub mod log;
 pub mod network;
 pub mod privilege;
 pub mod state;

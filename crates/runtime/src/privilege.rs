@@ -4,7 +4,7 @@ use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-use crate::error::{Error, Result};
+use crate::error::{Result, RuntimeError};
 
 /// Takes every capability from the calling thread, for good.
 ///
@@ -21,7 +21,7 @@ pub fn drop_all_of_this_thread() -> Result<()> {
 /// The system's refusal.
 pub fn keep(wanted: &[Capability]) -> Result<()> {
     let failed = |error: caps::errors::CapsError| {
-        Error::system(
+        RuntimeError::system(
             "cannot give up capabilities",
             io::Error::other(error.to_string()),
         )

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Result, RuntimeError};
 
 /// Shortest time between two writes. The first change after a quiet time is on disk before its command is answered;
 /// of a burst (`ipvsadm -R`) the rest is on disk this much later at the latest.
@@ -31,7 +31,7 @@ impl StateFile {
         let directory = directory(&path);
         fs::create_dir_all(directory).map_err(|source| {
             let operation = format!("cannot make the state directory {}", directory.display());
-            Error::system(operation, source)
+            RuntimeError::system(operation, source)
         })?;
         Ok(Self {
             path,
@@ -56,7 +56,7 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => {
                 let operation = format!("cannot read the saved state {}", self.path.display());
-                Err(Error::system(operation, source))
+                Err(RuntimeError::system(operation, source))
             }
         }
     }
@@ -85,7 +85,7 @@ impl StateFile {
         self.written = Some(now);
         replace(&self.path, text.as_bytes()).map_err(|source| {
             let operation = format!("cannot save the state to {}", self.path.display());
-            Error::system(operation, source)
+            RuntimeError::system(operation, source)
         })?;
         self.dirty = false;
         Ok(())

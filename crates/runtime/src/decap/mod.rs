@@ -18,7 +18,7 @@ use link::sys::raw_ip::{Injector, Receiver};
 use link::sys::signal::Signals;
 use packet::protocol;
 
-use crate::error::{Error, Result};
+use crate::error::{Result, RuntimeError};
 use tunnel::{Outer, Refusal};
 
 /// Longest datagram, octets.
@@ -70,10 +70,10 @@ impl fmt::Display for Counters {
 /// A VIP that is not an address of this host, a missing capability, a port in use: one sentence.
 pub fn run(options: &Options) -> Result<Counters> {
     let signals = Signals::take(&[libc::SIGTERM, libc::SIGINT])
-        .map_err(|source| Error::system("cannot take over signals", source))?;
+        .map_err(|source| RuntimeError::system("cannot take over signals", source))?;
     let mut decap = Decap::open(options)?;
     process::set_no_new_privileges()
-        .map_err(|source| Error::system("cannot give up privileges", source))?;
+        .map_err(|source| RuntimeError::system("cannot give up privileges", source))?;
     crate::privilege::drop_all_of_this_thread()?;
     tracing::info!("{}", decap.summary(options));
     decap.serve(&signals)?;
@@ -120,7 +120,7 @@ struct Decap {
 impl Decap {
     fn open(options: &Options) -> Result<Self> {
         if options.vips.is_empty() {
-            return Err(Error::Refused(
+            return Err(RuntimeError::Refused(
                 "no VIP given: say for which with --vip ADDRESS".into(),
             ));
         }
@@ -177,7 +177,7 @@ impl Decap {
                 .chain([signals.fd()])
                 .collect();
             let ready = poll::readable(&fds, None)
-                .map_err(|source| Error::system("cannot wait for packets", source))?;
+                .map_err(|source| RuntimeError::system("cannot wait for packets", source))?;
             if signals.next().is_some() {
                 return Ok(());
             }
@@ -230,11 +230,11 @@ fn check_local(vip: IpAddr) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             let len = if vip.is_ipv4() { 32 } else { 128 };
-            Err(Error::Refused(format!(
+            Err(RuntimeError::Refused(format!(
                 "VIP {vip} is not an address of this host: `ip addr add {vip}/{len} dev lo` first"
             )))
         }
-        Err(source) => Err(Error::system(
+        Err(source) => Err(RuntimeError::system(
             format!("cannot check that VIP {vip} is local"),
             source,
         )),
@@ -264,15 +264,17 @@ fn gue(port: u16, v6: bool) -> Result<Source> {
     };
     let socket = UdpSocket::bind((any, port))
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-        .map_err(|source| Error::system(format!("cannot listen on UDP port {port}"), source))?;
+        .map_err(|source| {
+            RuntimeError::system(format!("cannot listen on UDP port {port}"), source)
+        })?;
     Ok(Source::Gue(socket))
 }
 
-fn refused(operation: &str, source: io::Error) -> Error {
+fn refused(operation: &str, source: io::Error) -> RuntimeError {
     let advice = if source.kind() == io::ErrorKind::PermissionDenied {
         " (needs CAP_NET_RAW: run as root, or `setcap cap_net_raw+ep` the program)"
     } else {
         ""
     };
-    Error::system(format!("cannot {operation}{advice}"), source)
+    RuntimeError::system(format!("cannot {operation}{advice}"), source)
 }

@@ -23,7 +23,7 @@ use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use crate::error::{Error, Result};
+use crate::error::{Result, RuntimeError};
 use tables::{Change, TABLE_LOCAL, Tables};
 
 /// RTNLGRP_LINK, _NEIGH, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE (linux/rtnetlink.h).
@@ -49,7 +49,8 @@ impl Watcher {
     /// # Errors
     /// The system refused the netlink socket or a dump.
     pub fn open() -> Result<Self> {
-        let failed = |source| Error::system("cannot watch the kernel's network tables", source);
+        let failed =
+            |source| RuntimeError::system("cannot watch the kernel's network tables", source);
         let mut monitor = Socket::new(NETLINK_ROUTE).map_err(failed)?;
         monitor.bind_auto().map_err(failed)?;
         monitor.set_rx_buf_sz(MONITOR_BUFFER).map_err(failed)?;
@@ -93,7 +94,7 @@ impl Watcher {
                     changed = true;
                 }
                 Err(error) => {
-                    return Err(Error::system(
+                    return Err(RuntimeError::system(
                         "cannot read network changes from the kernel",
                         error,
                     ));
@@ -271,7 +272,7 @@ fn dump_routes(tables: &mut Tables) -> Result<()> {
 
 /// One dump through a socket of its own, so that its answers and the monitor's do not mix.
 fn dump(message: RouteNetlinkMessage, tables: &mut Tables) -> Result<()> {
-    let failed = |source| Error::system("cannot read the kernel's network tables", source);
+    let failed = |source| RuntimeError::system("cannot read the kernel's network tables", source);
     let socket = request(message, NLM_F_REQUEST | NLM_F_DUMP).map_err(failed)?;
     loop {
         let (datagram, _) = socket.recv_from_full().map_err(failed)?;

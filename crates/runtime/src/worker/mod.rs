@@ -20,7 +20,7 @@ use link::Transmitted;
 use link::sys::poll::{self, Waker};
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Result, RuntimeError};
 pub use order::{Event, Order, Report, Reporter};
 use ports::Ports;
 
@@ -82,7 +82,7 @@ impl Handle {
 /// # Errors
 /// The system refuses a thread or an event counter.
 pub fn start(directors: Vec<Director>, clock: Clock, reporter: &Reporter) -> Result<Vec<Handle>> {
-    let failed = |source| Error::system("cannot start a worker thread", source);
+    let failed = |source| RuntimeError::system("cannot start a worker thread", source);
     let mut inboxes = Vec::new();
     for _ in &directors {
         inboxes.push(Inbox::new().map_err(failed)?);
@@ -175,7 +175,7 @@ impl Worker {
         if let Err(error) = crate::privilege::drop_all_of_this_thread() {
             self.reporter.report(Event::Unprivileged {
                 worker: self.index,
-                error,
+                error: error.to_string(),
             });
         }
     }

@@ -11,6 +11,9 @@ use link::{Link, LinkError, Statistics};
 
 use super::Tally;
 
+/// Something to be done with a worker's director.
+pub type Job = Box<dyn FnOnce(&mut Director, Instant) + Send>;
+
 /// From the control thread to a worker.
 pub enum Order {
     /// Receive and send on this interface (again).
@@ -28,7 +31,7 @@ pub enum Order {
     /// Tell the counters.
     Report(Sender<Report>),
     /// Do this with the director between two batches. For what is rare: listing connections.
-    Run(Box<dyn FnOnce(&mut Director, Instant) + Send>),
+    Run(Job),
     /// End the thread.
     Stop,
 }
