@@ -6,6 +6,7 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
+use std::sync::Arc;
 
 use crate::stats::Stats;
 
@@ -35,6 +36,32 @@ impl Method {
             2 => Some(Self::Tunnel),
             3 => Some(Self::DirectRoute),
             4 => Some(Self::Bypass),
+            _ => None,
+        }
+    }
+}
+
+impl TunnelKind {
+    /// The encapsulation of this number (`IP_VS_CONN_F_TUNNEL_TYPE_*`).
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Ipip),
+            1 => Some(Self::Gue),
+            2 => Some(Self::Gre),
+            _ => None,
+        }
+    }
+}
+
+impl TunnelChecksum {
+    /// The choice of this number (`IP_VS_TUNNEL_ENCAP_FLAG_*`).
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            0 => Some(Self::None),
+            1 => Some(Self::Full),
+            2 => Some(Self::Remote),
             _ => None,
         }
     }
@@ -96,6 +123,23 @@ pub struct DestinationConfig {
     pub lower_threshold: u32,
 }
 
+impl TunnelConfig {
+    /// All of it in one word: port, checksum, kind from high to low bits.
+    const fn pack(self) -> u32 {
+        (self.port as u32) << 16 | (self.checksum as u32) << 8 | self.kind as u32
+    }
+
+    /// The reverse of [`TunnelConfig::pack`].
+    fn unpack(word: u32) -> Self {
+        let [kind, checksum, low, high] = word.to_le_bytes();
+        Self {
+            kind: TunnelKind::from_number(kind).unwrap_or_default(),
+            port: u16::from_le_bytes([low, high]),
+            checksum: TunnelChecksum::from_number(u16::from(checksum)).unwrap_or_default(),
+        }
+    }
+}
+
 /// A real server, shared by its service, the scheduler and its connections.
 #[derive(Debug)]
 pub struct Destination {
@@ -103,52 +147,317 @@ pub struct Destination {
     pub address: IpAddr,
     /// Port, host order.
     pub port: u16,
-    /// Weight now.
-    pub weight: AtomicI32,
-    /// Forwarding method now ([`Method`] as number); connections keep the one they began with.
-    pub method: AtomicU32,
-    /// Tunnel kind, checksum and port, packed; see [`Destination::tunnel`].
-    pub tunnel: AtomicU32,
-    /// `-x`.
-    pub upper_threshold: AtomicU32,
-    /// `-y`.
-    pub lower_threshold: AtomicU32,
-    /// IP_VS_DEST_F_OVERLOAD: thresholds forbid new connections.
-    pub overloaded: AtomicBool,
-    /// IP_VS_DEST_F_AVAILABLE: in its service's list; false after deletion.
-    pub available: AtomicBool,
-    /// Connections in an active state.
-    pub active: AtomicI32,
-    /// Connections in an inactive state.
-    pub inactive: AtomicI32,
-    /// Persistence templates bound here.
-    pub persistent: AtomicI32,
     /// Counters and rates.
     pub stats: Stats,
+    /// Counters and rates of the virtual service it belongs to.
+    pub service_stats: Arc<Stats>,
+    weight: AtomicI32,
+    /// The latest weight that was not 0 (what `mh` builds its table from).
+    last_weight: AtomicI32,
+    method: AtomicU32,
+    tunnel: AtomicU32,
+    upper_threshold: AtomicU32,
+    lower_threshold: AtomicU32,
+    overloaded: AtomicBool,
+    available: AtomicBool,
+    active: AtomicI32,
+    inactive: AtomicI32,
+    persistent: AtomicI32,
 }
 
 impl Destination {
-    /// Weight now.
+    /// A real server without connections, available, for a director with `workers` workers.
+    #[must_use]
+    pub fn new(config: &DestinationConfig, service_stats: Arc<Stats>, workers: usize) -> Self {
+        Self {
+            address: config.address,
+            port: config.port,
+            stats: Stats::new(workers),
+            service_stats,
+            weight: AtomicI32::new(config.weight),
+            last_weight: AtomicI32::new(config.weight),
+            method: AtomicU32::new(config.method as u32),
+            tunnel: AtomicU32::new(config.tunnel.pack()),
+            upper_threshold: AtomicU32::new(config.upper_threshold),
+            lower_threshold: AtomicU32::new(config.lower_threshold),
+            overloaded: AtomicBool::new(false),
+            available: AtomicBool::new(true),
+            active: AtomicI32::new(0),
+            inactive: AtomicI32::new(0),
+            persistent: AtomicI32::new(0),
+        }
+    }
+
+    /// What the operator said last.
+    #[must_use]
+    pub fn config(&self) -> DestinationConfig {
+        DestinationConfig {
+            address: self.address,
+            port: self.port,
+            method: self.method(),
+            tunnel: self.tunnel(),
+            weight: self.weight(),
+            upper_threshold: self.upper_threshold.load(Relaxed),
+            lower_threshold: self.lower_threshold.load(Relaxed),
+        }
+    }
+
+    /// Weight now, >= 0; 0 = quiesced.
     #[must_use]
     pub fn weight(&self) -> i32 {
         self.weight.load(Relaxed)
     }
 
-    /// Forwarding method now.
+    /// The latest weight that was not 0, or 0 when it never had one.
+    #[must_use]
+    pub fn last_weight(&self) -> i32 {
+        self.last_weight.load(Relaxed)
+    }
+
+    /// Forwarding method now; connections keep the one they began with.
     #[must_use]
     pub fn method(&self) -> Method {
         Method::from_number(self.method.load(Relaxed)).unwrap_or(Method::Masq)
     }
 
-    /// Whether the scheduler must pass it over because of its thresholds.
+    /// Tunnel settings now.
+    #[must_use]
+    pub fn tunnel(&self) -> TunnelConfig {
+        TunnelConfig::unpack(self.tunnel.load(Relaxed))
+    }
+
+    /// Whether the scheduler must pass it over because of its thresholds (IP_VS_DEST_F_OVERLOAD).
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         self.overloaded.load(Relaxed)
     }
 
-    /// Whether it is in its service's list.
+    /// Whether it is in its service's list (IP_VS_DEST_F_AVAILABLE); false after its deletion.
     #[must_use]
     pub fn is_available(&self) -> bool {
         self.available.load(Relaxed)
+    }
+
+    /// Connections in an active state.
+    #[must_use]
+    pub fn active(&self) -> i32 {
+        self.active.load(Relaxed)
+    }
+
+    /// Connections in an inactive state.
+    #[must_use]
+    pub fn inactive(&self) -> i32 {
+        self.inactive.load(Relaxed)
+    }
+
+    /// Persistence templates.
+    #[must_use]
+    pub fn persistent(&self) -> i32 {
+        self.persistent.load(Relaxed)
+    }
+
+    /// Whether any connection or template is bound to it.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.active() != 0 || self.inactive() != 0 || self.persistent() != 0
+    }
+
+    /// Counts a new connection; it begins as an inactive one (kernel: IP_VS_CONN_F_INACTIVE). A persistence
+    /// `template` counts apart.
+    pub fn bind(&self, template: bool) {
+        if template {
+            self.persistent.fetch_add(1, Relaxed);
+        } else {
+            self.inactive.fetch_add(1, Relaxed);
+        }
+        let upper = self.upper_threshold.load(Relaxed);
+        if upper != 0 && self.connections() >= u64::from(upper) {
+            self.overloaded.store(true, Relaxed);
+        }
+    }
+
+    /// Takes back [`Destination::bind`] of a connection that was `active` when it ended.
+    pub fn unbind(&self, active: bool) {
+        if active {
+            self.active.fetch_sub(1, Relaxed);
+        } else {
+            self.inactive.fetch_sub(1, Relaxed);
+        }
+        self.relieve();
+    }
+
+    /// Takes back [`Destination::bind`] of a persistence template.
+    pub fn unbind_template(&self) {
+        self.persistent.fetch_sub(1, Relaxed);
+        self.relieve();
+    }
+
+    /// Moves one connection from inactive to active, or back. To be called on a change only.
+    pub fn set_active(&self, active: bool) {
+        let (from, to) = if active {
+            (&self.inactive, &self.active)
+        } else {
+            (&self.active, &self.inactive)
+        };
+        from.fetch_sub(1, Relaxed);
+        to.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a packet from a client; nothing when it was deleted from its service.
+    pub fn count_in(&self, worker: usize, bytes: u64) {
+        if self.is_available() {
+            self.stats.count_in(worker, bytes);
+            self.service_stats.count_in(worker, bytes);
+        }
+    }
+
+    /// Counts a packet to a client; nothing when it was deleted from its service.
+    pub fn count_out(&self, worker: usize, bytes: u64) {
+        if self.is_available() {
+            self.stats.count_out(worker, bytes);
+            self.service_stats.count_out(worker, bytes);
+        }
+    }
+
+    /// Counts a new connection.
+    pub fn count_connection(&self, worker: usize) {
+        self.stats.count_connection(worker);
+        self.service_stats.count_connection(worker);
+    }
+
+    /// Takes new settings (`-e`, or `-a` of one that was deleted before); address and port stay.
+    pub(crate) fn reconfigure(&self, config: &DestinationConfig, added: bool) {
+        if added || config.weight != 0 {
+            self.last_weight.store(config.weight, Relaxed);
+        }
+        self.weight.store(config.weight, Relaxed);
+        self.method.store(config.method as u32, Relaxed);
+        self.tunnel.store(config.tunnel.pack(), Relaxed);
+        let upper = config.upper_threshold;
+        if upper == 0 || upper > self.upper_threshold.load(Relaxed) {
+            self.overloaded.store(false, Relaxed);
+        }
+        self.upper_threshold.store(upper, Relaxed);
+        self.lower_threshold.store(config.lower_threshold, Relaxed);
+        self.available.store(true, Relaxed);
+    }
+
+    /// Marks it as deleted from its service.
+    pub(crate) fn retire(&self) {
+        self.available.store(false, Relaxed);
+    }
+
+    /// What the thresholds are compared with: active and inactive connections, not templates.
+    fn connections(&self) -> u64 {
+        let total = i64::from(self.active()) + i64::from(self.inactive());
+        u64::try_from(total).unwrap_or(0)
+    }
+
+    /// Ends the overload once few enough connections are left: below `-y`, or below 3/4 of `-x`.
+    fn relieve(&self) {
+        if !self.is_overloaded() {
+            return;
+        }
+        let connections = self.connections();
+        let upper = u64::from(self.upper_threshold.load(Relaxed));
+        let relieved = match u64::from(self.lower_threshold.load(Relaxed)) {
+            0 => upper == 0 || connections * 4 < upper * 3,
+            lower => connections < lower,
+        };
+        if relieved {
+            self.overloaded.store(false, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::*;
+
+    fn destination(upper: u32, lower: u32) -> Destination {
+        let config = DestinationConfig {
+            address: Ipv4Addr::new(10, 2, 0, 11).into(),
+            port: 80,
+            method: Method::Tunnel,
+            tunnel: TunnelConfig {
+                kind: TunnelKind::Gue,
+                port: 0xfedc,
+                checksum: TunnelChecksum::Remote,
+            },
+            weight: 1,
+            upper_threshold: upper,
+            lower_threshold: lower,
+        };
+        let destination = Destination::new(&config, Arc::new(Stats::new(1)), 1);
+        assert_eq!(destination.config(), config);
+        destination
+    }
+
+    /// [thresholds.x4_y2_wlc]: overloaded at 4, relieved below 2; inactive connections count.
+    #[test]
+    fn lower_threshold_ends_the_overload() {
+        let destination = destination(4, 2);
+        for bound in 1..=4 {
+            assert!(
+                !destination.is_overloaded(),
+                "after {} connections",
+                bound - 1
+            );
+            destination.bind(false);
+        }
+        assert!(destination.is_overloaded());
+        destination.set_active(true);
+        destination.unbind(false);
+        destination.unbind(true);
+        assert!(destination.is_overloaded(), "two are not below two");
+        destination.unbind(false);
+        assert!(!destination.is_overloaded());
+    }
+
+    /// [thresholds.x3_y0]: 3/4 of 3 is 2.25.
+    #[test]
+    fn without_lower_threshold_three_quarters() {
+        let destination = destination(3, 0);
+        (0..3).for_each(|_| destination.bind(false));
+        assert!(destination.is_overloaded());
+        destination.unbind(false);
+        assert!(!destination.is_overloaded());
+    }
+
+    #[test]
+    fn templates_do_not_count() {
+        let destination = destination(1, 0);
+        destination.bind(true);
+        assert!(!destination.is_overloaded() && destination.is_bound());
+        destination.unbind_template();
+        assert!(!destination.is_bound());
+    }
+
+    #[test]
+    fn raising_the_threshold_ends_the_overload() {
+        let destination = destination(1, 0);
+        destination.bind(false);
+        let mut config = destination.config();
+        destination.reconfigure(&config, false);
+        assert!(
+            destination.is_overloaded(),
+            "the same threshold changes nothing"
+        );
+        config.upper_threshold = 2;
+        destination.reconfigure(&config, false);
+        assert!(!destination.is_overloaded());
+    }
+
+    #[test]
+    fn weight_0_keeps_the_last_weight() {
+        let destination = destination(0, 0);
+        let mut config = destination.config();
+        for (weight, added, last) in [(5, false, 5), (0, false, 5), (0, true, 0)] {
+            config.weight = weight;
+            destination.reconfigure(&config, added);
+            assert_eq!(destination.last_weight(), last);
+        }
     }
 }

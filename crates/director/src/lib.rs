@@ -10,6 +10,7 @@
 //! [`connection`] remembers, [`net`] knows the host, and [`director`] puts them together.
 #![forbid(unsafe_code)]
 
+pub mod assign;
 pub mod connection;
 pub mod destination;
 pub mod director;
@@ -18,7 +19,11 @@ pub mod net;
 pub mod protocol;
 pub mod scheduler;
 pub mod service;
+pub mod services;
+pub mod shared;
 pub mod stats;
 pub mod sysctl;
+pub mod template;
 pub mod time;
+mod trash;
 pub mod verdict;

@@ -1,10 +1,16 @@
 //! A virtual service: its key, its settings, its real servers, its scheduler.
 
 use core::net::IpAddr;
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packet::Family;
 
+use crate::destination::Destination;
 use crate::protocol::Protocol;
+use crate::scheduler::{Change, Entry, Flow, Request, Scheduler};
+use crate::stats::Stats;
+use crate::time::Instant;
 
 /// What a virtual service answers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +33,33 @@ pub enum ServiceKey {
     },
 }
 
+impl ServiceKey {
+    /// Address family.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::Address {
+                address: IpAddr::V4(_),
+                ..
+            } => Family::V4,
+            Self::Address {
+                address: IpAddr::V6(_),
+                ..
+            } => Family::V6,
+            Self::Mark { family, .. } => *family,
+        }
+    }
+
+    /// Virtual port, host order; 0 for any port and for marks.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        match self {
+            Self::Address { port, .. } => *port,
+            Self::Mark { .. } => 0,
+        }
+    }
+}
+
 /// IP_VS_SVC_F_PERSISTENT.
 pub const FLAG_PERSISTENT: u32 = 0x0001;
 /// IP_VS_SVC_F_HASHED: set in every reply.
@@ -45,7 +78,7 @@ pub const FLAG_SCHED_3: u32 = 0x0020;
 pub struct ServiceConfig {
     /// What it answers to.
     pub key: ServiceKey,
-    /// Scheduler name, as in [`crate::scheduler::ENTRIES`].
+    /// Scheduler name, as in [`crate::scheduler::ENTRIES`], or [`NO_SCHEDULER`].
     pub scheduler: String,
     /// `FLAG_*` bits.
     pub flags: u32,
@@ -56,4 +89,165 @@ pub struct ServiceConfig {
     pub netmask: u32,
     /// Persistence engine name.
     pub persistence_engine: Option<String>,
+}
+
+/// Scheduler name of a service that picks nothing.
+pub const NO_SCHEDULER: &str = "none";
+
+impl ServiceConfig {
+    /// Whether connections of a client stay together.
+    #[must_use]
+    pub const fn is_persistent(&self) -> bool {
+        self.flags & FLAG_PERSISTENT != 0
+    }
+
+    /// Whether each datagram of this protocol is scheduled on its own.
+    #[must_use]
+    pub fn is_one_packet(&self, protocol: Protocol) -> bool {
+        self.flags & FLAG_ONE_PACKET != 0 && protocol == Protocol::Udp
+    }
+}
+
+/// Real servers of a service, newest first.
+pub type Destinations = Arc<[Arc<Destination>]>;
+
+/// One version of a virtual service. A command makes a new version; counters and scheduler state go on.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// What the operator said.
+    pub config: ServiceConfig,
+    /// Its real servers, newest first.
+    pub destinations: Destinations,
+    /// Counters and rates.
+    pub stats: Arc<Stats>,
+    /// Number of the service in order of creation; the same key made again has another one.
+    pub number: u64,
+    scheduling: Arc<Mutex<Scheduling>>,
+}
+
+/// What picks are made from: always the newest version, whichever one the worker looked up.
+#[derive(Debug)]
+struct Scheduling {
+    scheduler: Option<Box<dyn Scheduler>>,
+    destinations: Destinations,
+    flags: u32,
+}
+
+impl Service {
+    /// A service without real servers.
+    pub(crate) fn new(
+        config: ServiceConfig,
+        scheduler: Option<&Entry>,
+        stats: Arc<Stats>,
+        number: u64,
+    ) -> Self {
+        let destinations: Destinations = Arc::new([]);
+        let scheduling = Scheduling {
+            scheduler: bound(scheduler, &destinations),
+            destinations: Arc::clone(&destinations),
+            flags: config.flags,
+        };
+        Self {
+            config,
+            destinations,
+            stats,
+            number,
+            scheduling: Arc::new(Mutex::new(scheduling)),
+        }
+    }
+
+    /// The real server with this address and port.
+    #[must_use]
+    pub fn destination(&self, address: IpAddr, port: u16) -> Option<&Arc<Destination>> {
+        self.position(address, port)
+            .and_then(|index| self.destinations.get(index))
+    }
+
+    pub(crate) fn position(&self, address: IpAddr, port: u16) -> Option<usize> {
+        let matches = |other: &Arc<Destination>| other.address == address && other.port == port;
+        self.destinations.iter().position(matches)
+    }
+
+    /// Picks a real server for a new connection and binds to it by `bind`, as one step for all workers.
+    pub(crate) fn pick(
+        &self,
+        flow: &Flow,
+        now: Instant,
+        cache_lifetime: Duration,
+        bind: impl FnOnce(&Destination),
+    ) -> Option<Arc<Destination>> {
+        let mut scheduling = self.lock();
+        let Scheduling {
+            scheduler,
+            destinations,
+            flags,
+        } = &mut *scheduling;
+        let picked = scheduler.as_mut()?.pick(&Request {
+            destinations,
+            flow,
+            flags: *flags,
+            now,
+            cache_lifetime,
+        })?;
+        let destination = destinations.get(picked)?;
+        bind(destination);
+        Some(Arc::clone(destination))
+    }
+
+    /// The version with another list of real servers.
+    pub(crate) fn with_destinations(&self, destinations: Destinations, change: Change) -> Self {
+        let mut scheduling = self.lock();
+        scheduling.destinations = Arc::clone(&destinations);
+        if let Some(scheduler) = &mut scheduling.scheduler {
+            scheduler.update(&destinations, change);
+        }
+        drop(scheduling);
+        Self {
+            destinations,
+            ..self.clone()
+        }
+    }
+
+    /// The version with other settings (`-E`); the scheduler's state goes on when its name stays.
+    pub(crate) fn with_config(&self, config: ServiceConfig, entry: Option<&Entry>) -> Self {
+        let mut scheduling = self.lock();
+        scheduling.flags = config.flags;
+        if config.scheduler != self.config.scheduler {
+            scheduling.scheduler = bound(entry, &scheduling.destinations);
+        }
+        drop(scheduling);
+        Self {
+            config,
+            ..self.clone()
+        }
+    }
+
+    /// Tells the scheduler about new settings of the real server at `index`.
+    pub(crate) fn edited(&self, index: usize) {
+        let mut scheduling = self.lock();
+        let destinations = Arc::clone(&scheduling.destinations);
+        if let Some(scheduler) = &mut scheduling.scheduler {
+            scheduler.update(&destinations, Change::Edited(index));
+        }
+    }
+
+    /// Ends all picks, also of workers that still hold an older version.
+    pub(crate) fn close(&self) {
+        let mut scheduling = self.lock();
+        scheduling.scheduler = None;
+        scheduling.destinations = Arc::new([]);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Scheduling> {
+        self.scheduling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A new scheduler for these real servers.
+fn bound(entry: Option<&Entry>, destinations: &Destinations) -> Option<Box<dyn Scheduler>> {
+    let mut scheduler = (entry?.make)();
+    scheduler.update(destinations, Change::Bound);
+    Some(scheduler)
 }

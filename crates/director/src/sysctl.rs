@@ -1,1 +1,319 @@
-//! The `net.ipv4.vs.*` settings.
+//! The `net.ipv4.vs.*` settings: names, defaults and ranges of kernel 6.1.
+
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use core::time::Duration;
+
+/// A setting. Those with a second value have it in [`Sysctls::second`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Sysctl {
+    /// Available memory threshold of the defences, pages.
+    Amemthresh,
+    /// One in so many packets is dropped by `drop_packet` 3.
+    AmDroprate,
+    /// Only backup: no scheduling while the backup daemon runs.
+    BackupOnly,
+    /// Send packets of firewall-mark services without real servers on to their destination.
+    CacheBypass,
+    /// What a SYN on a closing connection does.
+    ConnReuseMode,
+    /// Maintain kernel connection tracking entries.
+    Conntrack,
+    /// Defence: drop random entries (0 never, 1 when memory is short, 2 automatic, 3 always).
+    DropEntry,
+    /// Defence: drop new connections.
+    DropPacket,
+    /// Expire connections whose real server was deleted at once.
+    ExpireNodestConn,
+    /// Make a new template when the template's real server has weight 0.
+    ExpireQuiescentTemplate,
+    /// Do not schedule packets that came out of a tunnel.
+    IgnoreTunneled,
+    /// Seconds an unused `lblc` entry is kept.
+    LblcExpiration,
+    /// Seconds an unused `lblcr` entry is kept.
+    LblcrExpiration,
+    /// Answer NAT replies without a connection with ICMP port unreachable.
+    NatIcmpSend,
+    /// Path MTU discovery in tunnels.
+    PmtuDisc,
+    /// Run the rate estimators.
+    RunEstimation,
+    /// Schedule ICMP errors that belong to no connection.
+    ScheduleIcmp,
+    /// Defence: stricter TCP states and timeouts.
+    SecureTcp,
+    /// Schedule any SCTP chunk.
+    SloppySctp,
+    /// Schedule any TCP segment but RST.
+    SloppyTcp,
+    /// Route NAT replies anew.
+    SnatReroute,
+    /// Do not synchronise templates' connections.
+    SyncPersistMode,
+    /// Synchronisation threads.
+    SyncPorts,
+    /// Most synchronisation messages in the queue.
+    SyncQlenMax,
+    /// Seconds between repeated synchronisation messages.
+    SyncRefreshPeriod,
+    /// How often a synchronisation message is repeated.
+    SyncRetries,
+    /// Socket buffer of synchronisation, octets.
+    SyncSockSize,
+    /// Packets before the first synchronisation message, and between further ones.
+    SyncThreshold,
+    /// Version of synchronisation messages.
+    SyncVersion,
+}
+
+/// Which values a setting takes.
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    /// Any number.
+    Any,
+    /// From 0 to this one.
+    UpTo(i32),
+    /// Powers of two.
+    PowerOfTwo,
+    /// Seconds that the kernel can count in ticks.
+    Seconds,
+    /// Two numbers, the second 0 or above the first.
+    Threshold,
+}
+
+/// A setting's name and default.
+#[derive(Debug)]
+pub struct SysctlEntry {
+    /// The setting.
+    pub sysctl: Sysctl,
+    /// Name behind `net.ipv4.vs.`.
+    pub name: &'static str,
+    /// Value at start.
+    pub default: i32,
+    values: Values,
+}
+
+const fn entry(sysctl: Sysctl, name: &'static str, default: i32, values: Values) -> SysctlEntry {
+    SysctlEntry {
+        sysctl,
+        name,
+        default,
+        values,
+    }
+}
+
+/// Every setting, by name.
+pub const SYSCTLS: &[SysctlEntry] = {
+    use Sysctl as S;
+    use Values::{Any, PowerOfTwo, Seconds, Threshold, UpTo};
+    &[
+        entry(S::Amemthresh, "amemthresh", 1024, Any),
+        entry(S::AmDroprate, "am_droprate", 10, Any),
+        entry(S::BackupOnly, "backup_only", 0, Any),
+        entry(S::CacheBypass, "cache_bypass", 0, Any),
+        entry(S::ConnReuseMode, "conn_reuse_mode", 1, Any),
+        entry(S::Conntrack, "conntrack", 0, Any),
+        entry(S::DropEntry, "drop_entry", 0, UpTo(3)),
+        entry(S::DropPacket, "drop_packet", 0, UpTo(3)),
+        entry(S::ExpireNodestConn, "expire_nodest_conn", 0, Any),
+        entry(
+            S::ExpireQuiescentTemplate,
+            "expire_quiescent_template",
+            0,
+            Any,
+        ),
+        entry(S::IgnoreTunneled, "ignore_tunneled", 0, Any),
+        entry(S::LblcExpiration, "lblc_expiration", 86_400, Seconds),
+        entry(S::LblcrExpiration, "lblcr_expiration", 86_400, Seconds),
+        entry(S::NatIcmpSend, "nat_icmp_send", 0, Any),
+        entry(S::PmtuDisc, "pmtu_disc", 1, Any),
+        entry(S::RunEstimation, "run_estimation", 1, Any),
+        entry(S::ScheduleIcmp, "schedule_icmp", 0, Any),
+        entry(S::SecureTcp, "secure_tcp", 0, UpTo(3)),
+        entry(S::SloppySctp, "sloppy_sctp", 0, Any),
+        entry(S::SloppyTcp, "sloppy_tcp", 0, Any),
+        entry(S::SnatReroute, "snat_reroute", 1, Any),
+        entry(S::SyncPersistMode, "sync_persist_mode", 0, Any),
+        entry(S::SyncPorts, "sync_ports", 1, PowerOfTwo),
+        entry(S::SyncQlenMax, "sync_qlen_max", 3831, Any),
+        entry(S::SyncRefreshPeriod, "sync_refresh_period", 0, Seconds),
+        entry(S::SyncRetries, "sync_retries", 0, UpTo(3)),
+        entry(S::SyncSockSize, "sync_sock_size", 0, Any),
+        entry(S::SyncThreshold, "sync_threshold", 3, Threshold),
+        entry(S::SyncVersion, "sync_version", 1, UpTo(1)),
+    ]
+};
+
+/// What all names begin with.
+pub const PREFIX: &str = "net.ipv4.vs.";
+/// Second value of `sync_threshold` at start.
+const SYNC_PERIOD: i32 = 50;
+/// The longest time that the recorded kernel (100 ticks a second) counts, seconds.
+pub(crate) const LONGEST_SECONDS: i32 = i32::MAX / 100;
+
+/// Why a setting was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SysctlError {
+    /// There is no setting of this name.
+    #[error("there is no sysctl named {name}")]
+    Unknown {
+        /// The name given.
+        name: String,
+    },
+    /// The value is not of the setting's kind or range (EINVAL).
+    #[error("{value:?} is not a value of {name}")]
+    Invalid {
+        /// Name of the setting.
+        name: &'static str,
+        /// The value given.
+        value: String,
+    },
+}
+
+/// Values of all settings, shared by all workers.
+#[derive(Debug)]
+pub struct Sysctls {
+    values: [AtomicI32; SYSCTLS.len()],
+    sync_period: AtomicI32,
+}
+
+impl Default for Sysctls {
+    fn default() -> Self {
+        Self {
+            values: core::array::from_fn(|index| AtomicI32::new(SYSCTLS[index].default)),
+            sync_period: AtomicI32::new(SYNC_PERIOD),
+        }
+    }
+}
+
+impl Sysctls {
+    /// Value now (the first of two).
+    #[must_use]
+    pub fn get(&self, sysctl: Sysctl) -> i32 {
+        self.values[sysctl as usize].load(Relaxed)
+    }
+
+    /// Whether a switch is on.
+    #[must_use]
+    pub fn is_on(&self, sysctl: Sysctl) -> bool {
+        self.get(sysctl) != 0
+    }
+
+    /// Second value of `sync_threshold`: packets between synchronisation messages of a connection.
+    #[must_use]
+    pub fn sync_period(&self) -> i32 {
+        self.sync_period.load(Relaxed)
+    }
+
+    /// A time in seconds.
+    #[must_use]
+    pub fn seconds(&self, sysctl: Sysctl) -> Duration {
+        Duration::from_secs(u64::try_from(self.get(sysctl)).unwrap_or(0))
+    }
+
+    /// The value of the setting called `name` (with or without [`PREFIX`]), as `sysctl -n` prints it.
+    ///
+    /// # Errors
+    /// [`SysctlError::Unknown`].
+    pub fn read(&self, name: &str) -> Result<String, SysctlError> {
+        let entry = find(name)?;
+        let value = self.get(entry.sysctl);
+        Ok(match entry.values {
+            Values::Threshold => format!("{value}\t{}", self.sync_period()),
+            _ => value.to_string(),
+        })
+    }
+
+    /// Sets the setting called `name` (with or without [`PREFIX`]).
+    ///
+    /// # Errors
+    /// [`SysctlError`]; the setting keeps its value.
+    pub fn write(&self, name: &str, value: &str) -> Result<(), SysctlError> {
+        let entry = find(name)?;
+        let invalid = || SysctlError::Invalid {
+            name: entry.name,
+            value: value.to_owned(),
+        };
+        let mut numbers = value.split_ascii_whitespace().map(str::parse::<i32>);
+        let mut next = || numbers.next().transpose().map_err(|_| invalid());
+        let first = next()?.ok_or_else(invalid)?;
+        let second = next()?;
+        if next()?.is_some() {
+            return Err(invalid());
+        }
+        let period = second.unwrap_or_else(|| self.sync_period());
+        let allowed = match entry.values {
+            Values::Any => second.is_none(),
+            Values::UpTo(last) => second.is_none() && (0..=last).contains(&first),
+            Values::PowerOfTwo => {
+                second.is_none() && first.unsigned_abs().is_power_of_two() && first > 0
+            }
+            Values::Seconds => second.is_none() && (0..=LONGEST_SECONDS).contains(&first),
+            Values::Threshold => first >= 0 && period >= 0 && (first < period || period == 0),
+        };
+        if !allowed {
+            return Err(invalid());
+        }
+        self.values[entry.sysctl as usize].store(first, Relaxed);
+        if matches!(entry.values, Values::Threshold) {
+            self.sync_period.store(period, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn find(name: &str) -> Result<&'static SysctlEntry, SysctlError> {
+    let short = name.strip_prefix(PREFIX).unwrap_or(name);
+    let found = SYSCTLS.iter().find(|entry| entry.name == short);
+    found.ok_or_else(|| SysctlError::Unknown {
+        name: name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_stand_at_their_own_index() {
+        for (index, entry) in SYSCTLS.iter().enumerate() {
+            assert_eq!(entry.sysctl as usize, index, "{}", entry.name);
+        }
+    }
+
+    /// [noservice.sysctl_values].
+    #[test]
+    fn defence_modes_reach_from_0_to_3() {
+        let sysctls = Sysctls::default();
+        for name in ["drop_entry", "net.ipv4.vs.drop_packet", "secure_tcp"] {
+            for value in ["0", "1", "2", "3"] {
+                assert_eq!(sysctls.write(name, value), Ok(()));
+            }
+            for value in ["4", "-1", "x", "", "1 2"] {
+                assert!(sysctls.write(name, value).is_err(), "{value:?}");
+            }
+            assert_eq!(sysctls.read(name).as_deref(), Ok("3"));
+        }
+    }
+
+    #[test]
+    fn the_sync_threshold_is_two_numbers() {
+        let sysctls = Sysctls::default();
+        assert_eq!(sysctls.read("sync_threshold").as_deref(), Ok("3\t50"));
+        assert!(sysctls.write("sync_threshold", "60").is_err());
+        assert_eq!(sysctls.write("sync_threshold", "60 100"), Ok(()));
+        assert_eq!(sysctls.write("sync_threshold", "7 0\n"), Ok(()));
+        assert_eq!(sysctls.read("sync_threshold").as_deref(), Ok("7\t0"));
+        assert!(sysctls.write("sync_threshold", "1 2 3").is_err());
+    }
+
+    #[test]
+    fn unknown_names_are_told_apart() {
+        let sysctls = Sysctls::default();
+        assert!(matches!(
+            sysctls.write("drop_entries", "1"),
+            Err(SysctlError::Unknown { .. })
+        ));
+    }
+}

@@ -1,0 +1,47 @@
+//! `lblc`: a virtual address keeps its real server until that one is overloaded.
+
+use std::sync::Arc;
+
+use super::locality::{Cache, position, should_leave};
+use super::{Entry, Request, Scheduler, load};
+use crate::destination::Destination;
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "lblc",
+    summary: "locality-based least connections: a destination address keeps its real server",
+    flags: &[],
+    make: || {
+        Box::new(Locality {
+            cache: Cache::new(),
+        })
+    },
+};
+
+#[derive(Debug)]
+struct Locality {
+    cache: Cache<Arc<Destination>>,
+}
+
+impl Scheduler for Locality {
+    fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
+        let address = request.flow.destination;
+        let destinations = request.destinations;
+        self.cache.collect(request.now, request.cache_lifetime);
+        let cached = self.cache.get(address, request.now);
+        if let Some(destination) = cached.as_deref()
+            && destination.is_available()
+            && destination.weight() > 0
+            && !should_leave(destination, destinations)
+            && let Some(picked) = position(destination, destinations)
+        {
+            return Some(picked);
+        }
+        let picked = load::least(destinations.iter(), load::overhead)?;
+        let destination = Arc::clone(&destinations[picked]);
+        match cached {
+            Some(cached) => *cached = destination,
+            None => self.cache.insert(address, destination, request.now),
+        }
+        Some(picked)
+    }
+}

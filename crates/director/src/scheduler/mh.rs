@@ -1,0 +1,128 @@
+//! `mh`: Maglev hashing of the client's address.
+//!
+//! Each real server fills the table along its own permutation (Eisenbud et al., "Maglev", NSDI 2016), so few
+//! clients move when the list changes. A server set to weight 0 keeps its places (BEHAVIOURS 6).
+
+use core::net::IpAddr;
+use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
+
+use super::{Change, Entry, MH_FLAGS, Request, Scheduler, hash, is_usable};
+use crate::destination::Destination;
+use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "mh",
+    summary: "Maglev hashing: source hashing that moves few clients when real servers change",
+    flags: MH_FLAGS,
+    make: || Box::new(Maglev::default()),
+};
+
+/// Places in the table, a prime (kernel: CONFIG_IP_VS_MH_TAB_INDEX 12).
+const SIZE: u32 = 4093;
+/// Largest number of significant bits that a weight keeps.
+const WEIGHT_BITS: u32 = 6;
+/// Key of the hash that looks up clients and begins permutations.
+const LOOKUP_KEY: u64 = 2_654_435_761;
+/// Key of the hash that gives the stride of permutations.
+const STRIDE_KEY: u64 = 2_654_446_892;
+
+#[derive(Debug, Default)]
+struct Maglev {
+    /// Index of each place's real server; empty when all weights are 0.
+    table: Vec<usize>,
+}
+
+/// One real server's walk through the table.
+struct Walk {
+    index: usize,
+    place: u32,
+    stride: u32,
+    /// Places it takes in each round.
+    turns: u32,
+}
+
+fn place(address: IpAddr, port: u16, key: u64, offset: u32) -> u32 {
+    let value = hash::fold(address)
+        .wrapping_add(u32::from(port))
+        .wrapping_add(offset);
+    let hash = SipHasher13::new_with_keys(key, key).hash(&value.to_le_bytes());
+    let [a, b, c, d, ..] = hash.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+fn walks(destinations: &[Arc<Destination>]) -> Vec<Walk> {
+    let weights = destinations
+        .iter()
+        .map(|destination| u32::try_from(destination.last_weight()).unwrap_or(0));
+    let Some(divisor) = weights.clone().filter(|&weight| weight > 0).reduce(gcd) else {
+        return Vec::new();
+    };
+    let heaviest = weights.clone().max().unwrap_or(0) / divisor;
+    let shift = (u32::BITS - heaviest.leading_zeros()).saturating_sub(WEIGHT_BITS);
+    let walk = |(index, (destination, weight)): (usize, (&Arc<Destination>, u32))| {
+        let (address, port) = (destination.address, destination.port);
+        Walk {
+            index,
+            place: place(address, port, LOOKUP_KEY, 0) % SIZE,
+            stride: place(address, port, STRIDE_KEY, 0) % (SIZE - 1) + 1,
+            turns: ((weight / divisor) >> shift).max(u32::from(weight != 0)),
+        }
+    };
+    let walks = destinations.iter().zip(weights).enumerate().map(walk);
+    walks.filter(|walk| walk.turns > 0).collect()
+}
+
+impl Scheduler for Maglev {
+    fn update(&mut self, destinations: &[Arc<Destination>], _: Change) {
+        let mut walks = walks(destinations);
+        let mut table: Vec<Option<usize>> = vec![None; index(SIZE)];
+        let mut free = if walks.is_empty() { 0 } else { SIZE };
+        while free > 0 {
+            for walk in &mut walks {
+                for _ in 0..walk.turns.min(free) {
+                    while table[index(walk.place)].is_some() {
+                        walk.place = (walk.place + walk.stride) % SIZE;
+                    }
+                    table[index(walk.place)] = Some(walk.index);
+                    free -= 1;
+                }
+            }
+        }
+        self.table = table.into_iter().flatten().collect();
+    }
+
+    fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
+        let port = if request.flags & FLAG_SCHED_2 == 0 {
+            0
+        } else {
+            request.flow.source_port
+        };
+        let first = place(request.flow.source, port, LOOKUP_KEY, 0) % SIZE;
+        let usable = |place: u32| {
+            let picked = *self.table.get(index(place))?;
+            is_usable(request.destinations.get(picked)?).then_some(picked)
+        };
+        if let Some(picked) = usable(first) {
+            return Some(picked);
+        }
+        if request.flags & FLAG_SCHED_1 == 0 || self.table.is_empty() {
+            return None;
+        }
+        (0..SIZE).find_map(|offset| {
+            let offset = (offset + first) % SIZE;
+            usable(place(request.flow.source, port, LOOKUP_KEY, offset) % SIZE)
+        })
+    }
+}
+
+/// A place as an index.
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(0)
+}
+
+/// Greatest common divisor of two numbers above 0.
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

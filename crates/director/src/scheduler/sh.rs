@@ -1,0 +1,63 @@
+//! `sh`: the client's address decides.
+
+use std::sync::Arc;
+
+use super::{Change, Entry, Request, SH_FLAGS, Scheduler, hash, is_usable};
+use crate::destination::Destination;
+use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "sh",
+    summary: "source hashing: a client address always goes to the same real server",
+    flags: SH_FLAGS,
+    make: || Box::new(SourceHash::default()),
+};
+
+/// Bits of a bucket number.
+const BITS: u32 = 8;
+/// Buckets.
+const SIZE: usize = 1 << BITS;
+
+#[derive(Debug, Default)]
+struct SourceHash {
+    /// Index of each bucket's real server; empty when there is none.
+    buckets: Vec<usize>,
+}
+
+impl Scheduler for SourceHash {
+    fn update(&mut self, destinations: &[Arc<Destination>], _: Change) {
+        self.buckets.clear();
+        if destinations.is_empty() {
+            return;
+        }
+        let turns = destinations
+            .iter()
+            .enumerate()
+            .flat_map(|(index, destination)| {
+                // A quiesced real server keeps one bucket, whose clients are refused.
+                let turns = usize::try_from(destination.weight()).unwrap_or(0).max(1);
+                core::iter::repeat_n(index, turns)
+            });
+        self.buckets.extend(turns.cycle().take(SIZE));
+    }
+
+    fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
+        let port = if request.flags & FLAG_SCHED_2 == 0 {
+            0
+        } else {
+            request.flow.source_port
+        };
+        let value = hash::fold(request.flow.source).wrapping_add(u32::from(port));
+        let bucket = hash::bucket(value, BITS);
+        let usable = |bucket: usize| {
+            let picked = *self.buckets.get(bucket % SIZE)?;
+            is_usable(request.destinations.get(picked)?).then_some(picked)
+        };
+        let picked = usable(bucket);
+        if picked.is_some() || request.flags & FLAG_SCHED_1 == 0 {
+            return picked;
+        }
+        // The kernel adds the bucket twice: its search begins at 2 * bucket.
+        (0..SIZE).find_map(|offset| usable(2 * bucket + offset))
+    }
+}

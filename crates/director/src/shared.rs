@@ -1,0 +1,573 @@
+//! What all workers have in common: services, templates, settings, counters; and the commands that change
+//! them, with the kernel's rules and errors.
+
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use packet::Family;
+
+use crate::destination::{Destination, DestinationConfig, Method, TunnelKind};
+use crate::protocol::Protocol;
+use crate::scheduler::{self, Change, Entry};
+use crate::service::{Destinations, NO_SCHEDULER, Service, ServiceConfig, ServiceKey};
+use crate::services::Services;
+use crate::stats::{ESTIMATION_PERIOD, Stats};
+use crate::sysctl::{LONGEST_SECONDS, Sysctl, Sysctls};
+use crate::template::{Template, Templates};
+use crate::time::Instant;
+use crate::trash::Trash;
+
+/// Persistence engines that a service may name (`--pe`).
+pub const PERSISTENCE_ENGINES: &[&str] = &["sip"];
+
+/// Most estimator samples taken at once when the clock jumps; the averages are 0 long before.
+const MOST_SAMPLES: u32 = 128;
+
+/// Why a command changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// EEXIST: there is such a service.
+    #[error("the service exists already")]
+    ServiceExists,
+    /// EEXIST: the service has such a real server.
+    #[error("the real server exists already")]
+    DestinationExists,
+    /// ESRCH: there is no such service.
+    #[error("there is no such service")]
+    NoService,
+    /// ENOENT: the service has no such real server.
+    #[error("the service has no such real server")]
+    NoDestination,
+    /// ENOENT: no scheduler has this name.
+    #[error("there is no such scheduler")]
+    NoScheduler,
+    /// ENOENT: no persistence engine has this name.
+    #[error("there is no such persistence engine")]
+    NoPersistenceEngine,
+    /// ERANGE: the weight is below 0.
+    #[error("the weight is below 0")]
+    NegativeWeight,
+    /// ERANGE: the lower threshold is above the upper one.
+    #[error("the lower threshold is above the upper one")]
+    ThresholdsCrossed,
+    /// EINVAL: a threshold is above 2147483647.
+    #[error("the threshold is too large")]
+    ThresholdTooLarge,
+    /// EINVAL: the IPv6 prefix length is not 1 to 128.
+    #[error("the prefix length is not 1 to 128")]
+    PrefixLength,
+    /// EINVAL: GUE needs a port.
+    #[error("a GUE tunnel needs a port")]
+    TunnelPort,
+    /// EINVAL: the real server's address is not a unicast one.
+    #[error("the real server's address is not a unicast address")]
+    NotUnicast,
+    /// EINVAL: only tunnels reach a real server of the other address family.
+    #[error("only a tunnel reaches a real server of the other address family")]
+    MixedFamilies,
+    /// EINVAL: a timeout is longer than the kernel can count.
+    #[error("the timeout is too long")]
+    TimeoutTooLong,
+}
+
+impl CommandError {
+    /// The Linux error number that the kernel answers with.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::ServiceExists | Self::DestinationExists => 17,
+            Self::NoService => 3,
+            Self::NoDestination | Self::NoScheduler | Self::NoPersistenceEngine => 2,
+            Self::NegativeWeight | Self::ThresholdsCrossed => 34,
+            Self::ThresholdTooLarge
+            | Self::PrefixLength
+            | Self::TunnelPort
+            | Self::NotUnicast
+            | Self::MixedFamilies
+            | Self::TimeoutTooLong => 22,
+        }
+    }
+}
+
+/// Timeouts that `ipvsadm --set` changes, seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Established TCP connections.
+    pub tcp: u32,
+    /// TCP connections after a FIN.
+    pub tcp_fin: u32,
+    /// UDP.
+    pub udp: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp: 900,
+            tcp_fin: 120,
+            udp: 300,
+        }
+    }
+}
+
+/// What a director is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Workers that share the director, at least one.
+    pub workers: usize,
+    /// Secret of the hash over client addresses; random in production, fixed in replays.
+    pub seed: (u64, u64),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            seed: (0, 0),
+        }
+    }
+}
+
+/// A worker's view of the services: cheap to ask once a batch.
+pub type ServicesCache = arc_swap::Cache<Arc<ArcSwap<Services>>, Arc<Services>>;
+
+/// A real server as seen from its network: protocol (`None` = of a mark), address, port.
+type RealServer = (Option<Protocol>, IpAddr, u16);
+
+/// What commands change, one at a time.
+#[derive(Debug, Default)]
+struct Control {
+    trash: Trash,
+    services_made: u64,
+    /// How many services each real server is in.
+    real_servers: HashMap<RealServer, usize>,
+    next_sample: Option<Instant>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    services: Arc<ArcSwap<Services>>,
+    /// The `net.ipv4.vs.*` settings.
+    pub sysctls: Sysctls,
+    /// Counters of the whole director.
+    pub stats: Stats,
+    pub(crate) templates: Templates,
+    timeouts: [AtomicU32; 3],
+    control: Mutex<Control>,
+    /// Grows with every change of services, real servers and timeouts.
+    generation: AtomicU64,
+    workers: usize,
+}
+
+impl Shared {
+    /// A director without services.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let Timeouts { tcp, tcp_fin, udp } = Timeouts::default();
+        Self {
+            services: Arc::default(),
+            sysctls: Sysctls::default(),
+            stats: Stats::new(options.workers),
+            templates: Templates::new(options.seed),
+            timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
+            control: Mutex::default(),
+            generation: AtomicU64::new(0),
+            workers: options.workers,
+        }
+    }
+
+    /// The services now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Services> {
+        self.services.load_full()
+    }
+
+    /// A view of the services for one worker.
+    #[must_use]
+    pub fn cache(&self) -> ServicesCache {
+        ServicesCache::new(Arc::clone(&self.services))
+    }
+
+    /// A number that is another one after every command that changed services, real servers or timeouts.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Adds a virtual service (`-A`).
+    ///
+    /// # Errors
+    /// [`CommandError`]: it exists; unknown scheduler or persistence engine; IPv6 prefix length out of range.
+    pub fn add_service(&self, config: ServiceConfig) -> Result<(), CommandError> {
+        let mut control = self.control();
+        let services = self.snapshot();
+        if services.get(&config.key).is_some() {
+            return Err(CommandError::ServiceExists);
+        }
+        let entry = check_service(&config)?;
+        let stats = control.trash.take_service(&config.key);
+        let stats = stats.map_or_else(
+            || Arc::new(Stats::new(self.workers)),
+            |stats| {
+                stats.restart();
+                stats
+            },
+        );
+        control.services_made += 1;
+        let service = Service::new(config, entry, stats, control.services_made);
+        self.publish(services.with(Arc::new(service)));
+        Ok(())
+    }
+
+    /// Changes a virtual service's settings (`-E`); its key says which.
+    ///
+    /// # Errors
+    /// [`CommandError`]: it does not exist; else as [`Shared::add_service`].
+    pub fn edit_service(&self, config: ServiceConfig) -> Result<(), CommandError> {
+        let _control = self.control();
+        let services = self.snapshot();
+        let service = services.get(&config.key).ok_or(CommandError::NoService)?;
+        let entry = check_service(&config)?;
+        let service = service.with_config(config, entry);
+        self.publish(services.with(Arc::new(service)));
+        Ok(())
+    }
+
+    /// Deletes a virtual service and its real servers (`-D`).
+    ///
+    /// # Errors
+    /// [`CommandError::NoService`].
+    pub fn delete_service(&self, key: &ServiceKey) -> Result<(), CommandError> {
+        let mut control = self.control();
+        let services = self.snapshot();
+        let service = services.get(key).ok_or(CommandError::NoService)?;
+        control.discard(service);
+        self.publish(services.without(key));
+        Ok(())
+    }
+
+    /// Deletes all virtual services (`-C`).
+    pub fn flush(&self) {
+        let mut control = self.control();
+        let services = self.snapshot();
+        services.iter().for_each(|service| control.discard(service));
+        self.publish(Services::default());
+    }
+
+    /// Adds a real server at the head of its service's list (`-a`).
+    ///
+    /// # Errors
+    /// [`CommandError`]: no such service; the real server exists; a setting out of range.
+    pub fn add_destination(
+        &self,
+        key: &ServiceKey,
+        config: &DestinationConfig,
+    ) -> Result<(), CommandError> {
+        let mut control = self.control();
+        let services = self.snapshot();
+        let service = services.get(key).ok_or(CommandError::NoService)?;
+        check_destination(key.family(), config)?;
+        if service.destination(config.address, config.port).is_some() {
+            return Err(CommandError::DestinationExists);
+        }
+        let (address, port) = (config.address, config.port);
+        let destination = match control.trash.take(*key, service.number, address, port) {
+            Some(known) => {
+                known.reconfigure(config, true);
+                known
+            }
+            None if is_unicast(address) => {
+                let stats = Arc::clone(&service.stats);
+                Arc::new(Destination::new(config, stats, self.workers))
+            }
+            None => return Err(CommandError::NotUnicast),
+        };
+        let others = service.destinations.iter().cloned();
+        let destinations: Destinations = core::iter::once(destination).chain(others).collect();
+        control.count_real_server(key, address, port, 1);
+        let service = service.with_destinations(destinations, Change::Added(0));
+        self.publish(services.with(Arc::new(service)));
+        Ok(())
+    }
+
+    /// Changes a real server's settings (`-e`).
+    ///
+    /// # Errors
+    /// [`CommandError`]: no such service or real server; a setting out of range.
+    pub fn edit_destination(
+        &self,
+        key: &ServiceKey,
+        config: &DestinationConfig,
+    ) -> Result<(), CommandError> {
+        let _control = self.control();
+        let services = self.snapshot();
+        let service = services.get(key).ok_or(CommandError::NoService)?;
+        check_destination(key.family(), config)?;
+        let index = service.position(config.address, config.port);
+        let index = index.ok_or(CommandError::NoDestination)?;
+        service.destinations[index].reconfigure(config, false);
+        service.edited(index);
+        self.generation.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Deletes a real server (`-d`). Its connections stay; should it come back, they go on.
+    ///
+    /// # Errors
+    /// [`CommandError`]: no such service or real server.
+    pub fn delete_destination(
+        &self,
+        key: &ServiceKey,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<(), CommandError> {
+        let mut control = self.control();
+        let services = self.snapshot();
+        let service = services.get(key).ok_or(CommandError::NoService)?;
+        let index = service.position(address, port);
+        let index = index.ok_or(CommandError::NoDestination)?;
+        let mut destinations = service.destinations.to_vec();
+        let destination = destinations.remove(index);
+        destination.retire();
+        control.count_real_server(key, address, port, -1);
+        control.trash.put(*key, service.number, destination);
+        let service = service.with_destinations(destinations.into(), Change::Removed(index));
+        self.publish(services.with(Arc::new(service)));
+        Ok(())
+    }
+
+    /// Zeroes the counters of one service, or of all services and the director (`-Z`).
+    ///
+    /// # Errors
+    /// [`CommandError::NoService`].
+    pub fn zero(&self, key: Option<&ServiceKey>) -> Result<(), CommandError> {
+        let _control = self.control();
+        let services = self.snapshot();
+        let zero = |service: &Service| {
+            let destinations = service.destinations.iter();
+            destinations.for_each(|destination| destination.stats.zero());
+            service.stats.zero();
+        };
+        match key {
+            Some(key) => zero(services.get(key).ok_or(CommandError::NoService)?),
+            None => {
+                services.iter().for_each(|service| zero(service));
+                self.stats.zero();
+            }
+        }
+        Ok(())
+    }
+
+    /// The timeouts that `--set` changes.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        let [tcp, tcp_fin, udp] = &self.timeouts;
+        Timeouts {
+            tcp: tcp.load(Relaxed),
+            tcp_fin: tcp_fin.load(Relaxed),
+            udp: udp.load(Relaxed),
+        }
+    }
+
+    /// Sets timeouts (`--set`); one that is 0 stays.
+    ///
+    /// # Errors
+    /// [`CommandError::TimeoutTooLong`].
+    pub fn set_timeouts(&self, timeouts: Timeouts) -> Result<(), CommandError> {
+        let _control = self.control();
+        let values = [timeouts.tcp, timeouts.tcp_fin, timeouts.udp];
+        if values
+            .iter()
+            .any(|&value| value > LONGEST_SECONDS.unsigned_abs())
+        {
+            return Err(CommandError::TimeoutTooLong);
+        }
+        for (timeout, value) in self.timeouts.iter().zip(values) {
+            if value != 0 {
+                timeout.store(value, Relaxed);
+            }
+        }
+        self.generation.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Counts a new connection of `worker` at its real server, its service and the director.
+    pub fn count_connection(&self, worker: usize, destination: &Destination) {
+        destination.count_connection(worker);
+        self.stats.count_connection(worker);
+    }
+
+    /// Counts a packet from a client; nothing when the real server was deleted.
+    pub fn count_in(&self, worker: usize, destination: &Destination, bytes: u64) {
+        if destination.is_available() {
+            destination.count_in(worker, bytes);
+            self.stats.count_in(worker, bytes);
+        }
+    }
+
+    /// Counts a packet to a client; nothing when the real server was deleted.
+    pub fn count_out(&self, worker: usize, destination: &Destination, bytes: u64) {
+        if destination.is_available() {
+            destination.count_out(worker, bytes);
+            self.stats.count_out(worker, bytes);
+        }
+    }
+
+    /// A connection made from `template` ended; `dropped` when it was ended before its time.
+    pub fn release_template(&self, template: &Arc<Template>, dropped: bool) {
+        self.templates.release(template, dropped);
+    }
+
+    /// Ends templates whose time has come, at most about `budget`; returns how many it looked at, which is
+    /// less than `budget` when nothing is left to do.
+    pub fn expire_templates(&self, now: Instant, budget: usize) -> usize {
+        self.templates.expire(now, budget)
+    }
+
+    /// Calls `visit` for each persistence template, in no particular order.
+    pub fn for_each_template(&self, visit: impl FnMut(&Arc<Template>)) {
+        self.templates.for_each(visit);
+    }
+
+    /// Whether a real server of some service has this address and port (`nat_icmp_send`).
+    #[must_use]
+    pub fn is_real_server(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        let known = &self.control().real_servers;
+        known.contains_key(&(Some(protocol), address, port))
+            || known.contains_key(&(None, address, port))
+    }
+
+    /// What time alone brings about: estimator samples, and an end to real servers deleted long ago. To be
+    /// called by one driver, a few times a second.
+    pub fn tick(&self, now: Instant) {
+        let mut control = self.control();
+        control.trash.expire(now);
+        let mut due = *control
+            .next_sample
+            .get_or_insert_with(|| now.after(ESTIMATION_PERIOD));
+        let mut samples = 0;
+        while due <= now {
+            if samples < MOST_SAMPLES {
+                self.sample();
+            }
+            samples += 1;
+            due = due.after(ESTIMATION_PERIOD);
+            if samples == MOST_SAMPLES {
+                due = due.max(now.after(ESTIMATION_PERIOD));
+            }
+        }
+        control.next_sample = Some(due);
+    }
+
+    /// Takes one sample of all estimators, for a driver that has the estimators' clock itself.
+    pub fn estimate(&self) {
+        let _control = self.control();
+        self.sample();
+    }
+
+    fn sample(&self) {
+        if !self.sysctls.is_on(Sysctl::RunEstimation) {
+            return;
+        }
+        self.stats.estimate();
+        for service in self.snapshot().iter() {
+            service.stats.estimate();
+            let destinations = service.destinations.iter();
+            destinations.for_each(|destination| destination.stats.estimate());
+        }
+    }
+
+    fn publish(&self, services: Services) {
+        self.services.store(Arc::new(services));
+        self.generation.fetch_add(1, Relaxed);
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control {
+    /// Puts a service's real servers into the trash.
+    fn discard(&mut self, service: &Service) {
+        let key = service.config.key;
+        service.close();
+        for destination in service.destinations.iter() {
+            destination.retire();
+            self.count_real_server(&key, destination.address, destination.port, -1);
+            self.trash.put(key, service.number, Arc::clone(destination));
+        }
+        self.trash.put_service(key, &service.stats);
+    }
+
+    fn count_real_server(&mut self, key: &ServiceKey, address: IpAddr, port: u16, change: isize) {
+        let protocol = match key {
+            ServiceKey::Address { protocol, .. } => Some(*protocol),
+            ServiceKey::Mark { .. } => None,
+        };
+        let place = (protocol, address, port);
+        let count = self.real_servers.get(&place).copied().unwrap_or(0);
+        match count.saturating_add_signed(change) {
+            0 => self.real_servers.remove(&place),
+            count => self.real_servers.insert(place, count),
+        };
+    }
+}
+
+/// Checks a service's settings; its scheduler is `None` when it is to have none.
+fn check_service(config: &ServiceConfig) -> Result<Option<&'static Entry>, CommandError> {
+    let entry = match config.scheduler.as_str() {
+        NO_SCHEDULER => None,
+        name => Some(scheduler::find(name).ok_or(CommandError::NoScheduler)?),
+    };
+    if let Some(engine) = &config.persistence_engine
+        && !PERSISTENCE_ENGINES.contains(&engine.as_str())
+    {
+        return Err(CommandError::NoPersistenceEngine);
+    }
+    if config.key.family() == Family::V6 && !(1..=128).contains(&config.netmask) {
+        return Err(CommandError::PrefixLength);
+    }
+    Ok(entry)
+}
+
+/// Checks a real server's settings for a service of this family.
+fn check_destination(family: Family, config: &DestinationConfig) -> Result<(), CommandError> {
+    let own_family = match config.address {
+        IpAddr::V4(_) => family == Family::V4,
+        IpAddr::V6(_) => family == Family::V6,
+    };
+    if !own_family && config.method != Method::Tunnel {
+        return Err(CommandError::MixedFamilies);
+    }
+    if config.weight < 0 {
+        return Err(CommandError::NegativeWeight);
+    }
+    if config.lower_threshold > config.upper_threshold {
+        return Err(CommandError::ThresholdsCrossed);
+    }
+    if config.upper_threshold > i32::MAX.unsigned_abs() {
+        return Err(CommandError::ThresholdTooLarge);
+    }
+    if config.tunnel.kind == TunnelKind::Gue && config.tunnel.port == 0 {
+        return Err(CommandError::TunnelPort);
+    }
+    Ok(())
+}
+
+/// Whether packets can be sent to one host of this address. Addresses of the host itself are not known
+/// here: an IPv6 link-local one is refused even then.
+fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            address.octets()[0] != 0 && !address.is_multicast() && !address.is_broadcast()
+        }
+        IpAddr::V6(address) => {
+            !address.is_unspecified() && !address.is_multicast() && !address.is_unicast_link_local()
+        }
+    }
+}

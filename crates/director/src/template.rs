@@ -1,0 +1,354 @@
+//! Persistence templates: which real server the next connections of a client go to.
+//!
+//! One map for all workers, in shards; touched only when a connection is made or ends. A template lives for
+//! the service's timeout after its client's last new connection; while connections hold it, it is kept for
+//! another 60 s at a time (BEHAVIOURS 30).
+
+use core::cmp::Ordering;
+use core::hash::{Hash, Hasher};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use crate::destination::Destination;
+use crate::protocol::Protocol;
+use crate::time::Instant;
+
+/// For how long an expired template is kept on while connections hold it.
+const EXTENSION: Duration = Duration::from_secs(60);
+/// Port shown for both ends of a template that was given up.
+const INVALID_PORT: u16 = 0xffff;
+/// Shards of the map.
+const SHARDS: usize = 64;
+
+/// What a template answers to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TemplateKey {
+    /// Transport protocol; `None` for templates of firewall marks.
+    pub protocol: Option<Protocol>,
+    /// CIP, masked with the service's granularity.
+    pub client: IpAddr,
+    /// VIP, or the mark as [`mark_address`].
+    pub virtual_address: IpAddr,
+    /// Virtual port, host order; 0 = any.
+    pub virtual_port: u16,
+    /// What the persistence engine found in the packet (SIP: the Call-ID).
+    pub data: Option<Box<[u8]>>,
+}
+
+/// The address that stands for a firewall mark in listings, of the client's family.
+#[must_use]
+pub fn mark_address(mark: u32, client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => Ipv4Addr::from_bits(mark).into(),
+        IpAddr::V6(_) => Ipv6Addr::from_bits(u128::from(mark) << 96).into(),
+    }
+}
+
+/// A client's bond to a real server.
+#[derive(Debug)]
+pub struct Template {
+    key: TemplateKey,
+    /// Where the client's connections go.
+    pub destination: Arc<Destination>,
+    port: u16,
+    assured: AtomicBool,
+    /// Renamed, so that no new connection finds it.
+    invalid: AtomicBool,
+    ended: AtomicBool,
+    /// Connections that were made from it.
+    connections: AtomicU32,
+    /// Nanoseconds that the next use renews it for.
+    timeout: AtomicU64,
+    /// [`Instant`] of its end, nanoseconds.
+    expires: AtomicU64,
+}
+
+impl Template {
+    /// What it answers to, or answered to before it was given up.
+    #[must_use]
+    pub fn key(&self) -> &TemplateKey {
+        &self.key
+    }
+
+    /// Virtual port as listed, host order: 65535 when it was given up.
+    #[must_use]
+    pub fn virtual_port(&self) -> u16 {
+        if self.is_valid() {
+            self.key.virtual_port
+        } else {
+            INVALID_PORT
+        }
+    }
+
+    /// Real server's port as listed, host order: 65535 when it was given up.
+    #[must_use]
+    pub fn destination_port(&self) -> u16 {
+        if self.is_valid() {
+            self.port
+        } else {
+            INVALID_PORT
+        }
+    }
+
+    /// Whether new connections may still find it.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        !self.invalid.load(Relaxed)
+    }
+
+    /// Whether one of its connections was established (state ASSURED, else NONE).
+    #[must_use]
+    pub fn is_assured(&self) -> bool {
+        self.assured.load(Relaxed)
+    }
+
+    /// Notes that one of its connections was established.
+    pub fn assure(&self) {
+        // Read first: one of many established connections must not make the line travel between workers.
+        if !self.is_assured() {
+            self.assured.store(true, Relaxed);
+        }
+    }
+
+    /// Connections that hold it.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Relaxed)
+    }
+
+    /// When it ends, unless it is renewed.
+    #[must_use]
+    pub fn expires(&self) -> Instant {
+        Instant::from_nanos(self.expires.load(Relaxed))
+    }
+
+    /// Gains a connection and is renewed.
+    pub(crate) fn hold(&self, now: Instant) {
+        self.connections.fetch_add(1, Relaxed);
+        let end = now.as_nanos().saturating_add(self.timeout.load(Relaxed));
+        self.expires.store(end, Relaxed);
+    }
+
+    /// Whether it is over at `now`. One that is still held is extended instead.
+    fn is_over(&self, now: Instant) -> bool {
+        loop {
+            let expires = self.expires();
+            if expires > now {
+                return false;
+            }
+            if self.connections() == 0 {
+                return true;
+            }
+            self.timeout.store(nanoseconds(EXTENSION), Relaxed);
+            let end = expires.after(EXTENSION);
+            self.expires.store(end.as_nanos(), Relaxed);
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A template and the time to look at it; ordered so that the earliest is the greatest.
+#[derive(Debug)]
+struct Deadline {
+    at: Instant,
+    template: Arc<Template>,
+}
+
+impl PartialEq for Deadline {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Deadline {}
+
+impl PartialOrd for Deadline {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Deadline {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+/// One shard: templates by key, and all of them, the given-up ones too, by the time to look at them.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    by_key: HashTable<Arc<Template>>,
+    by_time: BinaryHeap<Deadline>,
+}
+
+impl Shard {
+    /// The template of this key that is not over.
+    pub(crate) fn find(&mut self, key: &HashedKey, now: Instant) -> Option<Arc<Template>> {
+        let found = self.by_key.find(key.hash, |other| other.key == key.key)?;
+        let found = Arc::clone(found);
+        if found.is_over(now) {
+            self.end(&found, key.hash);
+            return None;
+        }
+        Some(found)
+    }
+
+    /// Lets no new connection find it; it lives on until its time has come.
+    pub(crate) fn invalidate(&mut self, template: &Arc<Template>, key: &HashedKey) {
+        template.invalid.store(true, Relaxed);
+        self.unlink(template, key.hash);
+    }
+
+    /// Keeps a new template, bound to its real server by the caller.
+    pub(crate) fn insert(
+        &mut self,
+        key: HashedKey,
+        destination: Arc<Destination>,
+        port: u16,
+        timeout: Duration,
+        templates: &Templates,
+        now: Instant,
+    ) -> Arc<Template> {
+        let expires = now.after(timeout);
+        let template = Arc::new(Template {
+            key: key.key,
+            destination,
+            port,
+            assured: AtomicBool::new(false),
+            invalid: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            connections: AtomicU32::new(0),
+            timeout: AtomicU64::new(nanoseconds(timeout)),
+            expires: AtomicU64::new(expires.as_nanos()),
+        });
+        self.by_key
+            .insert_unique(key.hash, Arc::clone(&template), |other| {
+                templates.hash(&other.key)
+            });
+        self.by_time.push(Deadline {
+            at: expires,
+            template: Arc::clone(&template),
+        });
+        template
+    }
+
+    fn unlink(&mut self, template: &Arc<Template>, hash: u64) {
+        let same = |other: &Arc<Template>| Arc::ptr_eq(other, template);
+        if let Ok(entry) = self.by_key.find_entry(hash, same) {
+            entry.remove();
+        }
+    }
+
+    /// Ends a template now; its deadline finds it ended.
+    fn end(&mut self, template: &Arc<Template>, hash: u64) {
+        self.unlink(template, hash);
+        if !template.ended.swap(true, Relaxed) {
+            template.destination.unbind_template();
+        }
+    }
+}
+
+/// A key and its hash.
+#[derive(Debug)]
+pub(crate) struct HashedKey {
+    key: TemplateKey,
+    hash: u64,
+}
+
+/// All templates.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    shards: Box<[Mutex<Shard>]>,
+    /// Key of the hash: clients choose the addresses.
+    seed: (u64, u64),
+}
+
+impl Templates {
+    pub(crate) fn new(seed: (u64, u64)) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            seed,
+        }
+    }
+
+    fn hash(&self, key: &TemplateKey) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        key.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Locks the shard of `key`.
+    pub(crate) fn shard(&self, key: TemplateKey) -> (HashedKey, MutexGuard<'_, Shard>) {
+        let hash = self.hash(&key);
+        (HashedKey { key, hash }, lock(self.shard_of(hash)))
+    }
+
+    /// Bits in the middle, as the tables use the lowest and the highest.
+    fn shard_of(&self, hash: u64) -> &Mutex<Shard> {
+        let index = usize::try_from(hash >> 32).unwrap_or(0) % SHARDS;
+        &self.shards[index]
+    }
+
+    /// A connection made from `template` ended. When it was `dropped` before its time, an unused template
+    /// that no connection ever assured goes with it.
+    pub(crate) fn release(&self, template: &Arc<Template>, dropped: bool) {
+        let hash = self.hash(&template.key);
+        let mut shard = lock(self.shard_of(hash));
+        let held = template.connections.load(Relaxed).saturating_sub(1);
+        template.connections.store(held, Relaxed);
+        if dropped && held == 0 && !template.is_assured() {
+            shard.end(template, hash);
+        }
+    }
+
+    /// Ends templates whose time has come, at most about `budget`; returns how many it looked at.
+    pub(crate) fn expire(&self, now: Instant, budget: usize) -> usize {
+        let mut seen = 0;
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            while seen < budget && shard.by_time.peek().is_some_and(|first| first.at <= now) {
+                let Some(Deadline { template, .. }) = shard.by_time.pop() else {
+                    break;
+                };
+                seen += 1;
+                if template.ended.load(Relaxed) {
+                    continue;
+                }
+                if template.is_over(now) {
+                    let hash = self.hash(&template.key);
+                    shard.end(&template, hash);
+                } else {
+                    let at = template.expires();
+                    shard.by_time.push(Deadline { at, template });
+                }
+            }
+        }
+        seen
+    }
+
+    /// Calls `visit` for each template, the given-up ones too, in no particular order.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Template>)) {
+        for shard in &self.shards {
+            let listed: Vec<_> = {
+                let shard = lock(shard);
+                let templates = shard.by_time.iter().map(|deadline| &deadline.template);
+                let alive = templates.filter(|template| !template.ended.load(Relaxed));
+                alive.cloned().collect()
+            };
+            listed.iter().for_each(&mut visit);
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
