@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod control_socket;
 pub mod decap;
 pub mod error;
 pub mod log;
