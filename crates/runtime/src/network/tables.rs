@@ -39,6 +39,8 @@ pub struct Link {
     pub ethernet: bool,
     /// IFF_LOOPBACK.
     pub loopback: bool,
+    /// A port of a bridge or a bond, whose frames appear on the master too.
+    pub enslaved: bool,
 }
 
 /// One route of the host.
@@ -190,6 +192,7 @@ impl Tables {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Controller(master) => link.enslaved = *master != 0,
                 LinkAttribute::Address(octets) => {
                     link.mac = octets.as_slice().try_into().unwrap_or_default();
                 }
@@ -465,7 +468,7 @@ pub(crate) mod tests {
         text.parse().unwrap()
     }
 
-    fn link(index: u32, name: &str, up: bool) -> RouteNetlinkMessage {
+    pub(crate) fn link(index: u32, name: &str, up: bool) -> RouteNetlinkMessage {
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.header.link_layer_type = LinkLayerType::Ether;

@@ -6,13 +6,12 @@
 
 mod order;
 mod ports;
+mod team;
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{self, Receiver, Sender};
-use crossbeam::queue::ArrayQueue;
 use director::director::Director;
 use director::time::Instant;
 use director::verdict::Counters;
@@ -23,35 +22,10 @@ use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
 pub use order::{Event, Order, Report, Reporter};
 use ports::Ports;
+use team::{Inbox, Team};
 
-/// Frames that wait to be taken over by their owner, at most; beyond that they are dropped and counted. At a million
-/// frames a second this is 4 ms of a worker not looking.
-const INBOX: usize = 4096;
 /// Batches of one port before the orders are looked at again.
 const ROUNDS: usize = 16;
-
-/// A frame that arrived at a worker that does not own its flow.
-#[derive(Debug)]
-struct Handed {
-    interface: u32,
-    frame: link::Frame,
-}
-
-/// Where the other workers put frames for one worker.
-#[derive(Debug, Clone)]
-struct Inbox {
-    queue: Arc<ArrayQueue<Handed>>,
-    waker: Arc<Waker>,
-}
-
-impl Inbox {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            queue: Arc::new(ArrayQueue::new(INBOX)),
-            waker: Arc::new(Waker::new()?),
-        })
-    }
-}
 
 /// The control thread's grip on a worker.
 #[derive(Debug)]
@@ -96,9 +70,8 @@ pub fn start(directors: Vec<Director>, clock: Clock, reporter: &Reporter) -> Res
             index,
             director,
             clock,
-            ports: Ports::default(),
+            ports: Ports::new(Team::new(index, inboxes.clone())),
             orders: received,
-            inboxes: inboxes.clone(),
             reporter: reporter.clone(),
             tally: Tally::default(),
         };
@@ -134,8 +107,6 @@ struct Worker {
     clock: Clock,
     ports: Ports,
     orders: Receiver<Order>,
-    /// Of all workers, this one included, by index.
-    inboxes: Vec<Inbox>,
     reporter: Reporter,
     tally: Tally,
 }
@@ -187,6 +158,7 @@ impl Worker {
                 Order::Stop => return false,
                 Order::AddLink { interface, link } => self.ports.add(interface, link),
                 Order::RemoveLink { interface } => self.ports.remove(interface),
+                Order::Steer(steering) => self.ports.steer(steering),
                 Order::Report(reply) => reply.send(self.report()).unwrap_or_default(),
                 Order::Run(job) => job(&mut self.director, self.clock.now()),
             }
@@ -209,24 +181,21 @@ impl Worker {
             ports,
             clock,
             tally,
-            inboxes,
-            index,
             reporter,
             ..
         } = self;
-        let mut busy = ports.take_inbox(director, inboxes.get(*index), *clock, tally);
+        let handed = ports.take_handed(director, *clock, tally);
         for _ in 0..ROUNDS {
             let (count, lost) = ports.receive(director, *clock, tally);
             for (interface, error) in lost {
                 ports.remove(interface);
                 reporter.report(Event::LinkLost { interface, error });
             }
-            busy = count > 0;
-            if !busy {
-                break;
+            if count == 0 {
+                return handed;
             }
         }
-        busy
+        true
     }
 
     fn tick(&mut self, now: Instant) {
@@ -240,14 +209,9 @@ impl Worker {
     }
 
     fn sleep(&self, now: Instant, deadline: Option<Instant>) {
-        let Some(inbox) = self.inboxes.get(self.index) else {
-            return;
-        };
-        let mut fds: Vec<BorrowedFd<'_>> = self.ports.fds();
-        fds.push(inbox.waker.fd());
         let timeout = deadline.map(|deadline| Clock::until(now, deadline));
         // A failure here could only be a descriptor that is not one: the loop would find out by itself.
-        let _ = poll::readable(&fds, timeout);
-        inbox.waker.clear();
+        let _ = poll::readable(&self.ports.fds(), timeout);
+        self.ports.clear_waker();
     }
 }

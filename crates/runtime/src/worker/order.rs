@@ -7,6 +7,7 @@ use crossbeam::channel::Sender;
 use director::director::Director;
 use director::time::Instant;
 use director::verdict::Counters;
+use link::steering::Steering;
 use link::{Link, LinkError, Statistics};
 
 use super::Tally;
@@ -28,6 +29,8 @@ pub enum Order {
         /// Interface index.
         interface: u32,
     },
+    /// Share flows out like this from now on.
+    Steer(Arc<Steering>),
     /// Tell the counters.
     Report(Sender<Report>),
     /// Do this with the director between two batches. For what is rare: listing connections.
@@ -41,6 +44,7 @@ impl fmt::Debug for Order {
         formatter.write_str(match self {
             Self::AddLink { .. } => "AddLink",
             Self::RemoveLink { .. } => "RemoveLink",
+            Self::Steer(_) => "Steer",
             Self::Report(_) => "Report",
             Self::Run(_) => "Run",
             Self::Stop => "Stop",

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use director::director::Director;
 use director::frame::{Frame, Outgoing, Output};
+use link::steering::Steering;
+use link::sys::poll::Waker;
 use link::{Link, LinkError, Receive, Statistics, Transmit, recycle};
 use packet::Packet;
 
-use super::{Inbox, Tally};
+use super::Tally;
+use super::team::Team;
 use crate::clock::Clock;
 
 /// A link of this worker.
@@ -18,8 +21,8 @@ struct Port {
 }
 
 /// All links of one worker.
-#[derive(Default)]
 pub(super) struct Ports {
+    team: Team,
     receivers: Vec<Port>,
     senders: Vec<(u32, Arc<dyn Transmit>)>,
     /// Memory for the batch's packets and its output, kept between batches.
@@ -28,6 +31,20 @@ pub(super) struct Ports {
 }
 
 impl Ports {
+    pub(super) const fn new(team: Team) -> Self {
+        Self {
+            team,
+            receivers: Vec::new(),
+            senders: Vec::new(),
+            packets: Vec::new(),
+            frames: Vec::new(),
+        }
+    }
+
+    pub(super) fn steer(&mut self, steering: Arc<Steering>) {
+        self.team.steer(steering);
+    }
+
     pub(super) fn add(&mut self, interface: u32, link: Link) {
         self.remove(interface);
         self.receivers.push(Port {
@@ -42,11 +59,15 @@ impl Ports {
         self.senders.retain(|(index, _)| *index != interface);
     }
 
+    /// What to wait for: frames, orders, frames handed over.
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.receivers
-            .iter()
-            .filter_map(|port| port.receiver.fd())
-            .collect()
+        let frames = self.receivers.iter().filter_map(|port| port.receiver.fd());
+        frames.chain(self.team.waker().map(Waker::fd)).collect()
+    }
+
+    /// Forgets that this worker was woken; to be done before looking for what it was woken for.
+    pub(super) fn clear_waker(&self) {
+        self.team.waker().map(Waker::clear);
     }
 
     pub(super) fn statistics(&mut self) -> Vec<(u32, Statistics)> {
@@ -62,6 +83,7 @@ impl Ports {
         tally: &mut Tally,
     ) -> (usize, Vec<(u32, LinkError)>) {
         let Self {
+            team,
             receivers,
             senders,
             packets,
@@ -80,6 +102,9 @@ impl Ports {
                         frames: recycle(std::mem::take(frames)),
                     };
                     for packet in batch.drain(..) {
+                        if team.hand_over(port.interface, &packet, tally) {
+                            continue;
+                        }
                         // The verdict is in the director's counters.
                         let _ = director.handle(now, port.interface, 0, packet, &mut output);
                     }
@@ -93,20 +118,17 @@ impl Ports {
         (total, lost)
     }
 
-    /// Frames that other workers handed over, at most a batch; returns whether there may be more.
-    pub(super) fn take_inbox(
+    /// Frames that other workers handed over, at most a batch; returns whether there were any.
+    pub(super) fn take_handed(
         &mut self,
         director: &mut Director,
-        inbox: Option<&Inbox>,
         clock: Clock,
         tally: &mut Tally,
     ) -> bool {
-        let Some(inbox) = inbox.filter(|inbox| !inbox.queue.is_empty()) else {
+        let mut handed = self.team.take();
+        if handed.is_empty() {
             return false;
-        };
-        let mut handed: Vec<_> = std::iter::from_fn(|| inbox.queue.pop())
-            .take(link::BATCH)
-            .collect();
+        }
         let now = clock.now();
         for one in &mut handed {
             let interface = one.interface;
@@ -114,7 +136,7 @@ impl Ports {
                 let _ = director.handle(now, interface, 0, one.frame.packet(), output);
             });
         }
-        !inbox.queue.is_empty()
+        true
     }
 
     /// Sends what `fill` puts out.
