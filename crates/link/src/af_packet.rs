@@ -21,13 +21,10 @@ use crate::sys::ring::{Ring, Size, Slot};
 use crate::sys::{interface, packet as sys_packet, poll, send, socket};
 use crate::virtio;
 use crate::{
-    BATCH, HEADROOM, Link, LinkError, Outgoing, Receive, Statistics, Transmit, Transmitted,
+    BATCH, ETHERNET, HEADROOM, Link, LinkError, Outgoing, Receive, Statistics, TAG_OFFSET,
+    Transmit, Transmitted,
 };
 
-/// Octets of an Ethernet header without tag.
-const ETHERNET: usize = 14;
-/// Where the tag goes in: behind the two addresses.
-const TAG_OFFSET: usize = 12;
 /// Octets of an 802.1Q tag.
 const TAG: u16 = 4;
 /// Slots of a ring: at a million frames a second, 4 ms of a worker not looking; 8 MiB.
@@ -116,7 +113,7 @@ impl Group {
         let [first, _, ..] = self.members.as_slice() else {
             return Ok(());
         };
-        sys_packet::set_fanout_program(first, &steering.program())
+        sys_packet::set_fanout_program(first, steering.program())
             .map_err(|source| LinkError::new("set the steering program", &self.interface, source))
     }
 }

@@ -18,8 +18,10 @@ pub mod af_packet;
 mod error;
 mod frame;
 pub mod memory;
+pub mod pcap;
 pub mod steering;
 pub mod sys;
+pub mod tun;
 mod virtio;
 
 use std::os::fd::BorrowedFd;
@@ -36,6 +38,11 @@ pub const BATCH: usize = 64;
 /// Octets free in front of every received frame at least: the outer headers of an encapsulation
 /// (IPv6 40, UDP 8, GUE 4, 802.1Q 4) and some to spare.
 pub const HEADROOM: usize = 64;
+
+/// Octets of an Ethernet header without tag.
+const ETHERNET: usize = 14;
+/// Where an 802.1Q tag stands in a frame: behind the two addresses.
+const TAG_OFFSET: usize = 12;
 
 /// The receiving half of a link; one thread owns it.
 pub trait Receive: Send {

@@ -6,3 +6,7 @@ mod af_packet;
 mod bulk;
 #[path = "kernel/namespace.rs"]
 mod namespace;
+#[path = "kernel/steering.rs"]
+mod steering;
+#[path = "kernel/tun.rs"]
+mod tun;

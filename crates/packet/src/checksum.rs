@@ -8,6 +8,7 @@
 use core::net::IpAddr;
 
 use crate::Packet;
+use crate::headers::{Family, Headers, Transport};
 use crate::sctp;
 use crate::udp;
 use crate::view::{low16, put, u16_at};
@@ -180,6 +181,37 @@ pub fn transport_is_valid(
 ) -> bool {
     let sum = Sum::of(transport).pseudo_header(source, destination, protocol, transport.len());
     sum.fold() == 0xffff
+}
+
+/// Whether the upper-layer checksum of a whole datagram is right: TCP, UDP, ICMP, ICMPv6, SCTP.
+///
+/// A partial checksum, UDP's "none" and protocols without a checksum count as right; a fragment does
+/// not hold what is summed, and counts as wrong.
+#[must_use]
+pub fn is_valid(packet: &Packet<'_>, headers: &Headers) -> bool {
+    let range = headers.transport_offset..headers.end;
+    let Some(transport) = packet.bytes().get(range) else {
+        return false;
+    };
+    if packet.offload.partial_checksum.is_some() {
+        return true;
+    }
+    if headers.fragment.is_some() {
+        return false;
+    }
+    match headers.transport {
+        Transport::Icmp { .. } if headers.family == Family::V4 => {
+            Sum::of(transport).fold() == 0xffff
+        }
+        Transport::Udp { checksum: 0, .. } => true,
+        Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Icmp { .. } => {
+            let (source, destination) = (headers.source, headers.destination);
+            transport_is_valid(source, destination, headers.protocol, transport)
+        }
+        Transport::Sctp { .. } => sctp::is_valid(transport),
+        Transport::Fragment => false,
+        Transport::Other => true,
+    }
 }
 
 /// Completes in software a checksum that the sender left to the device, and clears

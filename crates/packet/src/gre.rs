@@ -32,6 +32,15 @@ header! {
 /// checksum.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Option<(u16, usize)> {
+    let checksum = Gre::of(bytes)?.flags_version() & CHECKSUM_PRESENT != 0;
+    if checksum && Sum::of(bytes).fold() != 0xffff {
+        return None;
+    }
+    peek(bytes)
+}
+
+/// As [`read`], without a look at the checksum: the packet may have been cut short.
+pub(crate) fn peek(bytes: &[u8]) -> Option<(u16, usize)> {
     let header = Gre::of(bytes)?;
     let flags = header.flags_version();
     if flags & MUST_BE_ZERO != 0 {
@@ -43,13 +52,7 @@ pub fn read(bytes: &[u8]) -> Option<(u16, usize)> {
             .into_iter()
             .filter(|flag| flags & flag != 0)
             .count();
-    if bytes.len() < len {
-        return None;
-    }
-    if flags & CHECKSUM_PRESENT != 0 && Sum::of(bytes).fold() != 0xffff {
-        return None;
-    }
-    Some((header.protocol(), len))
+    (bytes.len() >= len).then(|| (header.protocol(), len))
 }
 
 /// Writes the header for a payload of EtherType `protocol`; with `checksum`, `bytes` is the whole GRE

@@ -136,6 +136,8 @@ pub(crate) struct Chain {
     pub(crate) protocol: u8,
     /// Octets of the chain.
     pub(crate) len: usize,
+    /// Offset of the octet that names `protocol`, from the start of the fixed header.
+    pub(crate) named_at: usize,
     /// Whether another header than the fragment header is in the chain.
     pub(crate) options: bool,
     /// The fragment header, unless it says "all of it" (RFC 6946).
@@ -149,6 +151,7 @@ pub(crate) fn chain(protocol: u8, payload: &[u8]) -> Result<Chain, Malformed> {
     let mut chain = Chain {
         protocol,
         len: 0,
+        named_at: 6,
         options: false,
         fragment: None,
         whole: true,
@@ -180,6 +183,7 @@ pub(crate) fn chain(protocol: u8, payload: &[u8]) -> Result<Chain, Malformed> {
             chain.options = true;
         }
         chain.protocol = extension.next_header;
+        chain.named_at = ipv6::LEN + chain.len;
         chain.len += extension.len;
         if chain.fragment.is_some_and(|fragment| fragment.offset != 0) {
             // What follows is a piece from the middle, not a header.

@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use core::ops::Range;
 
 use crate::checksum::{Sum, finish_checksum};
+use crate::datagram::Datagram;
 use crate::ethernet::{self, Ethernet};
 use crate::headers::{Family, Headers, Malformed};
 use crate::ipv4::{self, Ipv4};
@@ -138,11 +139,13 @@ pub fn encapsulate(
     }
     let inner = inner(packet, headers).ok_or(TunnelError::Malformed)?;
     let overhead = tunnel.overhead();
-    let counted = match tunnel.destination {
-        IpAddr::V4(_) => overhead,
-        IpAddr::V6(_) => overhead - ipv6::LEN,
+    let outer_header = match tunnel.destination {
+        IpAddr::V4(_) => 0, // its length field counts the header
+        IpAddr::V6(_) => ipv6::LEN,
     };
-    let outer_len = u16::try_from(counted + inner.len).map_err(|_| TunnelError::TooLong)?;
+    if overhead - outer_header + inner.len > usize::from(u16::MAX) {
+        return Err(TunnelError::TooLong);
+    }
     if packet.headroom() < overhead {
         return Err(TunnelError::Headroom);
     }
@@ -153,7 +156,7 @@ pub fn encapsulate(
     if !packet.open_behind_link(overhead) {
         return Err(TunnelError::Headroom);
     }
-    write(packet, tunnel, &inner, outer_len).ok_or(TunnelError::Malformed)
+    write(packet, tunnel, &inner).ok_or(TunnelError::Malformed)
 }
 
 /// Reads what the outer header takes over.
@@ -190,7 +193,7 @@ fn inner(packet: &Packet<'_>, headers: &Headers) -> Option<Inner> {
 }
 
 /// Writes the outer headers into the gap behind the link header.
-fn write(packet: &mut Packet<'_>, tunnel: &Tunnel, inner: &Inner, outer_len: u16) -> Option<()> {
+fn write(packet: &mut Packet<'_>, tunnel: &Tunnel, inner: &Inner) -> Option<()> {
     let link_len = packet.link_len;
     if link_len != 0 {
         let ether_type = if tunnel.destination.is_ipv4() {
@@ -210,7 +213,21 @@ fn write(packet: &mut Packet<'_>, tunnel: &Tunnel, inner: &Inner, outer_len: u16
         TunnelKind::Gue => protocol::UDP,
     };
     let outer = packet.bytes_mut().get_mut(link_len..)?;
-    let transport_at = write_network(outer, tunnel, inner, protocol, outer_len)?;
+    let datagram = Datagram {
+        source: tunnel.source,
+        destination: tunnel.destination,
+        protocol,
+        // The outer header must not say "congestion experienced" on behalf of the inner one.
+        tos: if inner.tos & 3 == 3 {
+            inner.tos & !1
+        } else {
+            inner.tos
+        },
+        ttl: inner.ttl,
+        id: (!(tunnel.copy_df && inner.dont_fragment)).then_some(tunnel.id),
+    };
+    let payload_len = outer.len().checked_sub(datagram.header_len())?;
+    let transport_at = datagram.write(outer, payload_len)?;
     let transport = outer.get_mut(transport_at..)?;
     match tunnel.kind {
         TunnelKind::Ipip => Some(()),
@@ -220,52 +237,6 @@ fn write(packet: &mut Packet<'_>, tunnel: &Tunnel, inner: &Inner, outer_len: u16
             tunnel.checksum != TunnelChecksum::None,
         ),
         TunnelKind::Gue => write_gue(transport, tunnel, inner_protocol),
-    }
-}
-
-/// Writes the outer IP header and returns its octets.
-fn write_network(
-    outer: &mut [u8],
-    tunnel: &Tunnel,
-    inner: &Inner,
-    protocol: u8,
-    outer_len: u16,
-) -> Option<usize> {
-    // The outer header must not say "congestion experienced" on behalf of the inner one.
-    let tos = if inner.tos & 3 == 3 {
-        inner.tos & !1
-    } else {
-        inner.tos
-    };
-    match (tunnel.source, tunnel.destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let dont_fragment = tunnel.copy_df && inner.dont_fragment;
-            let fields = ipv4::Fields {
-                tos,
-                total_len: outer_len,
-                id: if dont_fragment { 0 } else { tunnel.id },
-                dont_fragment,
-                ttl: inner.ttl,
-                protocol,
-                source,
-                destination,
-            };
-            put(outer, 0, fields.to_bytes())?;
-            Some(ipv4::LEN)
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let fields = ipv6::Fields {
-                traffic_class: tos,
-                payload_len: outer_len,
-                next_header: protocol,
-                hop_limit: inner.ttl,
-                source,
-                destination,
-            };
-            put(outer, 0, fields.to_bytes())?;
-            Some(ipv6::LEN)
-        }
-        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use std::net::IpAddr;
 
-use common::{Frame, HEADROOM, build, from_hex, specs};
+use common::{Frame, HEADROOM, build, fix_header_checksum, from_hex, specs};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use packet::{Family, Fragment, GsoKind, Headers, Malformed, Packet, Transport};
 use proptest::prelude::*;
@@ -132,11 +132,7 @@ fn v4(protocol: u8, fragmentation: u16, payload: &[u8]) -> Vec<u8> {
     .to_bytes()
     .to_vec();
     header[6..8].copy_from_slice(&fragmentation.to_be_bytes());
-    let checksum = u16::from_be_bytes([header[10], header[11]]);
-    let checksum = packet::checksum::Change::NONE
-        .u16(0, fragmentation)
-        .apply(checksum);
-    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    fix_header_checksum(&mut header);
     header.extend_from_slice(payload);
     header
 }

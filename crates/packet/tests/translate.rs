@@ -4,7 +4,9 @@ mod common;
 
 use std::net::IpAddr;
 
-use common::{Frame, Upper, build, checksums_are_right, from_hex, specs, to_hex};
+use common::{
+    Frame, Upper, build, checksums_are_right, fix_header_checksum, from_hex, specs, to_hex,
+};
 use packet::checksum::{Change, Sum};
 use packet::{
     Headers, Mac, Malformed, Packet, Translation, decrement_ttl, finish_checksum, insert_link,
@@ -146,13 +148,9 @@ fn sctp_checksum_is_computed_when_ports_change() {
 #[test]
 fn fragments() {
     let mut first = build(&spec(false, Upper::Udp));
-    // More fragments: header checksum falls by 0x2000.
     let mut packet = first.packet();
-    let bytes = packet.bytes_mut();
-    bytes[20] |= 0x20;
-    let sum = u16::from_be_bytes([bytes[24], bytes[25]]);
-    let sum = Change::NONE.u16(0, 0x2000).apply(sum);
-    bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+    packet.bytes_mut()[20] |= 0x20; // more fragments
+    fix_header_checksum(&mut packet.bytes_mut()[14..]);
     let whole = first.bytes().to_vec();
     nat(&mut first, to("10.2.0.11", 8080));
     assert_eq!(first.headers().ports(), (1001, 8080));
@@ -167,11 +165,8 @@ fn fragments() {
     // A later fragment: what looks like ports stays.
     let mut later = Frame::new(&whole, 14);
     let mut packet = later.packet();
-    let bytes = packet.bytes_mut();
-    bytes[21] = 3;
-    let sum = u16::from_be_bytes([bytes[24], bytes[25]]);
-    let sum = Change::NONE.u16(0, 3).apply(sum);
-    bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+    packet.bytes_mut()[21] = 3; // offset 24
+    fix_header_checksum(&mut packet.bytes_mut()[14..]);
     nat(&mut later, to("10.2.0.11", 8080));
     assert_eq!(later.headers().destination, IpAddr::from([10, 2, 0, 11]));
     assert_eq!(later.bytes()[34..], whole[34..]);

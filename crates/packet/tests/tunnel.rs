@@ -4,7 +4,7 @@ mod common;
 
 use std::net::IpAddr;
 
-use common::{Frame, HEADROOM, build, from_hex, specs, to_hex};
+use common::{Frame, HEADROOM, build, fix_header_checksum, from_hex, specs, to_hex};
 use packet::tunnel::{TunnelChecksum, decapsulate_gre, decapsulate_gue};
 use packet::{
     GsoKind, Headers, Mac, Malformed, Packet, Tunnel, TunnelError, TunnelKind, decapsulate,
@@ -137,7 +137,7 @@ fn df_ecn_and_padding() {
     let mut bytes = from_hex(PING);
     bytes[15] = 0xbb;
     bytes[20] = 0x40;
-    bytes[24..26].copy_from_slice(&[0x6d, 0xfe]);
+    fix_header_checksum(&mut bytes[14..]);
     bytes.extend_from_slice(&[0xee; 6]);
     let mut frame = Frame::new(&bytes, 14);
     let headers = frame.headers();

@@ -1,1 +1,27 @@
-//! The connection table of one worker.
+//! The connections of one worker: which real server a flow was given to, and for how long.
+//!
+//! Promises: no lock, no clock, no sharing; a worker owns its table outright, and no operation holds it up for more than a
+//! fraction of a millisecond, however many connections there are. [`Table`] finds and expires, [`Connection`] is
+//! the record, [`tcp`], [`udp`] and [`sctp`] are the state machines. Deciding what becomes of a packet is the
+//! packet path's.
+
+mod chunks;
+mod defence;
+mod index;
+mod key;
+mod record;
+pub mod sctp;
+mod slab;
+mod state;
+mod table;
+pub mod tcp;
+mod timeouts;
+pub mod udp;
+mod wheel;
+
+pub use defence::DropRates;
+pub use key::{FlowKey, HashKind};
+pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, Observed, StateRules};
+pub use state::State;
+pub use table::{ConnectionId, Cursor, Full, Table, TableConfig};
+pub use timeouts::Timeouts;

@@ -20,6 +20,7 @@ pub(crate) mod send;
 pub mod seqpacket;
 pub mod signal;
 pub(crate) mod socket;
+pub(crate) mod tun;
 
 use std::io;
 

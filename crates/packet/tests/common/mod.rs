@@ -52,6 +52,13 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Writes the checksum of the IPv4 header of 20 octets at the start of `datagram`.
+pub(crate) fn fix_header_checksum(datagram: &mut [u8]) {
+    datagram[10..12].fill(0);
+    let checksum = packet::checksum::Sum::of(&datagram[..20]).finish();
+    datagram[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
 /// The upper-layer protocol of a generated frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upper {

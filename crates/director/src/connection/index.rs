@@ -1,0 +1,340 @@
+//! From the hash of a flow to its connection: buckets of one cache line that split one at a time.
+//!
+//! Promises: a lookup reads one bucket, and in the rare case its overflow, before it touches a connection; growth is
+//! linear hashing, a bounded number of splits with each insertion, so there is never a moment at which everything is
+//! rehashed; of several entries with the same key the newest is found. Never shrinks.
+
+use super::chunks::Chunks;
+
+/// Entries in a bucket: what fits into 64 octets.
+const WAYS: usize = 12;
+/// Buckets of an empty index.
+const FIRST: usize = 16;
+/// Mean entries in a bucket at which the number of buckets begins to double: 1 bucket in 8 overflows then.
+const FULL: usize = 9;
+/// Buckets split with each insertion while the index grows; with 2, growth ends long before the next one is due.
+const SPLITS: u32 = 2;
+/// No overflow bucket.
+const NIL: u32 = u32::MAX;
+
+/// A bucket: for each entry an octet of its hash (0 = free) and the entry itself.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: [u8; WAYS],
+    overflow: u32,
+    entries: [u32; WAYS],
+}
+
+impl Bucket {
+    const EMPTY: Self = Self {
+        tags: [0; WAYS],
+        overflow: NIL,
+        entries: [0; WAYS],
+    };
+
+    /// The ways whose tag is this one, as the top bits of octets.
+    #[inline]
+    fn tagged(&self, tag: u8) -> u128 {
+        const LOW: u128 = 0x7f7f_7f7f_7f7f_7f7f_7f7f_7f7f;
+        let mut octets = [0; 16];
+        octets[..WAYS].copy_from_slice(&self.tags);
+        let differing = u128::from_le_bytes(octets) ^ (u128::from(tag) * (LOW / 0x7f));
+        // An octet that is 0 is the only one that neither has its top bit nor gets it by the addition.
+        !(((differing & LOW) + LOW) | differing | LOW) & (LOW + LOW / 0x7f)
+    }
+
+    /// The first free way.
+    fn free(&self) -> Option<usize> {
+        self.tags.iter().position(|&tag| tag == 0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tags == [0; WAYS]
+    }
+}
+
+/// The ways that a mask of [`Bucket::tagged`] names.
+#[inline]
+fn ways(mut mask: u128) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        if mask == 0 {
+            return None;
+        }
+        let way = mask.trailing_zeros() / 8;
+        mask &= mask - 1;
+        usize::try_from(way).ok()
+    })
+}
+
+/// Where a bucket lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spot {
+    Primary(usize),
+    Overflow(u32),
+}
+
+/// Multimap from 64-bit hashes to 32-bit entries.
+#[derive(Debug)]
+pub(super) struct Index {
+    buckets: Chunks<Bucket>,
+    /// Buckets that the present doubling began with; a power of two.
+    base: usize,
+    growing: bool,
+    overflow: Chunks<Bucket>,
+    free_overflow: u32,
+    len: usize,
+    moved: Vec<u32>,
+    /// Buckets read and entries rehashed by insertions and removals, ever.
+    work: u64,
+}
+
+impl Index {
+    /// Without entries.
+    pub(super) fn new() -> Self {
+        let mut buckets = Chunks::new();
+        for _ in 0..FIRST {
+            buckets.push(Bucket::EMPTY);
+        }
+        Self {
+            buckets,
+            base: FIRST,
+            growing: false,
+            overflow: Chunks::new(),
+            free_overflow: NIL,
+            len: 0,
+            moved: Vec::new(),
+            work: 0,
+        }
+    }
+
+    /// Entries held.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Steps done by insertions and removals so far: buckets read and entries rehashed.
+    pub(super) const fn work(&self) -> u64 {
+        self.work
+    }
+
+    /// The newest entry under this hash that `is_same` says yes to.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, is_same: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut bucket = &self.buckets[self.home(hash)];
+        loop {
+            for way in ways(bucket.tagged(tag(hash))) {
+                let entry = bucket.entries[way];
+                if is_same(entry) {
+                    return Some(entry);
+                }
+            }
+            bucket = self.overflow.get(index(bucket.overflow))?;
+        }
+    }
+
+    /// The first entry whose tag is that of this hash: very likely the one that [`Index::find`] will give.
+    #[inline]
+    pub(super) fn candidate(&self, hash: u64) -> Option<u32> {
+        let bucket = &self.buckets[self.home(hash)];
+        let way = ways(bucket.tagged(tag(hash))).next()?;
+        Some(bucket.entries[way])
+    }
+
+    /// Reads from the bucket of this hash, so that it is in the cache when it is needed.
+    #[inline]
+    pub(super) fn touch(&self, hash: u64) -> u32 {
+        self.buckets[self.home(hash)].overflow
+    }
+
+    /// Adds an entry in front of those that `is_same` says yes to.
+    pub(super) fn insert(&mut self, hash: u64, entry: u32, is_same: impl Fn(u32) -> bool) {
+        self.len += 1;
+        let tag = tag(hash);
+        let mut carried = entry;
+        let mut free = None;
+        let mut spot = Spot::Primary(self.home(hash));
+        loop {
+            self.work += 1;
+            let bucket = self.bucket_mut(spot);
+            let mut begin = 0;
+            for way in ways(bucket.tagged(tag)) {
+                if is_same(bucket.entries[way]) {
+                    core::mem::swap(&mut bucket.entries[way], &mut carried);
+                    begin = way + 1;
+                    free = None;
+                }
+            }
+            if free.is_none() {
+                let way = bucket.tags[begin..].iter().position(|&tag| tag == 0);
+                free = way.map(|way| (spot, begin + way));
+            }
+            if bucket.overflow == NIL {
+                break;
+            }
+            spot = Spot::Overflow(bucket.overflow);
+        }
+        let (spot, way) = free.unwrap_or_else(|| (self.extend(spot), 0));
+        let bucket = self.bucket_mut(spot);
+        bucket.tags[way] = tag;
+        bucket.entries[way] = carried;
+    }
+
+    /// Takes this very entry out; whether it was there.
+    pub(super) fn remove(&mut self, hash: u64, entry: u32) -> bool {
+        let mut before = None;
+        let mut spot = Spot::Primary(self.home(hash));
+        loop {
+            self.work += 1;
+            let bucket = self.bucket_mut(spot);
+            let found = ways(bucket.tagged(tag(hash))).find(|&way| bucket.entries[way] == entry);
+            if let Some(way) = found {
+                bucket.tags[way] = 0;
+                let (empty, next) = (bucket.is_empty(), bucket.overflow);
+                self.len -= 1;
+                if let (true, Some(before), Spot::Overflow(number)) = (empty, before, spot) {
+                    self.bucket_mut(before).overflow = next;
+                    self.release(number);
+                }
+                return true;
+            }
+            if bucket.overflow == NIL {
+                return false;
+            }
+            before = Some(spot);
+            spot = Spot::Overflow(bucket.overflow);
+        }
+    }
+
+    /// Does a bounded part of the growth that is due; to be called with each insertion. `hash_of` gives the hash that an
+    /// entry was inserted under.
+    pub(super) fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
+        if !self.growing {
+            self.growing = self.len > self.buckets.len() * FULL;
+        }
+        for _ in 0..SPLITS {
+            if self.growing {
+                self.split(&hash_of);
+            }
+        }
+    }
+
+    /// Divides the next bucket in turn between itself and a new one.
+    fn split(&mut self, hash_of: impl Fn(u32) -> u64) {
+        let old = self.buckets.len() - self.base;
+        let mut moved = core::mem::take(&mut self.moved);
+        let first = core::mem::replace(&mut self.buckets[old], Bucket::EMPTY);
+        collect(&first, &mut moved);
+        let mut overflow = first.overflow;
+        while overflow != NIL {
+            let bucket = &self.overflow[index(overflow)];
+            collect(bucket, &mut moved);
+            let next = bucket.overflow;
+            self.release(overflow);
+            overflow = next;
+        }
+        self.buckets.push(Bucket::EMPTY);
+        if self.buckets.len() == 2 * self.base {
+            self.base *= 2;
+            self.growing = false;
+        }
+        self.work += 1 + moved.len() as u64;
+        for entry in moved.drain(..) {
+            self.append(hash_of(entry), entry);
+        }
+        self.moved = moved;
+    }
+
+    /// Adds an entry behind all others of its bucket.
+    fn append(&mut self, hash: u64, entry: u32) {
+        let mut spot = Spot::Primary(self.home(hash));
+        let mut bucket = self.bucket_mut(spot);
+        while bucket.overflow != NIL {
+            spot = Spot::Overflow(bucket.overflow);
+            bucket = self.bucket_mut(spot);
+        }
+        let (spot, way) = match bucket.free() {
+            Some(way) => (spot, way),
+            None => (self.extend(spot), 0),
+        };
+        let bucket = self.bucket_mut(spot);
+        bucket.tags[way] = tag(hash);
+        bucket.entries[way] = entry;
+    }
+
+    /// Hangs an empty bucket behind one that has none behind it.
+    fn extend(&mut self, spot: Spot) -> Spot {
+        let number = if self.free_overflow == NIL {
+            let number = u32::try_from(self.overflow.len()).unwrap_or(NIL);
+            self.overflow.push(Bucket::EMPTY);
+            number
+        } else {
+            let bucket = &mut self.overflow[index(self.free_overflow)];
+            core::mem::replace(
+                &mut self.free_overflow,
+                core::mem::replace(&mut bucket.overflow, NIL),
+            )
+        };
+        self.bucket_mut(spot).overflow = number;
+        Spot::Overflow(number)
+    }
+
+    /// Keeps an overflow bucket for the next use.
+    fn release(&mut self, number: u32) {
+        self.overflow[index(number)] = Bucket {
+            overflow: self.free_overflow,
+            ..Bucket::EMPTY
+        };
+        self.free_overflow = number;
+    }
+
+    #[inline]
+    fn bucket_mut(&mut self, spot: Spot) -> &mut Bucket {
+        match spot {
+            Spot::Primary(at) => &mut self.buckets[at],
+            Spot::Overflow(number) => &mut self.overflow[index(number)],
+        }
+    }
+
+    /// The bucket of this hash: by one more bit where the bucket has been split already.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        let home = low_bits(hash, 2 * self.base);
+        if home < self.buckets.len() {
+            home
+        } else {
+            home - self.base
+        }
+    }
+}
+
+/// Appends the bucket's entries in their order.
+fn collect(bucket: &Bucket, entries: &mut Vec<u32>) {
+    let occupied = bucket.tags.iter().zip(bucket.entries);
+    entries.extend(
+        occupied
+            .filter(|(tag, _)| **tag != 0)
+            .map(|(_, entry)| entry),
+    );
+}
+
+/// The octet of a hash that stands beside its entry; never 0.
+#[inline]
+fn tag(hash: u64) -> u8 {
+    hash.to_be_bytes()[0].max(1)
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "only bits below the modulus are kept"
+)]
+const fn low_bits(hash: u64, modulus: usize) -> usize {
+    hash as usize & (modulus - 1)
+}
+
+#[inline]
+const fn index(number: u32) -> usize {
+    number as usize
+}

@@ -1,0 +1,468 @@
+//! One connection: who talks to whom, by which real server, in which state, until when.
+//!
+//! Promises: 72 octets for IPv4 (IPv6 keeps its addresses in a further 48), so that ten million fit. Follows the
+//! protocol state and keeps the real server's counts of active and inactive connections; that happens here
+//! and nowhere else. Never decides what becomes of a packet.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use std::sync::Arc;
+
+use packet::Transport;
+
+use super::{FlowKey, State, Timeouts, sctp, tcp};
+use crate::destination::{Destination, Method};
+use crate::protocol::{Direction, Protocol};
+use crate::template::Template;
+use crate::time::Instant;
+
+/// IP_VS_CONN_F_NOOUTPUT: the server's packets have not been seen; the states follow the client's alone.
+pub const FLAG_NO_OUTPUT: u16 = 0x0080;
+/// IP_VS_CONN_F_INACTIVE: counted as inactive for the real server.
+pub const FLAG_INACTIVE: u16 = 0x0100;
+/// IP_VS_CONN_F_FWD_MASK: the forwarding method's number.
+const METHOD_MASK: u16 = 0x0007;
+
+/// What a new connection is made of.
+#[derive(Clone, Debug)]
+pub struct NewConnection {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// CIP and the client's port, host order.
+    pub client: (IpAddr, u16),
+    /// VIP and port as the client addressed them (the packet's own, also with firewall marks and any-port
+    /// services).
+    pub virtual_server: (IpAddr, u16),
+    /// RIP and the port on the real server; with a service of any port, the packet's own.
+    pub server: (IpAddr, u16),
+    /// The real server; none when the packet goes to its original destination (bypass).
+    pub destination: Option<Arc<Destination>>,
+    /// The persistence template that made the choice.
+    pub template: Option<Arc<Template>>,
+    /// Forwarding method; stays when the real server's is changed later.
+    pub method: Method,
+    /// Firewall mark of the first packet; 0 = none.
+    pub mark: u32,
+    /// Index of the interface on which the client's packets arrive.
+    pub client_interface: u32,
+    /// 802.1Q tag control information of the client's frames; 0 = untagged.
+    pub client_vlan: u16,
+}
+
+/// The settings that decide over states and lifetimes.
+#[derive(Clone, Copy, Debug)]
+pub struct StateRules<'a> {
+    /// Lifetime of each state.
+    pub timeouts: &'a Timeouts,
+    /// The `secure_tcp` defence is on.
+    pub secure_tcp: bool,
+}
+
+/// What a packet changed on its connection, beside state and lifetime.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The connection has just proved itself (established, or answered by the server for UDP): its persistence
+    /// template becomes ASSURED (BEHAVIOURS 30).
+    pub assured: bool,
+}
+
+/// Addresses of a connection; IPv6 ones apart, so that they do not make IPv4 records longer.
+#[derive(Debug)]
+enum Addresses {
+    V4(AddressSet<Ipv4Addr>),
+    V6(Box<AddressSet<Ipv6Addr>>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct AddressSet<A> {
+    client: A,
+    virtual_server: A,
+    /// The real server's; the virtual server's where it is of the other family (tunnels), because then
+    /// [`Destination::address`] has it and no reply is ever looked up.
+    server: A,
+}
+
+impl Addresses {
+    /// None where client and virtual server are of different families, which no packet is.
+    fn new(new: &NewConnection) -> Self {
+        let server = new.server.0;
+        match (new.client.0, new.virtual_server.0) {
+            (IpAddr::V4(client), IpAddr::V4(virtual_server)) => Self::V4(AddressSet {
+                client,
+                virtual_server,
+                server: match server {
+                    IpAddr::V4(server) => server,
+                    IpAddr::V6(_) => virtual_server,
+                },
+            }),
+            (client, virtual_server) => {
+                let virtual_server = as_v6(virtual_server);
+                Self::V6(Box::new(AddressSet {
+                    client: as_v6(client),
+                    virtual_server,
+                    server: match server {
+                        IpAddr::V6(server) => server,
+                        IpAddr::V4(_) => virtual_server,
+                    },
+                }))
+            }
+        }
+    }
+}
+
+/// The address as an IPv6 one.
+const fn as_v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+/// A connection.
+///
+/// The fields that every packet needs stand first, within the record's first cache line.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Connection {
+    addresses: Addresses,
+    client_port: u16,
+    virtual_port: u16,
+    server_port: u16,
+    state: State,
+    destination: Option<Arc<Destination>>,
+    deadline: Instant,
+    timeout: u32,
+    packets: u32,
+    flags: u16,
+    client_vlan: u16,
+    client_interface: u32,
+    mark: u32,
+    template: Option<Arc<Template>>,
+}
+
+impl Connection {
+    /// A connection before its first packet, inactive, with the lifetime of its protocol's first state.
+    #[must_use]
+    pub fn new(new: NewConnection, timeouts: &Timeouts) -> Self {
+        let state = State::first(new.protocol);
+        let no_output = if new.method == Method::Masq {
+            0
+        } else {
+            FLAG_NO_OUTPUT
+        };
+        Self {
+            addresses: Addresses::new(&new),
+            client_port: new.client.1,
+            virtual_port: new.virtual_server.1,
+            server_port: new.server.1,
+            state,
+            destination: new.destination,
+            deadline: Instant::START,
+            timeout: state.timeout(timeouts),
+            packets: 0,
+            flags: new.method as u16 | no_output | FLAG_INACTIVE,
+            client_vlan: new.client_vlan,
+            client_interface: new.client_interface,
+            mark: new.mark,
+            template: new.template,
+        }
+    }
+
+    /// Transport protocol.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.state.protocol()
+    }
+
+    /// CIP and the client's port, host order.
+    #[must_use]
+    pub fn client(&self) -> (IpAddr, u16) {
+        let address = match &self.addresses {
+            Addresses::V4(set) => set.client.into(),
+            Addresses::V6(set) => set.client.into(),
+        };
+        (address, self.client_port)
+    }
+
+    /// VIP and port as the client addressed them, host order.
+    #[must_use]
+    pub fn virtual_server(&self) -> (IpAddr, u16) {
+        let address = match &self.addresses {
+            Addresses::V4(set) => set.virtual_server.into(),
+            Addresses::V6(set) => set.virtual_server.into(),
+        };
+        (address, self.virtual_port)
+    }
+
+    /// RIP and the port on the real server, host order. In tunnels the RIP may be of the other family.
+    #[must_use]
+    pub fn server(&self) -> (IpAddr, u16) {
+        let address = match (&self.destination, &self.addresses) {
+            (Some(destination), _) => destination.address,
+            (None, Addresses::V4(set)) => set.server.into(),
+            (None, Addresses::V6(set)) => set.server.into(),
+        };
+        (address, self.server_port)
+    }
+
+    /// The real server; none when the packets go to their original destination.
+    #[must_use]
+    pub const fn destination(&self) -> Option<&Arc<Destination>> {
+        self.destination.as_ref()
+    }
+
+    /// The persistence template that made the choice.
+    #[must_use]
+    pub const fn template(&self) -> Option<&Arc<Template>> {
+        self.template.as_ref()
+    }
+
+    /// Forwarding method at creation.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        Method::from_number(u32::from(self.flags & METHOD_MASK)).unwrap_or(Method::Masq)
+    }
+
+    /// State now.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Method and `FLAG_*` bits, numbered as the kernel's `IP_VS_CONN_F_*`.
+    #[must_use]
+    pub const fn flags(&self) -> u16 {
+        self.flags
+    }
+
+    /// Firewall mark of the first packet; 0 = none.
+    #[must_use]
+    pub const fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    /// Index of the interface on which the client's packets arrive.
+    #[must_use]
+    pub const fn client_interface(&self) -> u32 {
+        self.client_interface
+    }
+
+    /// 802.1Q tag control information of the client's frames; 0 = untagged.
+    #[must_use]
+    pub const fn client_vlan(&self) -> u16 {
+        self.client_vlan
+    }
+
+    /// Notes where the client's frames arrive now.
+    pub fn set_client_link(&mut self, interface: u32, vlan: u16) {
+        self.client_interface = interface;
+        self.client_vlan = vlan;
+    }
+
+    /// Packets from the client; stays at the largest number it can hold.
+    #[must_use]
+    pub const fn packets(&self) -> u32 {
+        self.packets
+    }
+
+    /// Lifetime without a packet in the present state, seconds.
+    #[must_use]
+    pub const fn timeout(&self) -> u32 {
+        self.timeout
+    }
+
+    /// When it expires, unless a packet comes before.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Time left to live (`ipvsadm -Lcn` shows whole seconds of it).
+    #[must_use]
+    pub const fn expires_in(&self, now: Instant) -> Duration {
+        self.deadline.since(now)
+    }
+
+    /// Key of the client's packets.
+    #[must_use]
+    pub fn client_key(&self) -> FlowKey {
+        FlowKey {
+            protocol: self.protocol().number(),
+            source: self.client(),
+            destination: self.virtual_server(),
+        }
+    }
+
+    /// Key of the server's packets, with NAT; no other method sees them.
+    #[must_use]
+    pub fn reply_key(&self) -> Option<FlowKey> {
+        if self.method() != Method::Masq {
+            return None;
+        }
+        let server = match &self.addresses {
+            Addresses::V4(set) => set.server.into(),
+            Addresses::V6(set) => set.server.into(),
+        };
+        Some(FlowKey {
+            protocol: self.protocol().number(),
+            source: (server, self.server_port),
+            destination: self.client(),
+        })
+    }
+
+    /// Whether a packet with this key belongs to the connection in this direction. The method is not asked.
+    #[inline]
+    pub(super) fn matches(&self, key: &FlowKey, direction: Direction) -> bool {
+        let ports = match direction {
+            Direction::ToServer => (self.client_port, self.virtual_port),
+            Direction::ToClient => (self.server_port, self.client_port),
+        };
+        if (key.source.1, key.destination.1) != ports || key.protocol != self.protocol().number() {
+            return false;
+        }
+        match (&self.addresses, key.source.0, key.destination.0) {
+            (Addresses::V4(set), IpAddr::V4(source), IpAddr::V4(destination)) => {
+                set.matches(&source, &destination, direction)
+            }
+            (Addresses::V6(set), IpAddr::V6(source), IpAddr::V6(destination)) => {
+                set.matches(&source, &destination, direction)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a SYN (TCP) or INIT (SCTP) on it means that the client began anew, so that the packet path gives the
+    /// connection up and schedules again (kernel: `is_new_conn_expected`; BEHAVIOURS 28).
+    ///
+    /// `reuse_mode` is `conn_reuse_mode`: with bit 2 set also in FIN_WAIT, where only the client is seen. The
+    /// caller asks for a mode other than 0, and for the bit 0 cases of `expire_nodest_conn`.
+    #[must_use]
+    pub fn is_reusable(&self, reuse_mode: u32) -> bool {
+        if reuse_mode == 0 || self.template.is_some() {
+            return false;
+        }
+        match self.state {
+            State::Tcp(tcp::State::TimeWait | tcp::State::Close) => true,
+            State::Tcp(tcp::State::FinWait) => {
+                reuse_mode & 2 != 0 && self.flags & FLAG_NO_OUTPUT != 0
+            }
+            State::Sctp(state) => state == sctp::State::Closed,
+            State::Tcp(_) | State::Udp => false,
+        }
+    }
+
+    /// Whether the real server was deleted from its service (BEHAVIOURS 29).
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.destination
+            .as_ref()
+            .is_some_and(|destination| !destination.is_available())
+    }
+
+    /// Advances the state by one packet and sets the lifetime that goes with it. The deadline is the table's to
+    /// move ([`super::Table::observe`]).
+    pub(super) fn observe(
+        &mut self,
+        transport: &Transport,
+        direction: Direction,
+        rules: StateRules<'_>,
+    ) -> Observed {
+        match direction {
+            Direction::ToServer => self.packets = self.packets.saturating_add(1),
+            // A reply was seen after all: from now on both directions count.
+            Direction::ToClient => self.flags &= !FLAG_NO_OUTPUT,
+        }
+        let one_directional = self.flags & FLAG_NO_OUTPUT != 0;
+        let next = match (self.state, transport) {
+            (State::Tcp(state), Transport::Tcp { flags, .. }) => {
+                let event = tcp::Event::of(*flags);
+                State::Tcp(tcp::next(
+                    state,
+                    event,
+                    direction,
+                    one_directional,
+                    rules.secure_tcp,
+                ))
+            }
+            (
+                State::Sctp(state),
+                Transport::Sctp {
+                    chunk: Some(chunk),
+                    second_chunk,
+                    ..
+                },
+            ) => {
+                let event = sctp::Event::of(*chunk, *second_chunk);
+                State::Sctp(sctp::next(state, event, direction, one_directional))
+            }
+            (State::Udp, Transport::Udp { .. }) => State::Udp,
+            _ => return Observed { assured: false },
+        };
+        let assured = match next {
+            State::Tcp(tcp::State::Established) | State::Sctp(sctp::State::Established) => {
+                next != self.state
+            }
+            State::Udp => direction == Direction::ToClient,
+            State::Tcp(_) | State::Sctp(_) => false,
+        };
+        self.enter(next);
+        self.timeout = next.timeout(rules.timeouts);
+        Observed { assured }
+    }
+
+    /// Takes on a state and moves the connection between the real server's counts where that changes its
+    /// being active.
+    fn enter(&mut self, next: State) {
+        if next == self.state {
+            return;
+        }
+        self.state = next;
+        let was_active = self.flags & FLAG_INACTIVE == 0;
+        if next.is_active() != was_active {
+            self.flags ^= FLAG_INACTIVE;
+            if let Some(destination) = &self.destination {
+                destination.set_active(next.is_active());
+            }
+        }
+    }
+
+    /// Counts it for its real server: the table took it in.
+    pub(super) fn bind(&self) {
+        if let Some(destination) = &self.destination {
+            destination.bind(false);
+        }
+    }
+
+    /// Takes it from its real server's counts: the table let it go.
+    pub(super) fn unbind(&self) {
+        if let Some(destination) = &self.destination {
+            destination.unbind(self.flags & FLAG_INACTIVE == 0);
+        }
+    }
+
+    /// Reads from every cache line that a lookup of it will read.
+    #[inline]
+    pub(super) fn touch(&self) -> u32 {
+        let address = match &self.addresses {
+            Addresses::V4(set) => set.client.octets()[0],
+            Addresses::V6(set) => set.client.octets()[0],
+        };
+        u32::from(address) ^ self.mark
+    }
+
+    /// Moves the end of life.
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+}
+
+impl<A: PartialEq> AddressSet<A> {
+    #[inline]
+    fn matches(&self, source: &A, destination: &A, direction: Direction) -> bool {
+        match direction {
+            Direction::ToServer => *source == self.client && *destination == self.virtual_server,
+            Direction::ToClient => *source == self.server && *destination == self.client,
+        }
+    }
+}

@@ -1,0 +1,569 @@
+//! The connections of one worker, found by either direction's packets, ended by time.
+
+use core::hint::black_box;
+
+use packet::Transport;
+
+use super::index::Index;
+use super::key::{FlowHash, FlowKey, HashKind};
+use super::record::{Connection, Observed, StateRules};
+use super::slab::Slab;
+use super::wheel::Wheel;
+use crate::protocol::Direction;
+use crate::time::Instant;
+
+/// Entries of the index carry a slot number and a bit for the direction.
+const LIMIT: usize = (1 << 31) - 1;
+
+/// Properties of a table that are fixed when it is made.
+#[derive(Clone, Debug)]
+pub struct TableConfig {
+    /// How many connections it takes at most; at most 2^31 - 1.
+    pub max_connections: usize,
+    /// How flows are hashed.
+    pub hash: HashKind,
+    /// The hash's secret: random bits that nobody outside can know. The same seed gives the same behaviour.
+    pub seed: [u64; 2],
+}
+
+/// Names a connection of a [`super::Table`]. Becomes invalid, and stays so, when the connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    index: u32,
+    generation: u32,
+}
+
+/// Where a walk over all connections goes on; the default is the beginning.
+///
+/// A connection that lives during the whole walk is met exactly once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(u32);
+
+/// The table holds as many connections as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection table is full")]
+pub struct Full;
+
+/// The connection table of one worker.
+///
+/// Every operation takes bounded time at every size: lookups read one cache line before the connection's own; insertions
+/// carry a constant share of the growth; what concerns many connections (expiry, listing, sweeping) takes a budget.
+/// A connection in the table is counted by its real server, from [`Table::insert`] until it is given back.
+#[derive(Debug)]
+pub struct Table {
+    hash: FlowHash,
+    index: Index,
+    slab: Slab,
+    wheel: Wheel,
+    max_connections: usize,
+}
+
+impl Table {
+    /// An empty table.
+    #[must_use]
+    pub fn new(config: &TableConfig) -> Self {
+        Self {
+            hash: FlowHash::new(config.hash, config.seed),
+            index: Index::new(),
+            slab: Slab::new(),
+            wheel: Wheel::new(),
+            max_connections: config.max_connections.min(LIMIT),
+        }
+    }
+
+    /// Connections in the table, expiring ones included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is no connection.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hash of a key, for [`Table::prefetch`] and [`Table::find_hashed`].
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        self.hash.hash(key)
+    }
+
+    /// Brings into the cache what the lookups of a batch will read.
+    ///
+    /// There is no prefetch instruction in safe Rust, so this reads: first a word of every bucket, then of every
+    /// connection that is probably meant. No read waits for another packet's, so the processor overlaps the
+    /// misses of the whole batch, which is what a prefetch is for.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        let mut sum = 0;
+        for &hash in hashes {
+            sum ^= self.index.touch(hash);
+        }
+        for &hash in hashes {
+            if let Some(entry) = self.index.candidate(hash)
+                && let Some(slot) = self.slab.slot(slot_of(entry))
+            {
+                sum ^= slot.generation;
+                sum ^= slot.connection.as_ref().map_or(0, Connection::touch);
+            }
+        }
+        black_box(sum);
+    }
+
+    /// The connection that a packet belongs to, and the packet's direction on it; of several the newest.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, key: &FlowKey) -> Option<(ConnectionId, Direction)> {
+        self.find_hashed(key, self.hash(key))
+    }
+
+    /// [`Table::find`] with the key's [`Table::hash`].
+    #[inline]
+    #[must_use]
+    pub fn find_hashed(&self, key: &FlowKey, hash: u64) -> Option<(ConnectionId, Direction)> {
+        let entry = self
+            .index
+            .find(hash, |entry| is_meant(&self.slab, entry, key))?;
+        Some((self.id(slot_of(entry))?, direction_of(entry)))
+    }
+
+    /// The connection of this name, unless it has ended.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        let slot = self.slab.slot(id.index)?;
+        (slot.generation == id.generation)
+            .then_some(slot.connection.as_ref())
+            .flatten()
+    }
+
+    /// The connection of this name, to be changed.
+    #[inline]
+    #[must_use]
+    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let slot = self.slab.slot_mut(id.index)?;
+        (slot.generation == id.generation)
+            .then_some(slot.connection.as_mut())
+            .flatten()
+    }
+
+    /// Takes in a connection, to expire after its timeout, and counts it for its real server.
+    ///
+    /// Where there is a connection already that the same packets belong to, the new one gets them; the old one gets
+    /// them back if it outlives the new one (BEHAVIOURS 19).
+    ///
+    /// # Errors
+    /// [`Full`]; nothing is changed then.
+    pub fn insert(&mut self, connection: Connection, now: Instant) -> Result<ConnectionId, Full> {
+        if self.slab.len() >= self.max_connections {
+            return Err(Full);
+        }
+        connection.bind();
+        let keys = keys(&connection);
+        let index = self.slab.insert(connection);
+        for (key, direction) in keys.into_iter().flatten() {
+            let hash = self.hash.hash(&key);
+            let slab = &self.slab;
+            self.index.insert(hash, entry(index, direction), |other| {
+                is_meant(slab, other, &key)
+            });
+            self.index.grow(|entry| hash_of(slab, &self.hash, entry));
+        }
+        set_deadline(&mut self.slab, index, now);
+        self.wheel.arm(&mut self.slab, index);
+        self.id(index).ok_or(Full)
+    }
+
+    /// Ends a connection now and gives it back, taken from its real server's counts.
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.get(id)?;
+        self.wheel.disarm(&mut self.slab, id.index);
+        self.take(id.index)
+    }
+
+    /// Advances the connection's state by a packet, and its life to a whole timeout from `now`.
+    ///
+    /// None when there is no such connection.
+    pub fn observe(
+        &mut self,
+        id: ConnectionId,
+        transport: &Transport,
+        direction: Direction,
+        rules: StateRules<'_>,
+        now: Instant,
+    ) -> Option<Observed> {
+        let observed = self.get_mut(id)?.observe(transport, direction, rules);
+        self.refresh(id, now);
+        Some(observed)
+    }
+
+    /// Gives the connection a whole timeout from `now`.
+    #[inline]
+    pub fn refresh(&mut self, id: ConnectionId, now: Instant) {
+        if self.get(id).is_some() {
+            set_deadline(&mut self.slab, id.index, now);
+            self.wheel.rearm(&mut self.slab, id.index);
+        }
+    }
+
+    /// Lets a connection expire at the next tick (at most 4.2 ms later). From now on no packet finds it, but it is listed,
+    /// with no time left, until then (kernel: `ip_vs_conn_expire_now`; BEHAVIOURS 28).
+    pub fn expire_now(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(connection) = self.get_mut(id) {
+            connection.set_deadline(now);
+            self.forget(id.index);
+            self.wheel.rearm(&mut self.slab, id.index);
+        }
+    }
+
+    /// Ends the connections whose time has come, and gives them back, taken from their real servers' counts.
+    ///
+    /// `budget` counts steps, each the work of one connection or less. Whether the budget sufficed; if not, call again
+    /// soon.
+    pub fn expire(
+        &mut self,
+        now: Instant,
+        mut budget: u32,
+        mut expired: impl FnMut(Connection),
+    ) -> bool {
+        while let Some(index) = self.wheel.advance(&mut self.slab, now, &mut budget) {
+            if let Some(connection) = self.take(index) {
+                expired(connection);
+            }
+        }
+        budget > 0
+    }
+
+    /// [`Table::expire`] has nothing to do before this moment; none when there is no connection.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.wheel.next_event()
+    }
+
+    /// Shows connections from `cursor` on, looking at no more than `max` places; where to go on, or none at the end.
+    pub fn list<'a>(
+        &'a self,
+        cursor: Cursor,
+        max: u32,
+        mut show: impl FnMut(ConnectionId, &'a Connection),
+    ) -> Option<Cursor> {
+        let end = cursor.0.saturating_add(max).min(self.slab.slots());
+        for index in cursor.0..end {
+            if let (Some(id), Some(connection)) = (self.id(index), self.slab.get(index)) {
+                show(id, connection);
+            }
+        }
+        (end < self.slab.slots()).then_some(Cursor(end))
+    }
+
+    /// Ends the connections that `ends` says yes to, from `cursor` on, looking at no more than `max` places, and gives
+    /// them to `ended`, taken from their real servers' counts; where to go on, or none at the end.
+    pub fn sweep(
+        &mut self,
+        cursor: Cursor,
+        max: u32,
+        mut ends: impl FnMut(&Connection) -> bool,
+        mut ended: impl FnMut(Connection),
+    ) -> Option<Cursor> {
+        let end = cursor.0.saturating_add(max).min(self.slab.slots());
+        for index in cursor.0..end {
+            if self.slab.get(index).is_some_and(&mut ends) {
+                self.wheel.disarm(&mut self.slab, index);
+                if let Some(connection) = self.take(index) {
+                    ended(connection);
+                }
+            }
+        }
+        (end < self.slab.slots()).then_some(Cursor(end))
+    }
+
+    /// A cursor somewhere in the table, chosen by random bits.
+    #[must_use]
+    pub fn random_cursor(&self, random: u32) -> Cursor {
+        Cursor(random % self.slab.slots().max(1))
+    }
+
+    /// Steps that insertions and removals have taken so far: buckets read, and entries moved by growth.
+    #[must_use]
+    pub const fn work(&self) -> u64 {
+        self.index.work()
+    }
+
+    /// Takes an unarmed connection out of index and slab.
+    fn take(&mut self, index: u32) -> Option<Connection> {
+        self.forget(index);
+        let connection = self.slab.remove(index)?;
+        connection.unbind();
+        Some(connection)
+    }
+
+    /// Takes a connection out of the index, if it is in it.
+    fn forget(&mut self, index: u32) {
+        let keys = self.slab.get(index).map_or([None; 2], keys);
+        for (key, direction) in keys.into_iter().flatten() {
+            self.index
+                .remove(self.hash.hash(&key), entry(index, direction));
+        }
+    }
+
+    fn id(&self, index: u32) -> Option<ConnectionId> {
+        let generation = self.slab.slot(index)?.generation;
+        Some(ConnectionId { index, generation })
+    }
+}
+
+/// The keys that a connection is indexed by.
+fn keys(connection: &Connection) -> [Option<(FlowKey, Direction)>; 2] {
+    [
+        Some((connection.client_key(), Direction::ToServer)),
+        connection.reply_key().map(|key| (key, Direction::ToClient)),
+    ]
+}
+
+/// Whether packets with this key belong to the connection that the entry names.
+#[inline]
+fn is_meant(slab: &Slab, entry: u32, key: &FlowKey) -> bool {
+    slab.get(slot_of(entry))
+        .is_some_and(|connection| connection.matches(key, direction_of(entry)))
+}
+
+/// The hash under which an entry stands in the index.
+fn hash_of(slab: &Slab, hash: &FlowHash, entry: u32) -> u64 {
+    let connection = slab.get(slot_of(entry));
+    let key = connection.and_then(|connection| match direction_of(entry) {
+        Direction::ToServer => Some(connection.client_key()),
+        Direction::ToClient => connection.reply_key(),
+    });
+    key.map_or(0, |key| hash.hash(&key))
+}
+
+/// A whole timeout from `now`.
+fn set_deadline(slab: &mut Slab, index: u32, now: Instant) {
+    if let Some(connection) = slab.get_mut(index) {
+        let timeout = core::time::Duration::from_secs(connection.timeout().into());
+        connection.set_deadline(now.after(timeout));
+    }
+}
+
+/// An index entry: the connection's slot and one of its directions.
+const fn entry(slot: u32, direction: Direction) -> u32 {
+    slot << 1 | direction as u32
+}
+
+const fn slot_of(entry: u32) -> u32 {
+    entry >> 1
+}
+
+const fn direction_of(entry: u32) -> Direction {
+    if entry & 1 == Direction::ToServer as u32 {
+        Direction::ToServer
+    } else {
+        Direction::ToClient
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{IpAddr, Ipv4Addr};
+    use core::time::Duration;
+
+    use super::*;
+    use crate::connection::{NewConnection, State, Timeouts, tcp};
+    use crate::destination::Method;
+    use crate::protocol::Protocol;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
+    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1));
+    const VIP_2: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 2));
+    const RIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 11));
+
+    fn table() -> Table {
+        Table::new(&TableConfig {
+            max_connections: 1000,
+            hash: HashKind::Fold,
+            seed: [1, 2],
+        })
+    }
+
+    fn connection(port: u16, vip: IpAddr, method: Method) -> Connection {
+        let new = NewConnection {
+            protocol: Protocol::Tcp,
+            client: (CLIENT, port),
+            virtual_server: (vip, 80),
+            server: (RIP, 8080),
+            destination: None,
+            template: None,
+            method,
+            mark: 0,
+            client_interface: 2,
+            client_vlan: 0,
+        };
+        Connection::new(new, &Timeouts::default())
+    }
+
+    fn key(source: (IpAddr, u16), destination: (IpAddr, u16)) -> FlowKey {
+        FlowKey {
+            protocol: 6,
+            source,
+            destination,
+        }
+    }
+
+    fn seconds(seconds: u64) -> Instant {
+        Instant::START.after(Duration::from_secs(seconds))
+    }
+
+    fn segment(flags: u8) -> Transport {
+        Transport::Tcp {
+            source: 0,
+            destination: 0,
+            sequence: 0,
+            acknowledgment: 0,
+            flags,
+            header_len: 20,
+        }
+    }
+
+    #[test]
+    fn nat_is_found_from_both_sides_and_others_from_one() {
+        let mut table = table();
+        let nat = table
+            .insert(connection(2001, VIP, Method::Masq), seconds(0))
+            .unwrap();
+        let route = table
+            .insert(connection(2002, VIP, Method::DirectRoute), seconds(0))
+            .unwrap();
+        let find = |source, destination| table.find(&key(source, destination));
+        assert_eq!(
+            find((CLIENT, 2001), (VIP, 80)),
+            Some((nat, Direction::ToServer))
+        );
+        assert_eq!(
+            find((RIP, 8080), (CLIENT, 2001)),
+            Some((nat, Direction::ToClient))
+        );
+        assert_eq!(
+            find((CLIENT, 2002), (VIP, 80)),
+            Some((route, Direction::ToServer))
+        );
+        assert_eq!(find((RIP, 8080), (CLIENT, 2002)), None);
+        assert_eq!(find((CLIENT, 2003), (VIP, 80)), None);
+    }
+
+    /// Recording `misc.two_vips_same_rs` (BEHAVIOURS 19).
+    #[test]
+    fn the_newest_gets_the_replies() {
+        let mut table = table();
+        let ids = [VIP, VIP_2, VIP, VIP_2].map(|vip| {
+            table
+                .insert(connection(2001, vip, Method::Masq), seconds(0))
+                .unwrap()
+        });
+        for &id in ids.iter().rev() {
+            let found = table.find(&key((RIP, 8080), (CLIENT, 2001)));
+            assert_eq!(found, Some((id, Direction::ToClient)));
+            assert!(table.remove(id).is_some());
+        }
+        assert!(table.is_empty());
+        assert_eq!(table.find(&key((RIP, 8080), (CLIENT, 2001))), None);
+    }
+
+    #[test]
+    fn a_packet_moves_the_end_of_life() {
+        let timeouts = Timeouts::default();
+        let rules = StateRules {
+            timeouts: &timeouts,
+            secure_tcp: false,
+        };
+        let mut table = table();
+        let id = table
+            .insert(connection(2001, VIP, Method::Masq), seconds(0))
+            .unwrap();
+        let mut observe = |flags, direction, at| {
+            let observed = table.observe(id, &segment(flags), direction, rules, seconds(at));
+            let connection = table.get(id).unwrap();
+            assert_eq!(
+                connection.expires_in(seconds(at)).as_secs(),
+                connection.timeout().into()
+            );
+            (observed.unwrap().assured, connection.state())
+        };
+        let (to_server, to_client) = (Direction::ToServer, Direction::ToClient);
+        assert_eq!(
+            observe(2, to_server, 1),
+            (false, State::Tcp(tcp::State::SynRecv))
+        );
+        assert_eq!(
+            observe(0x12, to_client, 1),
+            (false, State::Tcp(tcp::State::SynRecv))
+        );
+        assert_eq!(
+            observe(0x10, to_server, 2),
+            (true, State::Tcp(tcp::State::Established))
+        );
+        assert_eq!(
+            observe(0x10, to_server, 3),
+            (false, State::Tcp(tcp::State::Established))
+        );
+        assert_eq!(
+            observe(4, to_server, 4),
+            (false, State::Tcp(tcp::State::Close))
+        );
+        let mut ended = 0;
+        assert!(table.expire(seconds(13), 100, |_| ended += 1));
+        assert_eq!(table.get(id).map(|it| it.packets()), Some(4));
+        let tick = seconds(14).after(Duration::from_millis(5));
+        assert!(table.expire(tick, 100, |_| ended += 1));
+        assert_eq!((ended, table.get(id).is_none(), table.len()), (1, true, 0));
+        assert_eq!(table.next_expiry(), None);
+    }
+
+    #[test]
+    fn an_expiring_connection_is_listed_but_not_found() {
+        let mut table = table();
+        let id = table
+            .insert(connection(2001, VIP, Method::Masq), seconds(5))
+            .unwrap();
+        table.expire_now(id, seconds(7));
+        assert_eq!(table.find(&key((CLIENT, 2001), (VIP, 80))), None);
+        let mut listed = 0;
+        let rest = table.list(Cursor::default(), 10, |_, connection| {
+            listed += 1;
+            assert!(connection.expires_in(seconds(7)).is_zero());
+        });
+        assert_eq!((listed, rest), (1, None));
+        let tick = seconds(7).after(Duration::from_millis(5));
+        assert!(table.expire(tick, 100, drop));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_full_table_refuses_and_changes_nothing() {
+        let mut table = Table::new(&TableConfig {
+            max_connections: 1,
+            hash: HashKind::Sip13,
+            seed: [1, 2],
+        });
+        let first = connection(1, VIP, Method::Tunnel);
+        assert!(table.insert(first, seconds(0)).is_ok());
+        let second = connection(2, VIP, Method::Tunnel);
+        assert_eq!(table.insert(second, seconds(0)), Err(Full));
+        assert_eq!(table.find(&key((CLIENT, 2), (VIP, 80))), None);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn an_old_name_does_not_find_a_new_connection() {
+        let mut table = table();
+        let old = table
+            .insert(connection(1, VIP, Method::Masq), seconds(0))
+            .unwrap();
+        assert!(table.remove(old).is_some());
+        let new = table
+            .insert(connection(2, VIP, Method::Masq), seconds(0))
+            .unwrap();
+        assert!(table.get(old).is_none() && table.remove(old).is_none());
+        assert!(table.get(new).is_some());
+    }
+}

@@ -1,0 +1,452 @@
+//! pcap files: frames read from one, frames written to another.
+//!
+//! Reads classic pcap in either byte order with microsecond or nanosecond time stamps, link types
+//! Ethernet and RAW (IP); writes nanoseconds. 802.1Q tags are taken off on reading and put back on
+//! writing, as on a live link. A file does not say what a sender left undone, so every frame counts
+//! as complete.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use packet::{Packet, Vlan};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use pcap_file::{DataLink, PcapError, TsResolution};
+
+use crate::{
+    BATCH, ETHERNET, Frame, Link, LinkError, Outgoing, Receive, Statistics, TAG_OFFSET, Transmit,
+    Transmitted,
+};
+
+/// Octets of the longest frame written; what tcpdump uses.
+const SNAP_LENGTH: u32 = 262_144;
+
+/// What the frames of a file begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkType {
+    /// An Ethernet header.
+    Ethernet,
+    /// An IP header (`LINKTYPE_RAW`).
+    Raw,
+}
+
+impl LinkType {
+    /// Octets of link-layer header.
+    #[must_use]
+    pub fn link_len(self) -> usize {
+        match self {
+            Self::Ethernet => ETHERNET,
+            Self::Raw => 0,
+        }
+    }
+}
+
+/// A frame of a file.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When it was captured, since 1970.
+    pub time: Duration,
+    /// The frame.
+    pub frame: Frame,
+}
+
+/// Reads a file, frame by frame.
+#[derive(Debug)]
+pub struct Reader {
+    file: PcapReader<BufReader<File>>,
+    name: String,
+    link_type: LinkType,
+}
+
+impl Reader {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// No such file, not a pcap file, or a link type that is neither Ethernet nor RAW.
+    pub fn open(path: &Path) -> Result<Self, LinkError> {
+        let name = path.display().to_string();
+        let failed = |source| LinkError::new("read the capture file", &name, source);
+        let file = File::open(path).map_err(failed)?;
+        let file = PcapReader::new(BufReader::new(file)).map_err(|error| failed(plain(error)))?;
+        let link_type = match file.header().datalink {
+            DataLink::ETHERNET => LinkType::Ethernet,
+            DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => LinkType::Raw,
+            other => {
+                let text = format!("link type {} is neither Ethernet nor RAW", u32::from(other));
+                return Err(failed(io::Error::new(io::ErrorKind::InvalidData, text)));
+            }
+        };
+        Ok(Self {
+            file,
+            name,
+            link_type,
+        })
+    }
+
+    /// What the frames begin with.
+    #[must_use]
+    pub fn link_type(&self) -> LinkType {
+        self.link_type
+    }
+
+    /// The next frame; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// The file is cut off or broken here.
+    pub fn next_record(&mut self) -> Result<Option<Record>, LinkError> {
+        let Some(read) = self.file.next_packet() else {
+            return Ok(None);
+        };
+        let read = read
+            .map_err(|error| LinkError::new("read the capture file", &self.name, plain(error)))?;
+        Ok(Some(Record {
+            time: read.timestamp,
+            frame: untagged(&read.data, self.link_type),
+        }))
+    }
+}
+
+/// A frame whose 802.1Q tag stands beside it.
+fn untagged(bytes: &[u8], link_type: LinkType) -> Frame {
+    let link_len = link_type.link_len();
+    let tag = bytes.get(TAG_OFFSET..).and_then(<[u8]>::first_chunk);
+    match tag {
+        Some([high @ (0x81 | 0x88), low @ (0x00 | 0xa8), tci0, tci1])
+            if link_type == LinkType::Ethernet && (*high == 0x81) == (*low == 0x00) =>
+        {
+            let (addresses, rest) = bytes.split_at(TAG_OFFSET);
+            let rest = rest.get(4..).unwrap_or(&[]);
+            let mut frame = Frame::new(&[addresses, rest].concat(), link_len);
+            frame.vlan = Some(Vlan {
+                tpid: u16::from_be_bytes([*high, *low]),
+                tci: u16::from_be_bytes([*tci0, *tci1]),
+            });
+            frame
+        }
+        _ => Frame::new(bytes, link_len),
+    }
+}
+
+/// Writes a file, frame by frame. What is written reaches the file when the writer is dropped at the
+/// latest.
+#[derive(Debug)]
+pub struct Writer {
+    file: PcapWriter<BufWriter<File>>,
+    name: String,
+}
+
+impl Writer {
+    /// Makes a file, or empties one.
+    ///
+    /// # Errors
+    /// No permission, no such folder, no space.
+    pub fn create(path: &Path, link_type: LinkType) -> Result<Self, LinkError> {
+        let name = path.display().to_string();
+        let failed = |source| LinkError::new("write the capture file", &name, source);
+        let file = File::create(path).map_err(failed)?;
+        let header = PcapHeader {
+            snaplen: SNAP_LENGTH,
+            datalink: match link_type {
+                LinkType::Ethernet => DataLink::ETHERNET,
+                LinkType::Raw => DataLink::RAW,
+            },
+            ts_resolution: TsResolution::NanoSecond,
+            ..PcapHeader::default()
+        };
+        let file = PcapWriter::with_header(BufWriter::new(file), header)
+            .map_err(|error| failed(plain(error)))?;
+        Ok(Self { file, name })
+    }
+
+    /// Writes a frame captured at `time` since 1970.
+    ///
+    /// # Errors
+    /// No space, a time beyond the year 2106, a frame beyond 256 KiB.
+    pub fn write(
+        &mut self,
+        time: Duration,
+        bytes: &[u8],
+        vlan: Option<Vlan>,
+    ) -> Result<(), LinkError> {
+        let tagged = vlan.and_then(|vlan| {
+            let (addresses, rest) = bytes.split_at_checked(TAG_OFFSET)?;
+            Some(
+                [
+                    addresses,
+                    &vlan.tpid.to_be_bytes(),
+                    &vlan.tci.to_be_bytes(),
+                    rest,
+                ]
+                .concat(),
+            )
+        });
+        let bytes = tagged.as_deref().unwrap_or(bytes);
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.file
+            .write_packet(&PcapPacket::new(time, len, bytes))
+            .map(drop)
+            .map_err(|error| LinkError::new("write the capture file", &self.name, plain(error)))
+    }
+}
+
+fn plain(error: PcapError) -> io::Error {
+    match error {
+        PcapError::IoError(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, other),
+    }
+}
+
+/// A link that receives the frames of one file, as fast as they are asked for, and writes what is
+/// sent to another, with the time of the frame received last. Without `output`, sent frames are
+/// counted and forgotten.
+///
+/// # Errors
+/// Those of [`Reader::open`] and [`Writer::create`].
+pub fn open(input: &Path, output: Option<&Path>) -> Result<Link, LinkError> {
+    let reader = Reader::open(input)?;
+    let writer = output
+        .map(|path| Writer::create(path, reader.link_type))
+        .transpose()?;
+    let written = Arc::new(Mutex::new(Written {
+        writer,
+        time: Duration::ZERO,
+    }));
+    let receiver = Receiver {
+        reader,
+        written: Arc::clone(&written),
+        batch: Vec::with_capacity(BATCH),
+        received: 0,
+    };
+    Ok(Link {
+        receiver: Box::new(receiver),
+        sender: Arc::new(Sender { written }),
+    })
+}
+
+/// What both halves share.
+struct Written {
+    writer: Option<Writer>,
+    time: Duration,
+}
+
+struct Receiver {
+    reader: Reader,
+    written: Arc<Mutex<Written>>,
+    batch: Vec<Frame>,
+    received: u64,
+}
+
+impl Receive for Receiver {
+    fn receive<'a>(&'a mut self, batch: &mut Vec<Packet<'a>>) -> Result<usize, LinkError> {
+        self.batch.clear();
+        let mut time = None;
+        while self.batch.len() < BATCH {
+            let Some(record) = self.reader.next_record()? else {
+                break;
+            };
+            time = Some(record.time);
+            self.batch.push(record.frame);
+        }
+        if let Some(time) = time {
+            self.written
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .time = time;
+        }
+        let count = self.batch.len();
+        self.received += u64::try_from(count).unwrap_or(u64::MAX);
+        batch.extend(self.batch.iter_mut().map(Frame::packet));
+        Ok(count)
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn statistics(&mut self) -> Statistics {
+        Statistics {
+            received: self.received,
+            ..Statistics::default()
+        }
+    }
+}
+
+struct Sender {
+    written: Arc<Mutex<Written>>,
+}
+
+impl Transmit for Sender {
+    fn transmit(&self, frames: &[Outgoing<'_>]) -> Transmitted {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let time = written.time;
+        let mut result = Transmitted::default();
+        for frame in frames {
+            let done = written.writer.as_mut().map_or(Ok(()), |writer| {
+                writer.write(time, frame.bytes(), frame.vlan())
+            });
+            match done {
+                Ok(()) => result.sent += 1,
+                Err(error) => result.refuse(error.source.raw_os_error().unwrap_or(libc::EIO), 1),
+            }
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tagged() -> (Vec<u8>, Vlan) {
+        (
+            [&[1; 12][..], &[8, 0], &[5; 46]].concat(),
+            Vlan {
+                tpid: 0x8100,
+                tci: 0x2001,
+            },
+        )
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.pcap");
+        let (bytes, vlan) = tagged();
+        let time = Duration::new(1_700_000_000, 123_456_789);
+        let mut writer = Writer::create(&path, LinkType::Ethernet).expect("create");
+        writer.write(time, &bytes, Some(vlan)).expect("write");
+        writer
+            .write(time + Duration::from_nanos(1), &bytes, None)
+            .expect("write");
+        writer
+            .write(time, &[9; 7], Some(vlan))
+            .expect("a frame without room for a tag");
+        writer
+            .write(time, &[3; 65_600], None)
+            .expect("a super-frame");
+        drop(writer);
+
+        let mut reader = Reader::open(&path).expect("open");
+        assert_eq!(reader.link_type(), LinkType::Ethernet);
+        let mut records = Vec::new();
+        while let Some(record) = reader.next_record().expect("read") {
+            records.push(record);
+        }
+        assert_eq!(records.len(), 4);
+        assert_eq!((records[0].time, records[0].frame.vlan), (time, Some(vlan)));
+        assert_eq!(
+            (records[0].frame.bytes(), records[0].frame.link_len),
+            (&bytes[..], 14)
+        );
+        assert_eq!(records[1].time, time + Duration::from_nanos(1));
+        assert_eq!(
+            (records[1].frame.bytes(), records[1].frame.vlan),
+            (&bytes[..], None)
+        );
+        assert_eq!(records[2].frame.bytes(), [9; 7]);
+        assert_eq!(records[3].frame.len(), 65_600);
+    }
+
+    #[test]
+    fn microseconds_both_byte_orders_and_raw_ip() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.pcap");
+        for little in [false, true] {
+            let word = |value: u32| {
+                if little {
+                    value.to_le_bytes()
+                } else {
+                    value.to_be_bytes()
+                }
+            };
+            let half = |value: u16| {
+                if little {
+                    value.to_le_bytes()
+                } else {
+                    value.to_be_bytes()
+                }
+            };
+            let mut file = word(0xa1b2_c3d4).to_vec();
+            file.extend([half(2), half(4)].concat());
+            file.extend([0, 0, 65535, 101, 7, 5, 20, 20].map(word).concat());
+            file.extend([0x45; 20]);
+            std::fs::write(&path, &file).expect("write");
+            let mut reader = Reader::open(&path).expect("open");
+            assert_eq!(reader.link_type(), LinkType::Raw);
+            let record = reader.next_record().expect("read").expect("one frame");
+            assert_eq!(record.time, Duration::new(7, 5000));
+            assert_eq!(
+                (record.frame.bytes(), record.frame.link_len),
+                (&[0x45; 20][..], 0)
+            );
+            // Cut off in the middle of the frame.
+            std::fs::write(&path, &file[..file.len() - 1]).expect("write");
+            Reader::open(&path)
+                .expect("open")
+                .next_record()
+                .expect_err("cut off");
+        }
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.pcap");
+        std::fs::write(&path, "not a capture file, whatever its name is").expect("write");
+        let error = Reader::open(&path)
+            .expect_err("no magic number")
+            .to_string();
+        assert!(
+            error.contains("a.pcap") && error.contains("magic"),
+            "{error}"
+        );
+        let error = Reader::open(&folder.path().join("none"))
+            .expect_err("no file")
+            .to_string();
+        assert!(error.contains("No such file"), "{error}");
+        let mut header = [0xa1, 0xb2, 0xc3, 0xd4, 0, 2, 0, 4].to_vec();
+        header.extend([0, 0, 65535, 113].map(u32::to_be_bytes).concat());
+        std::fs::write(&path, header).expect("write");
+        let error = Reader::open(&path).expect_err("cooked").to_string();
+        assert!(
+            error.contains("link type 113 is neither Ethernet nor RAW"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_link_reads_one_file_and_writes_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (input, output) = (folder.path().join("in"), folder.path().join("out"));
+        let (bytes, vlan) = tagged();
+        let mut writer = Writer::create(&input, LinkType::Ethernet).expect("create");
+        for at in 0..70 {
+            writer
+                .write(Duration::from_secs(at), &bytes, Some(vlan))
+                .expect("write");
+        }
+        drop(writer);
+        let mut link = open(&input, Some(&output)).expect("open");
+        for expected in [64, 6, 0] {
+            let mut batch = Vec::new();
+            assert_eq!(
+                link.receiver.receive(&mut batch).expect("receive"),
+                expected
+            );
+            let outgoing: Vec<Outgoing<'_>> = batch.into_iter().map(Outgoing::from).collect();
+            assert_eq!(link.sender.transmit(&outgoing).sent, expected);
+        }
+        assert_eq!(link.receiver.statistics().received, 70);
+        drop(link);
+        let mut reader = Reader::open(&output).expect("open");
+        let first = reader.next_record().expect("read").expect("a frame");
+        assert_eq!(
+            (first.time, first.frame.vlan),
+            (Duration::from_secs(63), Some(vlan))
+        );
+        assert_eq!(first.frame.bytes(), bytes);
+    }
+}

@@ -1,0 +1,124 @@
+//! TUN: the kernel talks to itself through a device whose other end swaps the addresses.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use link::sys::poll;
+use link::{Link, Outgoing, Statistics, tun};
+
+use crate::namespace::Namespace;
+
+const OCTETS: usize = 20 << 20;
+
+/// Sends every IPv4 packet back with source and destination swapped: a connection to 10.9.0.2
+/// reaches the host's own 10.9.0.1 as one from 10.9.0.2. Returns the longest packet seen.
+fn reflect(mut link: Link, stop: &AtomicBool) -> (usize, Statistics) {
+    let mut longest = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut batch = Vec::new();
+        if link.receiver.receive(&mut batch).expect("receive") == 0 {
+            drop(batch);
+            let fd = link.receiver.fd().expect("a descriptor");
+            poll::readable(&[fd], Some(Duration::from_millis(20))).expect("poll");
+            continue;
+        }
+        let mut outgoing = Vec::new();
+        for mut packet in batch {
+            longest = longest.max(packet.len());
+            assert_eq!(packet.link_len, 0);
+            let bytes = packet.bytes_mut();
+            if bytes[0] >> 4 == 4 {
+                let (source, destination) = bytes[12..20].split_at_mut(4);
+                source.swap_with_slice(destination);
+                outgoing.push(Outgoing::from(packet));
+            }
+        }
+        let result = link.sender.transmit(&outgoing);
+        assert_eq!(result.failed(), 0, "{result:?}");
+    }
+    (longest, link.receiver.statistics())
+}
+
+#[test]
+fn datagrams_and_bulk_tcp_through_two_queues() {
+    let namespace = Namespace::new("t");
+    let links = namespace.enter("opening", || tun::open("lktun", 2).expect("open"));
+    assert_eq!(links.len(), 2);
+    namespace.ip("addr add 10.9.0.1/24 dev lktun");
+    let stop = Arc::new(AtomicBool::new(false));
+    let reflectors: Vec<_> = links
+        .into_iter()
+        .map(|link| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || reflect(link, &stop))
+        })
+        .collect();
+    namespace.enter("talking", || {
+        let server = UdpSocket::bind("10.9.0.1:53").expect("bind");
+        server
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .expect("timeout");
+        let client = UdpSocket::bind("10.9.0.1:5300").expect("bind");
+        client.send_to(b"question", "10.9.0.2:53").expect("send");
+        let mut buffer = [0; 100];
+        let (len, from) = server.recv_from(&mut buffer).expect("receive");
+        assert_eq!(
+            (&buffer[..len], from.ip()),
+            (&b"question"[..], Ipv4Addr::new(10, 9, 0, 2).into())
+        );
+
+        let listener = TcpListener::bind("10.9.0.1:80").expect("bind");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("accept");
+            stream.write_all(&vec![0x5a; OCTETS]).expect("send");
+        });
+        let mut stream = TcpStream::connect("10.9.0.2:80").expect("connect");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("timeout");
+        let mut data = Vec::new();
+        stream.read_to_end(&mut data).expect("receive");
+        assert!(data == vec![0x5a; OCTETS]);
+        server.join().expect("sent");
+    });
+    stop.store(true, Ordering::Relaxed);
+    let seen: Vec<_> = reflectors
+        .into_iter()
+        .map(|thread| thread.join().expect("reflect"))
+        .collect();
+    assert!(
+        seen.iter().any(|(longest, _)| *longest > 20_000),
+        "no super-frame: {seen:?}"
+    );
+    assert!(seen.iter().all(|(_, statistics)| statistics.truncated == 0));
+}
+
+#[test]
+fn a_removed_device_is_an_error_and_one_that_is_down_takes_nothing() {
+    let namespace = Namespace::new("t");
+    let mut links = namespace.enter("opening", || tun::open("lktun", 1).expect("open"));
+    let mut link = links.pop().expect("one");
+    let packet = link::Frame::new(&[0x45; 20], 0);
+    namespace.ip("link set lktun down");
+    assert_eq!(link.sender.transmit(&[packet.into()]).down, 1);
+    namespace.ip("link del lktun");
+    let error = link
+        .receiver
+        .receive(&mut Vec::new())
+        .expect_err("removed")
+        .to_string();
+    assert!(
+        error.starts_with("cannot receive on lktun: No such device"),
+        "{error}"
+    );
+    let error = namespace.enter("opening", || {
+        tun::open("lo", 1).expect_err("no TUN").to_string()
+    });
+    assert!(
+        error.starts_with("cannot open a TUN queue (/dev/net/tun) on lo: "),
+        "{error}"
+    );
+}
