@@ -1,0 +1,280 @@
+//! `ulvs decap`: the real server's end of LVS-TUN without the kernel's ipip, gre and fou modules.
+//!
+//! Promises: takes tunnelled packets addressed to this host and hands the inner datagram to the host's own stack,
+//! but only for the VIPs it was told, each of which must be an address of this host. It is never an injector for
+//! anything else. Needs CAP_NET_RAW to start and no capability afterwards.
+
+pub mod tunnel;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use link::sys::poll;
+use link::sys::process;
+use link::sys::raw_ip::{Injector, Receiver};
+use link::sys::signal::Signals;
+use packet::protocol;
+
+use crate::error::{Result, RuntimeError};
+use tunnel::{Outer, Refusal};
+
+/// Longest datagram, octets.
+const LONGEST: usize = 65_536;
+/// Datagrams of one socket in a row, before the others get their turn.
+const BATCH: usize = 64;
+
+/// What `ulvs decap` was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The virtual addresses that inner datagrams may have.
+    pub vips: Vec<IpAddr>,
+    /// UDP ports that GUE comes to (`--tun-port` of the director).
+    pub gue_ports: Vec<u16>,
+}
+
+/// What became of the datagrams that came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Handed to the host.
+    pub delivered: u64,
+    /// [`Refusal::Unreadable`].
+    pub unreadable: u64,
+    /// [`Refusal::NotVip`].
+    pub not_vip: u64,
+    /// Refused by the host's stack.
+    pub failed: u64,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            delivered,
+            unreadable,
+            not_vip,
+            failed,
+        } = self;
+        write!(
+            formatter,
+            "{delivered} delivered, {not_vip} refused (inner destination is no given VIP), \
+             {unreadable} unreadable, {failed} refused by the host"
+        )
+    }
+}
+
+/// Takes tunnelled packets until SIGTERM or SIGINT; returns what became of them.
+///
+/// # Errors
+/// A VIP that is not an address of this host, a missing capability, a port in use: one sentence.
+pub fn run(options: &Options) -> Result<Counters> {
+    let signals = Signals::take(&[libc::SIGTERM, libc::SIGINT])
+        .map_err(|source| RuntimeError::system("cannot take over signals", source))?;
+    let mut decap = Decap::open(options)?;
+    process::set_no_new_privileges()
+        .map_err(|source| RuntimeError::system("cannot give up privileges", source))?;
+    crate::privilege::drop_all_of_this_thread()?;
+    tracing::info!("{}", decap.summary(options));
+    decap.serve(&signals)?;
+    Ok(decap.counters)
+}
+
+enum Source {
+    Raw(Receiver, Outer),
+    Gue(UdpSocket),
+}
+
+impl Source {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Raw(receiver, _) => receiver.fd(),
+            Self::Gue(socket) => socket.as_fd(),
+        }
+    }
+
+    /// The next datagram's length and form.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Outer)>> {
+        match self {
+            Self::Raw(receiver, outer) => Ok(receiver
+                .receive(buffer)?
+                .map(|received| (received.len, *outer))),
+            Self::Gue(socket) => match socket.recv(buffer) {
+                Ok(len) => Ok(Some((len, Outer::Gue))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+struct Decap {
+    sources: Vec<Source>,
+    to_v4: Injector,
+    /// `None` on a host without IPv6.
+    to_v6: Option<Injector>,
+    vips: HashSet<IpAddr>,
+    counters: Counters,
+}
+
+impl Decap {
+    fn open(options: &Options) -> Result<Self> {
+        if options.vips.is_empty() {
+            return Err(RuntimeError::Refused(
+                "no VIP given: say for which with --vip ADDRESS".into(),
+            ));
+        }
+        for vip in &options.vips {
+            check_local(*vip)?;
+        }
+        let v6 = has_v6();
+        let mut sources = Vec::new();
+        for number in [protocol::IPIP, protocol::IPV6, protocol::GRE] {
+            sources.push(raw(false, number, Outer::Ipv4)?);
+            if v6 {
+                let gre = number == protocol::GRE;
+                let outer = if gre { Outer::Ipv6Gre } else { Outer::Ipv6Ipip };
+                sources.push(raw(true, number, outer)?);
+            }
+        }
+        for &port in &options.gue_ports {
+            sources.push(gue(port, v6)?);
+        }
+        let injector =
+            |v6| Injector::open(v6).map_err(|source| refused("open a raw socket", source));
+        Ok(Self {
+            sources,
+            to_v4: injector(false)?,
+            to_v6: if v6 { Some(injector(true)?) } else { None },
+            vips: options.vips.iter().copied().collect(),
+            counters: Counters::default(),
+        })
+    }
+
+    fn summary(&self, options: &Options) -> String {
+        let list = |items: Vec<String>| items.join(", ");
+        let mut text = format!(
+            "decapsulating ipip and gre for {}",
+            list(options.vips.iter().map(ToString::to_string).collect())
+        );
+        if !options.gue_ports.is_empty() {
+            let ports = options.gue_ports.iter().map(ToString::to_string).collect();
+            text.push_str(&format!(", gue on UDP port {}", list(ports)));
+        }
+        if self.to_v6.is_none() {
+            text.push_str(" (this host has no IPv6)");
+        }
+        text
+    }
+
+    fn serve(&mut self, signals: &Signals) -> Result<()> {
+        let mut buffer = vec![0; LONGEST];
+        loop {
+            let fds: Vec<_> = self
+                .sources
+                .iter()
+                .map(Source::fd)
+                .chain([signals.fd()])
+                .collect();
+            let ready = poll::readable(&fds, None)
+                .map_err(|source| RuntimeError::system("cannot wait for packets", source))?;
+            if signals.next().is_some() {
+                return Ok(());
+            }
+            for (index, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
+                self.drain(index, &mut buffer);
+            }
+        }
+    }
+
+    /// Takes what is there of one socket. An error of one datagram (an ICMP error that came back for an earlier one)
+    /// is its own end; the socket lives on.
+    fn drain(&mut self, index: usize, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            let received = self.sources.get(index).map(|source| source.receive(buffer));
+            let Some(Ok(Some((len, outer)))) = received else {
+                return;
+            };
+            if let Some(datagram) = buffer.get_mut(..len) {
+                self.deliver(datagram, outer);
+            }
+        }
+    }
+
+    fn deliver(&mut self, datagram: &mut [u8], outer: Outer) {
+        match tunnel::open(datagram, outer, &self.vips) {
+            Err(Refusal::Unreadable) => self.counters.unreadable += 1,
+            Err(Refusal::NotVip) => self.counters.not_vip += 1,
+            Ok((range, destination)) => {
+                let injector = if destination.is_ipv4() {
+                    Some(&self.to_v4)
+                } else {
+                    self.to_v6.as_ref()
+                };
+                let sent = injector
+                    .zip(datagram.get(range))
+                    .is_some_and(|(injector, inner)| injector.send(inner, destination).is_ok());
+                if sent {
+                    self.counters.delivered += 1;
+                } else {
+                    self.counters.failed += 1;
+                }
+            }
+        }
+    }
+}
+
+/// An injected packet for an address that the host does not have would leave by its routes.
+fn check_local(vip: IpAddr) -> Result<()> {
+    match UdpSocket::bind((vip, 0)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            let len = if vip.is_ipv4() { 32 } else { 128 };
+            Err(RuntimeError::Refused(format!(
+                "VIP {vip} is not an address of this host: `ip addr add {vip}/{len} dev lo` first"
+            )))
+        }
+        Err(source) => Err(RuntimeError::system(
+            format!("cannot check that VIP {vip} is local"),
+            source,
+        )),
+    }
+}
+
+fn has_v6() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+fn raw(v6: bool, number: u8, outer: Outer) -> Result<Source> {
+    let receiver = Receiver::open(v6, number).map_err(|source| {
+        refused(
+            &format!("open a raw socket for IP protocol {number}"),
+            source,
+        )
+    })?;
+    Ok(Source::Raw(receiver, outer))
+}
+
+fn gue(port: u16, v6: bool) -> Result<Source> {
+    // Bound to `::` it takes both families.
+    let any = if v6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    };
+    let socket = UdpSocket::bind((any, port))
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .map_err(|source| {
+            RuntimeError::system(format!("cannot listen on UDP port {port}"), source)
+        })?;
+    Ok(Source::Gue(socket))
+}
+
+fn refused(operation: &str, source: io::Error) -> RuntimeError {
+    let advice = if source.kind() == io::ErrorKind::PermissionDenied {
+        " (needs CAP_NET_RAW: run as root, or `setcap cap_net_raw+ep` the program)"
+    } else {
+        ""
+    };
+    RuntimeError::system(format!("cannot {operation}{advice}"), source)
+}

@@ -1,0 +1,175 @@
+//! The interfaces that the daemon receives and sends on: opened for every worker, opened again when an interface
+//! that went away comes back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use link::af_packet::{self, Group};
+use link::steering::Steering;
+use link::{LinkError, Outgoing, Transmit, Transmitted};
+
+use crate::error::{Result, RuntimeError};
+use crate::network::tables::{self, Tables};
+use crate::worker::{Handle, Order};
+
+/// Which interfaces to work on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Every Ethernet interface but loopback and the ports of bridges and bonds.
+    All,
+    /// These, by name; each must exist at the start.
+    Named(Vec<String>),
+}
+
+impl Wanted {
+    fn wants(&self, link: &tables::Link) -> bool {
+        match self {
+            Self::All => link.ethernet && !link.loopback && !link.enslaved,
+            Self::Named(names) => names.contains(&link.name),
+        }
+    }
+}
+
+struct Open {
+    name: String,
+    group: Group,
+    sender: Arc<dyn Transmit>,
+}
+
+/// All open interfaces, by index.
+pub struct Links {
+    wanted: Wanted,
+    open: BTreeMap<u32, Open>,
+    /// Interfaces that could not be opened, told once: tried again when they change.
+    failed: BTreeMap<u32, tables::Link>,
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.open.values().map(|open| &open.name);
+        formatter.debug_list().entries(names).finish()
+    }
+}
+
+impl Links {
+    /// Checks that the wanted interfaces exist; opens nothing yet.
+    ///
+    /// # Errors
+    /// A name that no interface has, or no interface at all: a sentence that lists those there are.
+    pub fn new(wanted: Wanted, tables: &Tables) -> Result<Self> {
+        let there: Vec<&str> = tables
+            .links()
+            .values()
+            .filter(|link| !link.loopback)
+            .map(|link| link.name.as_str())
+            .collect();
+        let list = if there.is_empty() { "none".into() } else { there.join(", ") };
+        if let Wanted::Named(names) = &wanted {
+            if let Some(name) = names.iter().find(|name| !there.contains(&name.as_str())) {
+                return Err(RuntimeError::Refused(format!(
+                    "there is no interface {name} (there are: {list}): correct `interfaces` in the configuration"
+                )));
+            }
+        }
+        if !tables.links().values().any(|link| wanted.wants(link)) {
+            return Err(RuntimeError::Refused(format!(
+                "there is no interface to work on (there are: {list}): name one with `interfaces` in the configuration"
+            )));
+        }
+        Ok(Self { wanted, open: BTreeMap::new(), failed: BTreeMap::new() })
+    }
+
+    /// Opens what is wanted and there, for each worker, and forgets what is gone. `strict`: the first failure is the
+    /// caller's; otherwise it is logged, once for each state of the interface.
+    ///
+    /// # Errors
+    /// With `strict`, what the system said.
+    pub fn update(
+        &mut self,
+        tables: &Tables,
+        workers: &[Handle],
+        steering: &Steering,
+        strict: bool,
+    ) -> Result<()> {
+        let links = tables.links();
+        let gone: Vec<u32> = self
+            .open
+            .iter()
+            .filter(|(index, open)| links.get(index).is_none_or(|link| link.name != open.name))
+            .map(|(&index, _)| index)
+            .collect();
+        for index in gone {
+            self.close(index, workers);
+        }
+        self.failed.retain(|index, link| links.get(index) == Some(link));
+        for (&index, link) in links.iter().filter(|(_, link)| self.wanted.wants(link)) {
+            if self.open.contains_key(&index) || self.failed.contains_key(&index) {
+                continue;
+            }
+            match self.open_one(index, &link.name, workers, steering) {
+                Ok(()) => {
+                    tracing::info!("working on {} (mtu {})", link.name, link.mtu);
+                    if !link.up {
+                        tracing::warn!("{} is down", link.name);
+                    }
+                }
+                Err(source) if strict => {
+                    return Err(RuntimeError::Refused(source.to_string()));
+                }
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    self.failed.insert(index, link.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_one(
+        &mut self,
+        index: u32,
+        name: &str,
+        workers: &[Handle],
+        steering: &Steering,
+    ) -> std::result::Result<(), LinkError> {
+        let (opened, group) = af_packet::open(name, workers.len(), steering)?;
+        if let Some(first) = opened.first() {
+            let sender = Arc::clone(&first.sender);
+            self.open.insert(index, Open { name: name.to_owned(), group, sender });
+        }
+        for (worker, link) in workers.iter().zip(opened) {
+            worker.order(Order::AddLink { interface: index, link });
+        }
+        Ok(())
+    }
+
+    /// Lets go of an interface that is gone.
+    pub fn close(&mut self, index: u32, workers: &[Handle]) {
+        if let Some(open) = self.open.remove(&index) {
+            tracing::warn!("{} is gone; waiting for it to come back", open.name);
+            for worker in workers {
+                worker.order(Order::RemoveLink { interface: index });
+            }
+        }
+    }
+
+    /// Tells the kernel a new way to share frames out among the workers.
+    pub fn steer(&self, steering: &Steering) {
+        for open in self.open.values() {
+            // The old steering goes on; frames of new VIPs are handed over.
+            if let Err(error) = open.group.steer(steering) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// Indices and names of the open interfaces.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.open.iter().map(|(&index, open)| (index, open.name.as_str()))
+    }
+
+    /// Sends frames of the control thread's own by an interface.
+    pub fn send(&self, index: u32, frames: &[Outgoing<'_>]) -> Transmitted {
+        self.open.get(&index).map_or_else(Transmitted::default, |open| open.sender.transmit(frames))
+    }
+}

@@ -1,0 +1,347 @@
+//! What the host's kernel knows of the network, watched by rtnetlink (RFC 3549).
+//!
+//! Promises: after [`Watcher::open`] and after each [`Watcher::process`] the tables are what the kernel would
+//! show; a message that was lost (ENOBUFS) leads to a full new dump. Needs no capability. Never changes
+//! anything in the kernel.
+
+pub mod tables;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, RawFd};
+
+use director::net::{Answer, Interface, Network, Routes};
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use crate::error::{Result, RuntimeError};
+use tables::{Change, TABLE_LOCAL, Tables};
+
+/// RTNLGRP_LINK, _NEIGH, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE (linux/rtnetlink.h).
+const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
+/// Receive buffer of the monitor, octets: a few thousand messages between two looks.
+const MONITOR_BUFFER: usize = 1 << 20;
+/// Datagrams read in one go, so that a flood of changes does not starve the control thread.
+const BATCH: usize = 256;
+/// ENOBUFS: the kernel dropped notifications.
+const ENOBUFS: i32 = 105;
+
+/// Follows the kernel's tables.
+#[derive(Debug)]
+pub struct Watcher {
+    monitor: Socket,
+    tables: Tables,
+    interfaces_changed: bool,
+}
+
+impl Watcher {
+    /// Subscribes to changes, then reads everything.
+    ///
+    /// # Errors
+    /// The system refused the netlink socket or a dump.
+    pub fn open() -> Result<Self> {
+        let failed =
+            |source| RuntimeError::system("cannot watch the kernel's network tables", source);
+        let mut monitor = Socket::new(NETLINK_ROUTE).map_err(failed)?;
+        monitor.bind_auto().map_err(failed)?;
+        monitor.set_rx_buf_sz(MONITOR_BUFFER).map_err(failed)?;
+        for group in GROUPS {
+            monitor.add_membership(group).map_err(failed)?;
+        }
+        monitor.set_non_blocking(true).map_err(failed)?;
+        let mut watcher = Self {
+            monitor,
+            tables: Tables::default(),
+            interfaces_changed: false,
+        };
+        watcher.resync()?;
+        Ok(watcher)
+    }
+
+    /// What the kernel told so far.
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Reads pending notifications; returns whether anything changed that the director looks at.
+    ///
+    /// # Errors
+    /// The system refused a read or a dump.
+    pub fn process(&mut self) -> Result<bool> {
+        let mut changed = false;
+        for _ in 0..BATCH {
+            match self.monitor.recv_from_full() {
+                Ok((datagram, _)) => {
+                    for change in read_datagram(&datagram, &mut self.tables) {
+                        changed |= change != Change::Nothing;
+                        self.interfaces_changed |= change == Change::Interface;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+                    self.resync()?;
+                    changed = true;
+                }
+                Err(error) => {
+                    return Err(RuntimeError::system(
+                        "cannot read network changes from the kernel",
+                        error,
+                    ));
+                }
+            }
+        }
+        if std::mem::take(&mut self.interfaces_changed) {
+            // Along with an address or a link the kernel drops IPv4 routes without telling about each.
+            self.tables.clear_routes();
+            dump_routes(&mut self.tables)?;
+        }
+        Ok(changed)
+    }
+
+    /// Throws everything away and reads it anew.
+    ///
+    /// # Errors
+    /// The system refused a dump.
+    pub fn resync(&mut self) -> Result<()> {
+        let mut tables = Tables::default();
+        dump(
+            RouteNetlinkMessage::GetLink(LinkMessage::default()),
+            &mut tables,
+        )?;
+        dump(
+            RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+            &mut tables,
+        )?;
+        dump_routes(&mut tables)?;
+        dump(
+            RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
+            &mut tables,
+        )?;
+        self.tables = tables;
+        Ok(())
+    }
+}
+
+impl AsRawFd for Watcher {
+    fn as_raw_fd(&self) -> RawFd {
+        self.monitor.as_raw_fd()
+    }
+}
+
+/// The tables as the director sees them, with who answers for which VIP.
+#[must_use]
+pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
+    let interfaces = tables.links().iter().map(|(&index, link)| Interface {
+        index,
+        name: link.name.clone(),
+        mac: link.mac,
+        mtu: link.mtu,
+        link_len: if link.ethernet { 14 } else { 0 },
+        addresses: tables.addresses(index).to_vec(),
+        up: link.up,
+    });
+    let mut ordered: Vec<&tables::Route> = tables
+        .routes()
+        .iter()
+        .filter(|route| tables.is_usable(route))
+        .collect();
+    // Of equal prefixes the kernel takes table local before main before default; the core keeps the first.
+    ordered.sort_by_key(|route| (Reverse(route.table), route.priority));
+    let mut routes = Routes::default();
+    for route in ordered {
+        routes.insert(
+            route.destination,
+            route.prefix_len,
+            director::net::Route {
+                kind: route.kind,
+                interface: route.interface,
+                gateway: route.gateway,
+                source: route.source,
+                mtu: route.mtu,
+                // Order among equal prefixes is settled above; between tables the metric does not count.
+                metric: TABLE_LOCAL - route.table.min(TABLE_LOCAL),
+            },
+        );
+    }
+    Network {
+        interfaces: interfaces.collect(),
+        routes,
+        neighbours: tables.neighbours().clone(),
+        vips,
+        icmp_ratelimit_ms: icmp_ratelimit(),
+    }
+}
+
+/// `net.ipv4.icmp_ratelimit`, milliseconds; the kernel's default where it cannot be read.
+fn icmp_ratelimit() -> u32 {
+    const DEFAULT_MS: u32 = 1000;
+    read_sysctl("net/ipv4/icmp_ratelimit").unwrap_or(DEFAULT_MS)
+}
+
+/// The number in `/proc/sys/NAME`, `None` where there is none.
+#[must_use]
+pub fn read_sysctl(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Makes the kernel drop what it would forward to `address` (`ip route add blackhole ADDRESS`), in table main; used
+/// for owned VIPs that the kernel would answer "no route" for. The route goes with [`remove_blackhole`].
+///
+/// # Errors
+/// The system's answer: EPERM without CAP_NET_ADMIN, EEXIST when there is one.
+pub fn add_blackhole(address: IpAddr) -> io::Result<()> {
+    const CREATE: u16 = 0x400;
+    const EXCLUSIVE: u16 = 0x200;
+    change(
+        RouteNetlinkMessage::NewRoute(blackhole(address)),
+        CREATE | EXCLUSIVE,
+    )
+}
+
+/// Takes back [`add_blackhole`].
+///
+/// # Errors
+/// The system's answer.
+pub fn remove_blackhole(address: IpAddr) -> io::Result<()> {
+    change(RouteNetlinkMessage::DelRoute(blackhole(address)), 0)
+}
+
+fn blackhole(address: IpAddr) -> RouteMessage {
+    let mut route = RouteMessage::default();
+    let (family, len) = match address {
+        IpAddr::V4(_) => (2, 32),
+        IpAddr::V6(_) => (10, 128),
+    };
+    route.header.address_family = family.into();
+    route.header.destination_prefix_length = len;
+    route.header.table = 254;
+    route.header.kind = RouteType::BlackHole;
+    route
+        .attributes
+        .push(RouteAttribute::Destination(address.into()));
+    route
+}
+
+/// Sends one request that changes the kernel's tables and waits for its acknowledgement.
+fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    const ACK: u16 = 4;
+    let socket = request(message, NLM_F_REQUEST | ACK | flags)?;
+    let (datagram, _) = socket.recv_from_full()?;
+    let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&datagram)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    match reply.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        _ => Ok(()),
+    }
+}
+
+fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = 1;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    request.finalize();
+    let mut octets = vec![0; request.buffer_len()];
+    request.serialize(&mut octets);
+    socket.send_to(&octets, &SocketAddr::new(0, 0), 0)?;
+    Ok(socket)
+}
+
+fn dump_routes(tables: &mut Tables) -> Result<()> {
+    for family in [2, 10] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family.into();
+        dump(RouteNetlinkMessage::GetRoute(request), tables)?;
+    }
+    Ok(())
+}
+
+/// One dump through a socket of its own, so that its answers and the monitor's do not mix.
+fn dump(message: RouteNetlinkMessage, tables: &mut Tables) -> Result<()> {
+    let failed = |source| RuntimeError::system("cannot read the kernel's network tables", source);
+    let socket = request(message, NLM_F_REQUEST | NLM_F_DUMP).map_err(failed)?;
+    loop {
+        let (datagram, _) = socket.recv_from_full().map_err(failed)?;
+        let mut done = datagram.is_empty();
+        for_each_message(&datagram, |message| match &message.payload {
+            NetlinkPayload::Done(_) => done = true,
+            NetlinkPayload::Error(error) if error.code.is_some() => done = true,
+            NetlinkPayload::InnerMessage(inner) => {
+                tables.apply(inner, false);
+            }
+            _ => {}
+        });
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+fn read_datagram(datagram: &[u8], tables: &mut Tables) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for_each_message(datagram, |message| {
+        if let NetlinkPayload::InnerMessage(inner) = &message.payload {
+            let replace = message.header.flags & NLM_F_REPLACE != 0;
+            changes.push(tables.apply(inner, replace));
+        }
+    });
+    changes
+}
+
+/// A message that the codec does not know is passed over: the kernel adds attributes with every release.
+fn for_each_message(
+    mut datagram: &[u8],
+    mut handle: impl FnMut(&NetlinkMessage<RouteNetlinkMessage>),
+) {
+    while let Some(length) = datagram.first_chunk::<4>() {
+        let length = usize::try_from(u32::from_ne_bytes(*length)).unwrap_or(usize::MAX);
+        let Some(octets) = datagram.get(..length).filter(|_| length >= 16) else {
+            return;
+        };
+        if let Ok(message) = NetlinkMessage::deserialize(octets) {
+            handle(&message);
+        }
+        let aligned = length.saturating_add(3) & !3;
+        datagram = datagram.get(aligned..).unwrap_or(&[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_of_this_host() {
+        let watcher = Watcher::open().unwrap();
+        let network = snapshot(watcher.tables(), HashMap::new());
+        let lo = network
+            .interfaces
+            .iter()
+            .find(|interface| interface.name == "lo")
+            .unwrap();
+        assert_eq!(lo.link_len, 14);
+        assert!(lo.mtu >= 1280, "{lo:?}");
+    }
+
+    #[test]
+    fn cut_off_datagrams_are_passed_over() {
+        let mut tables = Tables::default();
+        for datagram in [&[][..], &[1, 0, 0], &[16, 0, 0, 0], &[255; 40], &[0; 64]] {
+            assert!(read_datagram(datagram, &mut tables).is_empty());
+        }
+    }
+}

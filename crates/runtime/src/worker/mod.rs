@@ -1,0 +1,217 @@
+//! A worker: one thread that owns its receive rings and its director, and nothing else.
+//!
+//! Promises: sleeps in one `ppoll` when there is nothing to do; takes the clock and the host's snapshot once per
+//! batch; never waits for another thread. A link that goes down is waited for; a link that is gone is told to
+//! the control thread, which sends a new one when the interface is back.
+
+mod order;
+mod ports;
+mod team;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam::channel::{self, Receiver, Sender};
+use director::director::Director;
+use director::time::Instant;
+use director::verdict::Counters;
+use link::Transmitted;
+use link::sys::poll::{self, Waker};
+
+use crate::clock::Clock;
+use crate::error::{Result, RuntimeError};
+pub use order::{Event, Order, Report, Reporter};
+use ports::Ports;
+use team::{Inbox, Team};
+
+/// Batches of one port before the orders are looked at again.
+const ROUNDS: usize = 16;
+
+/// The control thread's grip on a worker.
+#[derive(Debug)]
+pub struct Handle {
+    orders: Sender<Order>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Gives the worker an order; it is carried out within a batch's time.
+    pub fn order(&self, order: Order) {
+        // A worker that is gone has told so by an event; there is nobody to obey.
+        if self.orders.send(order).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    /// Waits until the worker has stopped, after [`Order::Stop`].
+    pub fn join(self) {
+        // A panic in the worker was told as Event::Died.
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts one worker for each director.
+///
+/// # Errors
+/// The system refuses a thread or an event counter.
+pub fn start(directors: Vec<Director>, clock: Clock, reporter: &Reporter) -> Result<Vec<Handle>> {
+    let failed = |source| RuntimeError::system("cannot start a worker thread", source);
+    let mut inboxes = Vec::new();
+    for _ in &directors {
+        inboxes.push(Inbox::new().map_err(failed)?);
+    }
+    let mut handles = Vec::new();
+    for (index, director) in directors.into_iter().enumerate() {
+        let (orders, received) = channel::unbounded();
+        let waker = inboxes.get(index).map(|inbox| Arc::clone(&inbox.waker));
+        let waker = waker.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        let worker = Worker {
+            index,
+            director,
+            clock,
+            ports: Ports::new(Team::new(index, inboxes.clone())),
+            orders: received,
+            reporter: reporter.clone(),
+            tally: Tally::default(),
+        };
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || worker.run())
+            .map_err(failed)?;
+        handles.push(Handle {
+            orders,
+            waker,
+            thread,
+        });
+    }
+    Ok(handles)
+}
+
+/// What a worker counts beside its director.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// What became of the frames that were sent.
+    pub transmitted: Transmitted,
+    /// Frames for an interface that this daemon does not send by.
+    pub no_sender: u64,
+    /// Frames given to the worker that owns their flow.
+    pub handed_over: u64,
+    /// Frames lost because their owner's inbox was full.
+    pub inbox_full: u64,
+}
+
+struct Worker {
+    index: usize,
+    director: Director,
+    clock: Clock,
+    ports: Ports,
+    orders: Receiver<Order>,
+    reporter: Reporter,
+    tally: Tally,
+}
+
+/// Tells the control thread when a worker ends by a panic.
+struct Watch(Reporter, usize);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.report(Event::Died { worker: self.1 });
+        }
+    }
+}
+
+impl Worker {
+    fn run(mut self) {
+        let _watch = Watch(self.reporter.clone(), self.index);
+        self.give_up_privileges();
+        loop {
+            if !self.obey() {
+                return;
+            }
+            let busy = self.work();
+            let now = self.clock.now();
+            let deadline = self.director.next_deadline(now);
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.tick(now);
+            } else if !busy {
+                self.sleep(now, deadline);
+            }
+        }
+    }
+
+    /// Capabilities belong to threads: a worker reads what strangers send and needs none, its sockets are open.
+    fn give_up_privileges(&self) {
+        if let Err(error) = crate::privilege::drop_all_of_this_thread() {
+            self.reporter.report(Event::Unprivileged {
+                worker: self.index,
+                error: error.to_string(),
+            });
+        }
+    }
+
+    /// Carries out what the control thread asked for; false = stop.
+    fn obey(&mut self) -> bool {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Stop => return false,
+                Order::AddLink { interface, link } => self.ports.add(interface, link),
+                Order::RemoveLink { interface } => self.ports.remove(interface),
+                Order::Steer(steering) => self.ports.steer(steering),
+                Order::Report(reply) => reply.send(self.report()).unwrap_or_default(),
+                Order::Run(job) => job(&mut self.director, self.clock.now()),
+            }
+        }
+        true
+    }
+
+    fn report(&mut self) -> Report {
+        Report {
+            counters: Counters::clone(self.director.counters()),
+            tally: self.tally.clone(),
+            links: self.ports.statistics(),
+        }
+    }
+
+    /// Takes what other workers handed over and what the rings hold; returns whether there may be more.
+    fn work(&mut self) -> bool {
+        let Self {
+            director,
+            ports,
+            clock,
+            tally,
+            reporter,
+            ..
+        } = self;
+        let handed = ports.take_handed(director, *clock, tally);
+        for _ in 0..ROUNDS {
+            let (count, lost) = ports.receive(director, *clock, tally);
+            for (interface, error) in lost {
+                ports.remove(interface);
+                reporter.report(Event::LinkLost { interface, error });
+            }
+            if count == 0 {
+                return handed;
+            }
+        }
+        true
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let Self {
+            director,
+            ports,
+            tally,
+            ..
+        } = self;
+        ports.send_from(tally, |output| director.tick(now, output));
+    }
+
+    fn sleep(&self, now: Instant, deadline: Option<Instant>) {
+        let timeout = deadline.map(|deadline| Clock::until(now, deadline));
+        // A failure here could only be a descriptor that is not one: the loop would find out by itself.
+        let _ = poll::readable(&self.ports.fds(), timeout);
+        self.ports.clear_waker();
+    }
+}

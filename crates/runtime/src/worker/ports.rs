@@ -1,0 +1,181 @@
+//! The links of one worker, and the way of a batch through them.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use director::director::Director;
+use director::frame::{Frame, Outgoing, Output};
+use link::steering::Steering;
+use link::sys::poll::Waker;
+use link::{Link, LinkError, Receive, Statistics, Transmit, recycle};
+use packet::Packet;
+
+use super::Tally;
+use super::team::Team;
+use crate::clock::Clock;
+
+/// A link of this worker.
+struct Port {
+    interface: u32,
+    receiver: Box<dyn Receive>,
+}
+
+/// All links of one worker.
+pub(super) struct Ports {
+    team: Team,
+    receivers: Vec<Port>,
+    senders: Vec<(u32, Arc<dyn Transmit>)>,
+    /// Memory for the batch's packets and its output, kept between batches.
+    packets: Vec<Packet<'static>>,
+    frames: Vec<Outgoing<'static>>,
+}
+
+impl Ports {
+    pub(super) const fn new(team: Team) -> Self {
+        Self {
+            team,
+            receivers: Vec::new(),
+            senders: Vec::new(),
+            packets: Vec::new(),
+            frames: Vec::new(),
+        }
+    }
+
+    pub(super) fn steer(&mut self, steering: Arc<Steering>) {
+        self.team.steer(steering);
+    }
+
+    pub(super) fn add(&mut self, interface: u32, link: Link) {
+        self.remove(interface);
+        self.receivers.push(Port {
+            interface,
+            receiver: link.receiver,
+        });
+        self.senders.push((interface, link.sender));
+    }
+
+    pub(super) fn remove(&mut self, interface: u32) {
+        self.receivers.retain(|port| port.interface != interface);
+        self.senders.retain(|(index, _)| *index != interface);
+    }
+
+    /// What to wait for: frames, orders, frames handed over.
+    pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let frames = self.receivers.iter().filter_map(|port| port.receiver.fd());
+        frames.chain(self.team.waker().map(Waker::fd)).collect()
+    }
+
+    /// Forgets that this worker was woken; to be done before looking for what it was woken for.
+    pub(super) fn clear_waker(&self) {
+        self.team.waker().map(Waker::clear);
+    }
+
+    pub(super) fn statistics(&mut self) -> Vec<(u32, Statistics)> {
+        let statistics = |port: &mut Port| (port.interface, port.receiver.statistics());
+        self.receivers.iter_mut().map(statistics).collect()
+    }
+
+    /// One batch from each link. Returns how many frames there were, and the links that are gone.
+    pub(super) fn receive(
+        &mut self,
+        director: &mut Director,
+        clock: Clock,
+        tally: &mut Tally,
+    ) -> (usize, Vec<(u32, LinkError)>) {
+        let Self {
+            team,
+            receivers,
+            senders,
+            packets,
+            frames,
+        } = self;
+        let mut total = 0;
+        let mut lost = Vec::new();
+        for port in receivers {
+            let mut batch: Vec<Packet<'_>> = recycle(std::mem::take(packets));
+            match port.receiver.receive(&mut batch) {
+                Ok(0) => {}
+                Ok(count) => {
+                    total += count;
+                    let now = clock.now();
+                    let mut output = Output {
+                        frames: recycle(std::mem::take(frames)),
+                    };
+                    for packet in batch.drain(..) {
+                        if team.hand_over(port.interface, &packet, tally) {
+                            continue;
+                        }
+                        // The verdict is in the director's counters.
+                        let _ = director.handle(now, port.interface, 0, packet, &mut output);
+                    }
+                    send(senders, &mut output.frames, tally);
+                    *frames = recycle(output.frames);
+                }
+                Err(error) => lost.push((port.interface, error)),
+            }
+            *packets = recycle(batch);
+        }
+        (total, lost)
+    }
+
+    /// Frames that other workers handed over, at most a batch; returns whether there were any.
+    pub(super) fn take_handed(
+        &mut self,
+        director: &mut Director,
+        clock: Clock,
+        tally: &mut Tally,
+    ) -> bool {
+        let mut handed = self.team.take();
+        if handed.is_empty() {
+            return false;
+        }
+        let now = clock.now();
+        for one in &mut handed {
+            let interface = one.interface;
+            self.send_from(tally, |output| {
+                let _ = director.handle(now, interface, 0, one.frame.packet(), output);
+            });
+        }
+        true
+    }
+
+    /// Sends what `fill` puts out.
+    pub(super) fn send_from<'a>(&mut self, tally: &mut Tally, fill: impl FnOnce(&mut Output<'a>)) {
+        let mut output = Output::default();
+        fill(&mut output);
+        send(&self.senders, &mut output.frames, tally);
+    }
+}
+
+/// Sends the frames, all of one interface together, in their order.
+fn send(senders: &[(u32, Arc<dyn Transmit>)], frames: &mut Vec<Outgoing<'_>>, tally: &mut Tally) {
+    while let Some(first) = frames.first() {
+        let interface = first.interface;
+        let mut group = Vec::with_capacity(frames.len());
+        let mut others = Vec::new();
+        for frame in frames.drain(..) {
+            if frame.interface == interface {
+                group.push(outgoing(frame.frame));
+            } else {
+                others.push(frame);
+            }
+        }
+        *frames = others;
+        match senders.iter().find(|(index, _)| *index == interface) {
+            Some((_, sender)) => tally.transmitted += sender.transmit(&group),
+            None => tally.no_sender += u64::try_from(group.len()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn outgoing(frame: Frame<'_>) -> link::Outgoing<'_> {
+    match frame {
+        Frame::InPlace(packet) => link::Outgoing::InPlace(packet),
+        Frame::Owned(frame) => {
+            let mut copy = link::Frame::new(frame.bytes(), frame.link_len);
+            copy.offload = frame.offload;
+            copy.vlan = frame.vlan;
+            link::Outgoing::Owned(copy)
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The workers among each other: whose flow a frame belongs to, and how it gets there.
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use link::steering::Steering;
+use link::sys::poll::Waker;
+use packet::{Headers, Packet, Transport};
+
+use super::Tally;
+
+/// Frames that wait to be taken over by their owner, at most; beyond that they are dropped and counted. At a million
+/// frames a second this is 4 ms of a worker not looking.
+const INBOX: usize = 4096;
+
+/// A frame that arrived at a worker that does not own its flow.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) interface: u32,
+    pub(super) frame: link::Frame,
+}
+
+/// Where the other workers put frames for one worker.
+#[derive(Clone, Debug)]
+pub(super) struct Inbox {
+    queue: Arc<ArrayQueue<Handed>>,
+    pub(super) waker: Arc<Waker>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            queue: Arc::new(ArrayQueue::new(INBOX)),
+            waker: Arc::new(Waker::new()?),
+        })
+    }
+}
+
+/// One worker's place among all.
+#[derive(Debug)]
+pub(super) struct Team {
+    index: usize,
+    /// Of all workers, this one included.
+    inboxes: Vec<Inbox>,
+    /// `None` until the control thread has said how flows are shared out: then every frame stays where it is.
+    steering: Option<Arc<Steering>>,
+}
+
+impl Team {
+    pub(super) const fn new(index: usize, inboxes: Vec<Inbox>) -> Self {
+        Self {
+            index,
+            inboxes,
+            steering: None,
+        }
+    }
+
+    pub(super) fn steer(&mut self, steering: Arc<Steering>) {
+        self.steering = Some(steering);
+    }
+
+    /// What wakes this worker.
+    pub(super) fn waker(&self) -> Option<&Waker> {
+        self.inboxes.get(self.index).map(|inbox| &*inbox.waker)
+    }
+
+    /// Gives the frame to the worker that owns its flow, if that is another one; returns whether it did. What has no
+    /// ports (ICMP, fragments) stays with the worker that the kernel chose.
+    pub(super) fn hand_over(&self, interface: u32, packet: &Packet<'_>, tally: &mut Tally) -> bool {
+        let Some(steering) = self.steering.as_ref().filter(|_| self.inboxes.len() > 1) else {
+            return false;
+        };
+        let Ok(headers) = Headers::parse(packet) else {
+            return false;
+        };
+        let has_ports = matches!(
+            headers.transport,
+            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Sctp { .. }
+        );
+        if !has_ports || headers.fragment.is_some() {
+            return false;
+        }
+        let (source, destination) = headers.ports();
+        let hash = steering.flow((headers.source, source), (headers.destination, destination));
+        let workers = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
+        let owner = usize::try_from(hash % workers).unwrap_or(0);
+        if owner == self.index {
+            return false;
+        }
+        let Some(inbox) = self.inboxes.get(owner) else {
+            return false;
+        };
+        match inbox.queue.push(Handed {
+            interface,
+            frame: link::Frame::from(packet),
+        }) {
+            Ok(()) => {
+                tally.handed_over += 1;
+                inbox.waker.wake();
+            }
+            Err(_) => tally.inbox_full += 1,
+        }
+        true
+    }
+
+    /// Frames that others handed over, at most a batch.
+    pub(super) fn take(&self) -> Vec<Handed> {
+        let Some(inbox) = self.inboxes.get(self.index) else {
+            return Vec::new();
+        };
+        std::iter::from_fn(|| inbox.queue.pop())
+            .take(link::BATCH)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(client: [u8; 4], port: u16) -> Vec<u8> {
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4(client, [10, 0, 0, 1], 60)
+            .udp(port, 53);
+        let mut bytes = Vec::new();
+        builder.write(&mut bytes, b"x").unwrap();
+        bytes
+    }
+
+    #[test]
+    fn every_frame_has_one_owner() {
+        let inboxes: Vec<Inbox> = (0..3).map(|_| Inbox::new().unwrap()).collect();
+        let steering = Arc::new(Steering::new(&["10.0.0.1".parse().unwrap()], 7));
+        let teams: Vec<Team> = (0..3)
+            .map(|index| {
+                let mut team = Team::new(index, inboxes.clone());
+                team.steer(Arc::clone(&steering));
+                team
+            })
+            .collect();
+        let mut tally = Tally::default();
+        for port in 1000..1300 {
+            let mut bytes = frame([10, 9, 0, 1], port);
+            let len = bytes.len();
+            let packet = Packet::new(&mut bytes, 0..len, 14);
+            let kept = teams
+                .iter()
+                .filter(|team| !team.hand_over(5, &packet, &mut tally));
+            let owners: Vec<usize> = kept.map(|team| team.index).collect();
+            assert_eq!(owners.len(), 1, "{owners:?}");
+            // Both others gave it to the owner, whole.
+            let handed = teams[owners[0]].take();
+            assert_eq!(handed.len(), 2);
+            assert!(
+                handed
+                    .iter()
+                    .all(|one| one.interface == 5 && one.frame.bytes() == packet.bytes())
+            );
+        }
+        assert_eq!((tally.handed_over, tally.inbox_full), (600, 0));
+    }
+
+    #[test]
+    fn a_full_inbox_drops_and_counts() {
+        let inboxes: Vec<Inbox> = (0..2).map(|_| Inbox::new().unwrap()).collect();
+        let mut team = Team::new(0, inboxes);
+        team.steer(Arc::new(Steering::new(&["10.0.0.1".parse().unwrap()], 7)));
+        let mut tally = Tally::default();
+        for port in 0..20_000 {
+            let mut bytes = frame([10, 9, 0, 1], port);
+            let len = bytes.len();
+            team.hand_over(5, &Packet::new(&mut bytes, 0..len, 14), &mut tally);
+        }
+        assert_eq!(tally.handed_over, u64::try_from(INBOX).unwrap());
+        assert!(tally.inbox_full > 1000, "{tally:?}");
+    }
+}
