@@ -30,7 +30,7 @@ pub mod scheduler;
 pub mod service;
 pub mod services;
 pub mod shared;
-mod solicit;
+pub mod solicit;
 mod stack;
 pub mod stats;
 pub mod sysctl;
