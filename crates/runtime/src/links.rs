@@ -63,7 +63,11 @@ impl Links {
             .filter(|link| !link.loopback)
             .map(|link| link.name.as_str())
             .collect();
-        let list = if there.is_empty() { "none".into() } else { there.join(", ") };
+        let list = if there.is_empty() {
+            "none".into()
+        } else {
+            there.join(", ")
+        };
         if let Wanted::Named(names) = &wanted {
             if let Some(name) = names.iter().find(|name| !there.contains(&name.as_str())) {
                 return Err(RuntimeError::Refused(format!(
@@ -76,7 +80,11 @@ impl Links {
                 "there is no interface to work on (there are: {list}): name one with `interfaces` in the configuration"
             )));
         }
-        Ok(Self { wanted, open: BTreeMap::new(), failed: BTreeMap::new() })
+        Ok(Self {
+            wanted,
+            open: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        })
     }
 
     /// Opens what is wanted and there, for each worker, and forgets what is gone. `strict`: the first failure is the
@@ -101,11 +109,17 @@ impl Links {
         for index in gone {
             self.close(index, workers);
         }
-        self.failed.retain(|index, link| links.get(index) == Some(link));
-        for (&index, link) in links.iter().filter(|(_, link)| self.wanted.wants(link)) {
-            if self.open.contains_key(&index) || self.failed.contains_key(&index) {
-                continue;
-            }
+        self.failed
+            .retain(|index, link| links.get(index) == Some(link));
+        let missing: Vec<_> = links
+            .iter()
+            .filter(|(index, link)| {
+                self.wanted.wants(link)
+                    && !self.open.contains_key(index)
+                    && !self.failed.contains_key(index)
+            })
+            .collect();
+        for (&index, link) in missing {
             match self.open_one(index, &link.name, workers, steering) {
                 Ok(()) => {
                     tracing::info!("working on {} (mtu {})", link.name, link.mtu);
@@ -135,10 +149,20 @@ impl Links {
         let (opened, group) = af_packet::open(name, workers.len(), steering)?;
         if let Some(first) = opened.first() {
             let sender = Arc::clone(&first.sender);
-            self.open.insert(index, Open { name: name.to_owned(), group, sender });
+            self.open.insert(
+                index,
+                Open {
+                    name: name.to_owned(),
+                    group,
+                    sender,
+                },
+            );
         }
         for (worker, link) in workers.iter().zip(opened) {
-            worker.order(Order::AddLink { interface: index, link });
+            worker.order(Order::AddLink {
+                interface: index,
+                link,
+            });
         }
         Ok(())
     }
@@ -165,11 +189,15 @@ impl Links {
 
     /// Indices and names of the open interfaces.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.open.iter().map(|(&index, open)| (index, open.name.as_str()))
+        self.open
+            .iter()
+            .map(|(&index, open)| (index, open.name.as_str()))
     }
 
     /// Sends frames of the control thread's own by an interface.
     pub fn send(&self, index: u32, frames: &[Outgoing<'_>]) -> Transmitted {
-        self.open.get(&index).map_or_else(Transmitted::default, |open| open.sender.transmit(frames))
+        self.open
+            .get(&index)
+            .map_or_else(Transmitted::default, |open| open.sender.transmit(frames))
     }
 }

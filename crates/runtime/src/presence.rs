@@ -46,7 +46,10 @@ impl Presence {
         for (&vip, &choice) in wanted {
             let placement = place(tables, vip, choice).unwrap_or_else(|sentence| {
                 self.tell(sentence);
-                Placement { answer: Answer::Owned, interface: None }
+                Placement {
+                    answer: Answer::Owned,
+                    interface: None,
+                }
             });
             placements.insert(vip, placement);
         }
@@ -69,7 +72,10 @@ impl Presence {
     }
 
     fn answers_of(&self, placements: &BTreeMap<IpAddr, Placement>) -> HashMap<IpAddr, Answer> {
-        placements.iter().map(|(&vip, placement)| (vip, placement.answer)).collect()
+        placements
+            .iter()
+            .map(|(&vip, placement)| (vip, placement.answer))
+            .collect()
     }
 
     /// The VIPs with interface that must be announced now.
@@ -88,7 +94,11 @@ impl Presence {
     /// When the next announcement is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.announcements.values().filter(|due| due.left > 0).map(|due| due.at).min()
+        self.announcements
+            .values()
+            .filter(|due| due.left > 0)
+            .map(|due| due.at)
+            .min()
     }
 
     /// Logs a sentence unless it was logged before.
@@ -107,7 +117,10 @@ impl Presence {
                 continue;
             };
             for &interface in interfaces {
-                if placement.interface.is_none_or(|connected| connected == interface) {
+                if placement
+                    .interface
+                    .is_none_or(|connected| connected == interface)
+                {
                     wanted.insert((interface, solicited_node(*vip)));
                 }
             }
@@ -137,7 +150,9 @@ impl Presence {
         let mut wanted = BTreeSet::new();
         for (&vip, placement) in &self.placements {
             let up = |index: &u32| tables.links().get(index).is_some_and(|link| link.up);
-            let interface = placement.interface.filter(|index| interfaces.contains(index) && up(index));
+            let interface = placement
+                .interface
+                .filter(|index| interfaces.contains(index) && up(index));
             if let (Answer::Owned, Some(interface)) = (placement.answer, interface) {
                 wanted.insert((interface, vip));
             }
@@ -145,13 +160,21 @@ impl Presence {
         // What is down is forgotten, and so announced anew when it comes up.
         self.announcements.retain(|key, _| wanted.contains(key));
         for key in wanted {
-            self.announcements.entry(key).or_insert(Due { at: now, left: ANNOUNCEMENTS });
+            self.announcements.entry(key).or_insert(Due {
+                at: now,
+                left: ANNOUNCEMENTS,
+            });
         }
     }
 }
 
 fn describe(placement: &Placement, tables: &Tables) -> String {
-    let name = |index: u32| tables.links().get(&index).map_or("?", |link| link.name.as_str());
+    let name = |index: u32| {
+        tables
+            .links()
+            .get(&index)
+            .map_or("?", |link| link.name.as_str())
+    };
     match (placement.answer, placement.interface) {
         (Answer::Local, _) => "local, the host's kernel answers for it".into(),
         (Answer::Owned, Some(index)) => format!("owned, ulvs answers for it on {}", name(index)),
@@ -193,7 +216,9 @@ mod tests {
         assert_eq!(presence.next_due(), None);
         // The link flaps.
         for up in [false, true] {
-            let RouteNetlinkMessage::NewLink(message) = link(2, "eth0", up) else { unreachable!() };
+            let RouteNetlinkMessage::NewLink(message) = link(2, "eth0", up) else {
+                unreachable!()
+            };
             tables.apply(&RouteNetlinkMessage::NewLink(message), false);
             presence.update(&tables, &vips, &interfaces, later);
         }
