@@ -1,4 +1,6 @@
 //! Desired state: IPVS netlink codec, command semantics, configuration file, saved state.
 #![forbid(unsafe_code)]
 
+pub mod listing;
 pub mod netlink;
+pub mod proc;

@@ -1,14 +1,30 @@
 //! One worker's director: frames in, decisions and frames out.
+//!
+//! [`Director::handle`] is the packet's way in one place: link address, ARP and NDP, headers, fragments, ICMP,
+//! the connection, else a service. Each step's details stand in the file named for it.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use packet::Packet;
+use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
-use crate::frame::Output;
-use crate::net::{NeighbourTable, Network};
+use crate::connection::{
+    Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig, Timeouts,
+};
+use crate::frame::{Frame, Output};
+use crate::icmp_limit::IcmpLimit;
+use crate::net::neighbour::Resolver;
+use crate::net::{Interface, NeighbourTable, Network, PathMtus};
+use crate::protocol::{Direction, Protocol};
+use crate::reassembly::{Progress, Reassembly};
+use crate::services::Services;
+use crate::shared::Shared;
+use crate::sysctl::Sysctl;
 use crate::time::Instant;
-use crate::verdict::{Counters, Verdict};
+use crate::verdict::{Counters, DropReason, Verdict};
+
+/// Connections that one [`Director::tick`] may end, so that it takes well under a millisecond.
+const EXPIRY_BUDGET: u32 = 1024;
 
 /// What all workers share of the host.
 #[derive(Debug, Default)]
@@ -17,16 +33,107 @@ pub struct Host {
     pub network: ArcSwap<Network>,
     /// Link addresses learned by ulvs itself.
     pub neighbours: NeighbourTable,
+    /// Path MTUs learned from ICMP errors.
+    pub path_mtus: PathMtus,
 }
 
 /// The director of one worker: owns its connections, shares services with the other workers.
 #[derive(Debug)]
 pub struct Director {
-    host: Arc<Host>,
-    counters: Counters,
+    network: Arc<Network>,
+    services: Arc<Services>,
+    worker: Worker,
+}
+
+/// All of a director that a packet may change.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) connections: Table,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) resolver: Resolver,
+    pub(crate) reassembly: Reassembly,
+    pub(crate) icmp_limit: IcmpLimit,
+    pub(crate) counters: Counters,
+    /// Identification of the next IPv4 datagram or IPv6 fragment that the director makes.
+    pub(crate) next_id: u32,
+}
+
+/// What stays the same while a batch is handled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'b> {
+    pub(crate) now: Instant,
+    pub(crate) network: &'b Network,
+    pub(crate) services: &'b Services,
+}
+
+/// Where a packet came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ingress<'b> {
+    pub(crate) interface: &'b Interface,
+    /// Firewall mark, 0 = none.
+    pub(crate) mark: u32,
+    /// 802.1Q tag, to go on the answer.
+    pub(crate) vlan: Option<Vlan>,
+}
+
+/// A whole IP datagram on its way through the director.
+#[derive(Debug)]
+pub(crate) struct Datagram<'a, 'b> {
+    pub(crate) frame: Frame<'a>,
+    pub(crate) headers: Headers,
+    /// Payload octets of each fragment it arrived in; empty if it came whole.
+    pub(crate) pieces: &'b [u16],
+    pub(crate) ingress: Ingress<'b>,
+}
+
+impl Datagram<'_, '_> {
+    /// Octets of the IP datagram.
+    pub(crate) fn len(&self) -> usize {
+        self.headers.end - self.headers.network_offset
+    }
 }
 
 impl Director {
+    /// The director of worker number `index`; `table` sizes its connection table and holds the secret of its
+    /// hash (from the operating system's random source in production, so that nobody can aim at a bucket).
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, host: Arc<Host>, index: usize, table: &TableConfig) -> Self {
+        let [.., a, b, c, d] = table.seed[0].to_be_bytes();
+        let mut director = Self {
+            network: host.network.load_full(),
+            services: shared.snapshot(),
+            worker: Worker {
+                index,
+                connections: Table::new(table),
+                timeouts: Timeouts::default(),
+                shared,
+                host,
+                resolver: Resolver::default(),
+                reassembly: Reassembly::default(),
+                icmp_limit: IcmpLimit::default(),
+                counters: Counters::default(),
+                next_id: u32::from_be_bytes([a, b, c, d]),
+            },
+        };
+        director.refresh();
+        director
+    }
+
+    /// Takes up changes of services, timeouts and host. Call once per batch: a batch sees one configuration.
+    pub fn refresh(&mut self) {
+        let network = self.worker.host.network.load();
+        if !Arc::ptr_eq(&network, &self.network) {
+            self.network = Arc::clone(&network);
+        }
+        drop(network);
+        self.services = self.worker.shared.snapshot();
+        let set = self.worker.shared.timeouts();
+        self.worker.timeouts.set(set.tcp, set.tcp_fin, set.udp);
+    }
+
     /// Decides what becomes of one frame that arrived on `interface`, with firewall mark `mark` (0 = none);
     /// frames to transmit are appended to `output`.
     pub fn handle<'a>(
@@ -37,28 +144,242 @@ impl Director {
         packet: Packet<'a>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let _ = (now, interface, mark, packet, output, &self.host);
-        let verdict = Verdict::Pass;
-        self.counters.count(verdict);
+        let batch = Batch {
+            now,
+            network: &self.network,
+            services: &self.services,
+        };
+        let verdict = match batch.network.interface(interface) {
+            None => Verdict::Drop(DropReason::NoInterface),
+            Some(interface) => {
+                let ingress = Ingress {
+                    interface,
+                    mark,
+                    vlan: packet.vlan,
+                };
+                self.worker.receive(&batch, &ingress, packet, output)
+            }
+        };
+        self.worker.counters.count(verdict);
         verdict
     }
 
     /// What time alone brings about: expired connections, repeated ARP requests, abandoned fragments. Works
     /// within a budget, so it may ask to be called again at once by [`Director::next_deadline`].
     pub fn tick(&mut self, now: Instant, output: &mut Output<'_>) {
-        let _ = (now, output);
+        let batch = Batch {
+            now,
+            network: &self.network,
+            services: &self.services,
+        };
+        self.worker.poll_neighbours(&batch, output);
+        self.worker.expire_fragments(&batch, output);
+        self.worker.expire_connections(now);
     }
 
     /// When [`Director::tick`] wants to be called next, if nothing arrives before.
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let _ = now;
-        None
+        let worker = &self.worker;
+        [
+            worker.resolver.next_deadline(now),
+            worker.reassembly.next_deadline(),
+            worker.connections.next_expiry(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Counts of this worker.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.worker.counters
     }
+
+    /// This worker's connections, for listing.
+    #[must_use]
+    pub fn connections(&self) -> &Table {
+        &self.worker.connections
+    }
+}
+
+impl Worker {
+    fn receive<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        ingress: &Ingress<'_>,
+        mut packet: Packet<'a>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        if packet.link_len > 0 {
+            let Some((destination, ether_type)) = link_fields(packet.bytes()) else {
+                return Verdict::Drop(DropReason::Malformed(Malformed::LinkTruncated));
+            };
+            if ether_type == packet::ethernet::ARP {
+                return self.receive_arp(batch, ingress, &packet, output);
+            }
+            if destination != ingress.interface.mac {
+                return match ether_type {
+                    packet::ethernet::IPV6 if destination.is_multicast() => {
+                        self.receive_multicast(batch, ingress, &packet, output)
+                    }
+                    _ => Verdict::Pass,
+                };
+            }
+        }
+        let headers = match Headers::parse(&packet) {
+            Ok(headers) => headers,
+            Err(Malformed::NotIp) => return Verdict::Pass,
+            Err(malformed) => return Verdict::Drop(DropReason::Malformed(malformed)),
+        };
+        packet.truncate(headers.end);
+        let frame = Frame::InPlace(packet);
+        let datagram = Datagram {
+            frame,
+            headers,
+            pieces: &[],
+            ingress: *ingress,
+        };
+        match headers.fragment {
+            Some(fragment) => self.fragment(batch, datagram, fragment, output),
+            None => self.datagram(batch, datagram, output),
+        }
+    }
+
+    /// A fragment: kept until its datagram is whole.
+    fn fragment<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        datagram: Datagram<'a, '_>,
+        fragment: Fragment,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let Datagram {
+            mut frame,
+            headers,
+            ingress,
+            ..
+        } = datagram;
+        match self
+            .reassembly
+            .add(batch.now, &mut frame, &headers, fragment)
+        {
+            Progress::Incomplete => Verdict::Held,
+            Progress::Invalid => Verdict::Drop(DropReason::Reassembly),
+            Progress::Complete(mut whole) => match whole.frame.headers() {
+                Err(malformed) => Verdict::Drop(DropReason::Malformed(malformed)),
+                Ok(headers) => {
+                    let frame = Frame::Owned(whole.frame);
+                    let datagram = Datagram {
+                        frame,
+                        headers,
+                        pieces: &whole.pieces,
+                        ingress,
+                    };
+                    self.datagram(batch, datagram, output)
+                }
+            },
+        }
+    }
+
+    /// A whole datagram: an ICMP message, a packet of a known connection, or perhaps the first of a new one.
+    fn datagram<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let headers = &datagram.headers;
+        if matches!(headers.transport, Transport::Icmp { .. }) {
+            return self.icmp(batch, datagram, output);
+        }
+        let Some(protocol) = Protocol::from_number(headers.protocol) else {
+            return self.stack(batch, datagram, output);
+        };
+        let (source, destination) = headers.ports();
+        let key = FlowKey {
+            protocol: headers.protocol,
+            source: (headers.source, source),
+            destination: (headers.destination, destination),
+        };
+        match self.connections.find(&key) {
+            Some((id, Direction::ToClient)) => self.reply(batch, id, datagram, output),
+            Some((id, Direction::ToServer)) => {
+                self.request(batch, protocol, Some(id), datagram, output)
+            }
+            None => self.request(batch, protocol, None, datagram, output),
+        }
+    }
+
+    /// Counts a packet for its connection and advances the connection's state and lifetime.
+    pub(crate) fn observe(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        datagram: &Datagram<'_, '_>,
+        direction: Direction,
+    ) {
+        self.count(id, datagram, direction);
+        let rules = StateRules {
+            timeouts: &self.timeouts,
+            secure_tcp: self.shared.sysctls.get(Sysctl::SecureTcp) > 1,
+        };
+        let transport = &datagram.headers.transport;
+        let observed = self
+            .connections
+            .observe(id, transport, direction, rules, batch.now);
+        if observed.is_some_and(|observed| observed.assured)
+            && let Some(template) = self.connections.get(id).and_then(Connection::template)
+        {
+            template.assure();
+        }
+    }
+
+    /// Counts a packet for its connection's real server and service.
+    pub(crate) fn count(
+        &self,
+        id: ConnectionId,
+        datagram: &Datagram<'_, '_>,
+        direction: Direction,
+    ) {
+        let connection = self.connections.get(id);
+        let Some(destination) = connection.and_then(Connection::destination) else {
+            return;
+        };
+        let octets = u64::try_from(datagram.len()).unwrap_or(u64::MAX);
+        match direction {
+            Direction::ToServer => self.shared.count_in(self.index, destination, octets),
+            Direction::ToClient => self.shared.count_out(self.index, destination, octets),
+        }
+    }
+
+    /// Ends the connections whose time has come.
+    fn expire_connections(&mut self, now: Instant) {
+        let shared = &self.shared;
+        self.connections.expire(now, EXPIRY_BUDGET, |connection| {
+            if let Some(template) = connection.template() {
+                shared.release_template(template, false);
+            }
+        });
+    }
+
+    /// The identification of the next datagram the director makes.
+    pub(crate) fn id(&mut self) -> u16 {
+        self.next_id = self.next_id.wrapping_add(1);
+        let [_, _, high, low] = self.next_id.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+}
+
+/// Destination address and EtherType.
+fn link_fields(frame: &[u8]) -> Option<(Mac, u16)> {
+    let header: &[u8; 14] = frame.first_chunk()?;
+    let [a, b, c, d, e, f, .., high, low] = *header;
+    Some((Mac([a, b, c, d, e, f]), u16::from_be_bytes([high, low])))
+}
+
+/// Whether a packet to `address` is delivered on this host: an address of the host, or an owned VIP.
+pub(crate) fn is_for_us(network: &Network, address: core::net::IpAddr) -> bool {
+    network.vips.contains_key(&address) || network.is_local(address)
 }

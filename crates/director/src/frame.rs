@@ -1,6 +1,6 @@
 //! What leaves the director: frames in place or newly made, each with its egress interface.
 
-use packet::{Offload, Packet, Vlan};
+use packet::{Headers, Malformed, Offload, Packet, Vlan};
 
 /// Octets left free in front of a frame that the director makes itself, for tunnel and link headers.
 pub const HEADROOM: usize = 96;
@@ -64,6 +64,14 @@ impl OwnedFrame {
         self.len() == 0
     }
 
+    /// Reads the frame's headers.
+    ///
+    /// # Errors
+    /// As [`Headers::parse`].
+    pub(crate) fn headers(&mut self) -> Result<Headers, Malformed> {
+        self.edit(|packet| Headers::parse(packet))
+    }
+
     /// Lets `edit` rewrite the frame as a [`Packet`] and keeps what became of it.
     pub fn edit<T>(&mut self, edit: impl FnOnce(&mut Packet<'_>) -> T) -> T {
         let whole = self.buffer.len();
@@ -113,6 +121,17 @@ impl Frame<'_> {
         match self {
             Self::InPlace(packet) => packet.vlan,
             Self::Owned(frame) => frame.vlan,
+        }
+    }
+
+    /// Reads the frame's headers.
+    ///
+    /// # Errors
+    /// As [`Headers::parse`].
+    pub(crate) fn headers(&mut self) -> Result<Headers, Malformed> {
+        match self {
+            Self::InPlace(packet) => Headers::parse(packet),
+            Self::Owned(frame) => frame.headers(),
         }
     }
 

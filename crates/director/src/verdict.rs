@@ -47,8 +47,8 @@ pub enum DropReason {
     NoHeadroom,
     /// An ICMP error whose quoted packet could not be read or whose checksum is wrong.
     BadIcmp,
-    /// `drop_packet` defence.
-    DropPacket,
+    /// The persistence engine found nothing to go by (SIP without a Call-ID).
+    PersistenceData,
     /// The interface named by a route is not one the director transmits on.
     NoInterface,
     /// The forwarding method cannot carry the packet (for example a port-less protocol through NAT).
@@ -77,7 +77,7 @@ impl DropReason {
         Self::Reassembly,
         Self::NoHeadroom,
         Self::BadIcmp,
-        Self::DropPacket,
+        Self::PersistenceData,
         Self::NoInterface,
         Self::Unsupported,
     ];
@@ -114,7 +114,7 @@ impl DropReason {
             Self::Reassembly => "reassembly",
             Self::NoHeadroom => "no_headroom",
             Self::BadIcmp => "bad_icmp",
-            Self::DropPacket => "drop_packet",
+            Self::PersistenceData => "persistence_data",
             Self::NoInterface => "no_interface",
             Self::Unsupported => "unsupported",
         }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod control_socket;
 pub mod daemon;
 pub mod decap;
+pub mod demo;
 pub mod error;
 pub mod links;
 pub mod log;

@@ -427,13 +427,6 @@ impl Connection {
         }
     }
 
-    /// Counts it for its real server: the table took it in.
-    pub(super) fn bind(&self) {
-        if let Some(destination) = &self.destination {
-            destination.bind(false);
-        }
-    }
-
     /// Takes it from its real server's counts: the table let it go.
     pub(super) fn unbind(&self) {
         if let Some(destination) = &self.destination {

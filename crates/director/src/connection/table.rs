@@ -148,7 +148,8 @@ impl Table {
             .flatten()
     }
 
-    /// Takes in a connection, to expire after its timeout, and counts it for its real server.
+    /// Takes in a connection, to expire after its timeout. Its real server counts it already, since it was
+    /// assigned ([`Destination::bind`](crate::destination::Destination::bind)).
     ///
     /// Where there is a connection already that the same packets belong to, the new one gets them; the old one gets
     /// them back if it outlives the new one (BEHAVIOURS 19).
@@ -159,7 +160,6 @@ impl Table {
         if self.slab.len() >= self.max_connections {
             return Err(Full);
         }
-        connection.bind();
         let keys = keys(&connection);
         let index = self.slab.insert(connection);
         for (key, direction) in keys.into_iter().flatten() {

@@ -4,16 +4,17 @@
 //! whole. Next hops that the kernel does not know are resolved by [`neighbour`].
 
 pub mod neighbour;
+pub mod path_mtu;
 pub mod route;
 
 use core::net::IpAddr;
 use std::collections::HashMap;
 
-pub use neighbour::NeighbourTable;
-pub use route::{Route, RouteKind, Routes};
+use packet::Mac;
 
-/// A link-layer address.
-pub type Mac = [u8; 6];
+pub use neighbour::NeighbourTable;
+pub use path_mtu::PathMtus;
+pub use route::{Route, RouteKind, Routes};
 
 /// An interface the director may receive on and transmit by.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use super::Mac;
+use packet::Mac;
+
 use crate::frame::OwnedFrame;
 use crate::time::Instant;
 
@@ -233,7 +234,7 @@ mod tests {
     use super::*;
 
     const HOP: (u32, IpAddr) = (3, IpAddr::V4(core::net::Ipv4Addr::new(10, 2, 0, 11)));
-    const MAC: Mac = [2, 0, 0, 0, 2, 0x11];
+    const MAC: Mac = Mac([2, 0, 0, 0, 2, 0x11]);
 
     fn second(n: u64) -> Instant {
         Instant::START.after(Duration::from_secs(n))

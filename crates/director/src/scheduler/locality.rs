@@ -84,8 +84,9 @@ impl<T> Cache<T> {
         if now < due {
             return;
         }
-        self.next_collection = Some(now.after(INTERVAL));
         let missed = now.since(due).as_secs() / INTERVAL.as_secs();
+        let missed_time = Duration::from_secs(missed * INTERVAL.as_secs());
+        self.next_collection = Some(due.after(missed_time).after(INTERVAL));
         self.rounds += u32::try_from(missed).unwrap_or(FULL_ROUND).min(FULL_ROUND);
         if self.rounds >= FULL_ROUND {
             self.rounds = 1;

@@ -1,0 +1,127 @@
+//! Cutting what is larger than the path takes: super-frames into segments, datagrams into fragments.
+//!
+//! What came in fragments leaves in the same fragments where they fit (BEHAVIOURS 16).
+
+use packet::fragment::Fragments;
+use packet::segment::Segments;
+use packet::{Headers, Packet, Transport, finish_checksum};
+
+use crate::director::{Batch, Datagram, Worker};
+use crate::egress::Hop;
+use crate::frame::{Frame, Output, OwnedFrame};
+use crate::verdict::{DropReason, Verdict};
+
+/// Octets of the IPv6 fragment header.
+const FRAGMENT_HEADER: usize = 8;
+
+impl Worker {
+    /// Sends a finished datagram, cut to the path's MTU where it is larger.
+    pub(crate) fn emit<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        hop: &Hop,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        if datagram.pieces.is_empty() && datagram.segment_len() <= hop.mtu {
+            return self.transmit(batch, hop, datagram.frame, output);
+        }
+        let mut verdict = Verdict::Drop(DropReason::TooBig);
+        for frame in self.cut(datagram, hop.mtu) {
+            verdict = self.transmit(batch, hop, Frame::Owned(frame), output);
+        }
+        verdict
+    }
+
+    /// The datagram as frames whose IP datagrams have at most `mtu` octets; none if it cannot be cut.
+    pub(crate) fn cut(&mut self, datagram: Datagram<'_, '_>, mtu: usize) -> Vec<OwnedFrame> {
+        let Datagram {
+            mut frame,
+            headers,
+            pieces,
+            ..
+        } = datagram;
+        let id = u32::from(self.id());
+        frame.edit(|packet| {
+            if packet.offload.gso.is_some() {
+                return segments(packet, &headers, mtu);
+            }
+            let _ = finish_checksum(packet);
+            fragments(packet, &headers, pieces, mtu, id)
+        })
+    }
+}
+
+impl Datagram<'_, '_> {
+    /// Octets of the largest IP datagram that goes on the wire: the datagram, or a super-frame's segments.
+    pub(crate) fn segment_len(&self) -> usize {
+        let offload = self.frame.offload();
+        match offload.gso {
+            Some(_) => headers_len(&self.headers) + usize::from(offload.gso_size),
+            None => self.len(),
+        }
+    }
+}
+
+/// Octets of the IP header and the transport header.
+fn headers_len(headers: &Headers) -> usize {
+    let transport = match headers.transport {
+        Transport::Tcp { header_len, .. } => usize::from(header_len),
+        _ => packet::udp::LEN,
+    };
+    headers.transport_offset - headers.network_offset + transport
+}
+
+fn segments(packet: &Packet<'_>, headers: &Headers, mtu: usize) -> Vec<OwnedFrame> {
+    let room = mtu.saturating_sub(headers_len(headers));
+    let Some(segments) = Segments::new(packet, headers, room) else {
+        return Vec::new();
+    };
+    let write = |n| written(packet, segments.max_len(), |out| segments.write(n, out));
+    (0..segments.count()).filter_map(write).collect()
+}
+
+fn fragments(
+    packet: &Packet<'_>,
+    headers: &Headers,
+    pieces: &[u16],
+    mtu: usize,
+    id: u32,
+) -> Vec<OwnedFrame> {
+    let Some(fragments) = Fragments::new(packet, headers, mtu, id) else {
+        return Vec::new();
+    };
+    let front = packet.len() - packet.link_len - fragments.payload_len();
+    let as_they_came = pieces
+        .iter()
+        .all(|&piece| front + usize::from(piece) <= mtu);
+    if pieces.is_empty() || !as_they_came {
+        let write = |n| written(packet, fragments.max_len(), |out| fragments.write(n, out));
+        return (0..fragments.count()).filter_map(write).collect();
+    }
+    let mut from = 0;
+    let write = |&piece: &u16| {
+        let range = from..from + usize::from(piece);
+        from = range.end;
+        let longest = packet.link_len + front + FRAGMENT_HEADER + range.len();
+        written(packet, longest, |out| fragments.write_piece(range, out))
+    };
+    pieces.iter().filter_map(write).collect()
+}
+
+/// A frame like `packet`, of the octets that `write` puts into a buffer of `longest`.
+fn written(
+    packet: &Packet<'_>,
+    longest: usize,
+    write: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Option<OwnedFrame> {
+    let mut frame = OwnedFrame::zeroed(longest);
+    frame.link_len = packet.link_len;
+    frame.vlan = packet.vlan;
+    frame.edit(|frame| {
+        let octets = write(frame.bytes_mut())?;
+        frame.truncate(octets);
+        Some(())
+    })?;
+    Some(frame)
+}

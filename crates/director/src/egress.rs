@@ -1,0 +1,218 @@
+//! The last steps of every packet: next hop, link address, link header, egress interface.
+
+use core::net::IpAddr;
+
+use packet::{Mac, insert_link, strip_link};
+
+use crate::director::{Batch, Worker};
+use crate::frame::{Frame, Outgoing, Output, OwnedFrame};
+use crate::net::neighbour::{Lookup, Step};
+use crate::net::{Interface, NeighbourTable, Network, Route, RouteKind};
+use crate::solicit;
+use crate::time::Instant;
+use crate::verdict::{DropReason, Verdict};
+
+/// Where a packet goes: the interface, the next hop on it, and how much fits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hop {
+    /// Egress interface index.
+    pub(crate) interface: u32,
+    /// Next hop: the gateway, or the destination itself.
+    pub(crate) address: IpAddr,
+    /// Largest IP datagram on the way, octets.
+    pub(crate) mtu: usize,
+    /// The route, for its preferred source.
+    pub(crate) route: Route,
+}
+
+impl Worker {
+    /// The hop towards `destination`.
+    ///
+    /// # Errors
+    /// [`DropReason::NoRoute`] without a usable route, [`DropReason::NoInterface`] when its interface is unknown.
+    pub(crate) fn hop(&self, batch: &Batch<'_>, destination: IpAddr) -> Result<Hop, DropReason> {
+        let route = batch
+            .network
+            .routes
+            .lookup(destination)
+            .ok_or(DropReason::NoRoute)?;
+        if route.kind != RouteKind::Unicast {
+            return Err(DropReason::NoRoute);
+        }
+        let interface = batch
+            .network
+            .interface(route.interface)
+            .ok_or(DropReason::NoInterface)?;
+        let learned = self.host.path_mtus.lookup(destination, batch.now);
+        let mtu = [route.mtu, learned]
+            .into_iter()
+            .flatten()
+            .fold(interface.mtu, u32::min);
+        Ok(Hop {
+            interface: route.interface,
+            address: route.gateway.unwrap_or(destination),
+            mtu: usize::try_from(mtu).unwrap_or(usize::MAX),
+            route: *route,
+        })
+    }
+
+    /// Sends a datagram that the director made itself.
+    pub(crate) fn send(
+        &mut self,
+        batch: &Batch<'_>,
+        destination: IpAddr,
+        frame: OwnedFrame,
+        output: &mut Output<'_>,
+    ) -> Verdict {
+        match self.hop(batch, destination) {
+            Ok(hop) => self.transmit(batch, &hop, Frame::Owned(frame), output),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// Sends `frame`, an IP datagram behind whatever link header it came with, to `hop`.
+    pub(crate) fn transmit<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        hop: &Hop,
+        mut frame: Frame<'a>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let Some(interface) = batch.network.interface(hop.interface) else {
+            return Verdict::Drop(DropReason::NoInterface);
+        };
+        if interface.link_len == 0 {
+            frame.edit(strip_link);
+            output.frames.push(Outgoing {
+                interface: interface.index,
+                frame,
+            });
+            return Verdict::Forwarded;
+        }
+        let Some(mac) = self.resolve(batch, interface, hop.address, output) else {
+            return self.hold(batch, interface, hop.address, &mut frame, output);
+        };
+        if !frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
+            return Verdict::Drop(DropReason::NoHeadroom);
+        }
+        output.frames.push(Outgoing {
+            interface: interface.index,
+            frame,
+        });
+        Verdict::Forwarded
+    }
+
+    /// The link address of `address`: the kernel's entry, else our own; a stale one is confirmed by the way.
+    fn resolve(
+        &mut self,
+        batch: &Batch<'_>,
+        interface: &Interface,
+        address: IpAddr,
+        output: &mut Output<'_>,
+    ) -> Option<Mac> {
+        if let Some(&mac) = batch.network.neighbours.get(&(interface.index, address)) {
+            return Some(mac);
+        }
+        match self
+            .host
+            .neighbours
+            .lookup(interface.index, address, batch.now)
+        {
+            Lookup::Known(mac) => Some(mac),
+            Lookup::Stale(mac) => {
+                if self.resolver.confirm(interface.index, address, batch.now) {
+                    output
+                        .frames
+                        .extend(solicit::request(batch.network, interface, address));
+                }
+                Some(mac)
+            }
+            Lookup::Unknown => None,
+        }
+    }
+
+    fn hold<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        interface: &Interface,
+        address: IpAddr,
+        frame: &mut Frame<'a>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let kept = frame.edit(|packet| OwnedFrame::copy_of(packet));
+        match self
+            .resolver
+            .hold(interface.index, address, kept, batch.now)
+        {
+            Ok(first) => {
+                if first {
+                    output
+                        .frames
+                        .extend(solicit::request(batch.network, interface, address));
+                }
+                Verdict::Held
+            }
+            Err(_) => Verdict::Drop(DropReason::NeighbourQueueFull),
+        }
+    }
+
+    /// Sends what has been waiting for link addresses, repeats requests, refuses what waited in vain.
+    pub(crate) fn poll_neighbours(&mut self, batch: &Batch<'_>, output: &mut Output<'_>) {
+        if self.resolver.is_idle() {
+            return;
+        }
+        let (network, table, now) = (batch.network, &self.host.neighbours, batch.now);
+        let known = |interface, address| known_now(network, table, interface, address, now);
+        for step in self.resolver.poll(now, known, table) {
+            match step {
+                Step::Solicit { interface, address } => {
+                    let interface = network.interface(interface);
+                    output
+                        .frames
+                        .extend(interface.and_then(|i| solicit::request(network, i, address)));
+                }
+                Step::Release {
+                    interface,
+                    mac,
+                    frames,
+                } => {
+                    let Some(interface) = network.interface(interface) else {
+                        continue;
+                    };
+                    for mut frame in frames {
+                        if frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
+                            let frame = Frame::Owned(frame);
+                            output.frames.push(Outgoing {
+                                interface: interface.index,
+                                frame,
+                            });
+                        }
+                    }
+                }
+                Step::Fail { frames } => {
+                    for frame in frames {
+                        self.counters.dropped[DropReason::NeighbourUnreachable.index()] += 1;
+                        self.refuse_unreachable(batch, frame, output);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The address, when it was learned or confirmed recently enough to end a resolution.
+fn known_now(
+    network: &Network,
+    table: &NeighbourTable,
+    interface: u32,
+    address: IpAddr,
+    now: Instant,
+) -> Option<Mac> {
+    if let Some(&mac) = network.neighbours.get(&(interface, address)) {
+        return Some(mac);
+    }
+    match table.lookup(interface, address, now) {
+        Lookup::Known(mac) => Some(mac),
+        Lookup::Stale(_) | Lookup::Unknown => None,
+    }
+}

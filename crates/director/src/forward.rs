@@ -1,0 +1,144 @@
+//! The forwarding methods: what becomes of a client's packet on its way to the real server.
+//!
+//! Every method takes one from the TTL and refuses what does not fit. DR changes nothing else, NAT translates the
+//! destination, TUN puts the packet into another (`tunnel.rs`). Byte-exact after BEHAVIOURS 11 to 18.
+
+use core::net::IpAddr;
+
+use packet::{Family, Translation, decrement_ttl, translate};
+
+use crate::connection::Connection;
+use crate::destination::{Method, TunnelConfig};
+use crate::director::{Batch, Datagram, Worker};
+use crate::egress::Hop;
+use crate::frame::Output;
+use crate::refuse::Refusal;
+use crate::sysctl::Sysctl;
+use crate::verdict::{DropReason, Verdict};
+
+/// IPv6 header and fragment header, octets.
+const IPV6_FRAGMENT_OVERHEAD: usize = 48;
+
+/// Where a connection's packets go and how, copied out of the connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) method: Method,
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) tunnel: TunnelConfig,
+}
+
+impl Target {
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let (address, port) = connection.server();
+        let tunnel = connection
+            .destination()
+            .map_or(TunnelConfig::default(), |d| d.tunnel());
+        Self {
+            method: connection.method(),
+            address,
+            port,
+            tunnel,
+        }
+    }
+}
+
+impl Worker {
+    /// Sends a client's packet to its real server.
+    pub(crate) fn forward<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        target: &Target,
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let hop = match self.hop(batch, target.address) {
+            Ok(hop) => hop,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        if datagram.headers.ttl <= 1 {
+            return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
+        }
+        datagram.decrement_ttl();
+        match target.method {
+            Method::Masq => {
+                let destination = Some((target.address, target.port));
+                let translation = Translation {
+                    source: None,
+                    destination,
+                };
+                self.route_on(batch, &hop, translation, datagram, output)
+            }
+            Method::DirectRoute | Method::Bypass => {
+                self.route_on(batch, &hop, Translation::default(), datagram, output)
+            }
+            Method::Tunnel => self.tunnel(batch, target, &hop, datagram, output),
+            Method::Local => Verdict::Pass,
+        }
+    }
+
+    /// DR and NAT: the packet itself goes on, as it is or with its destination translated.
+    fn route_on<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        hop: &Hop,
+        translation: Translation,
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        if self.is_too_big(&datagram, hop.mtu) {
+            return self.refuse(
+                batch,
+                &mut datagram,
+                Refusal::TooBig { mtu: hop.mtu },
+                output,
+            );
+        }
+        match datagram.translate(translation) {
+            Ok(()) => self.emit(batch, hop, datagram, output),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// Whether a client's packet must be refused as too big for `mtu`; with `pmtu_disc` off, IPv4 is fragmented
+    /// whatever it says (BEHAVIOURS 15).
+    pub(crate) fn is_too_big(&self, datagram: &Datagram<'_, '_>, mtu: usize) -> bool {
+        let fragment_anyway =
+            datagram.headers.family == Family::V4 && !self.shared.sysctls.is_on(Sysctl::PmtuDisc);
+        !fragment_anyway && datagram.is_too_big(mtu)
+    }
+}
+
+impl Datagram<'_, '_> {
+    /// Whether a router must refuse it: larger than `mtu` and not to be fragmented.
+    ///
+    /// Super-frames pass, they are cut to size on the way out. What came in fragments is judged by its largest
+    /// fragment in IPv6, where only the sender may fragment.
+    pub(crate) fn is_too_big(&self, mtu: usize) -> bool {
+        if self.frame.offload().gso.is_some() || !self.headers.dont_fragment {
+            return false;
+        }
+        match self.pieces.iter().max() {
+            Some(&largest) if self.headers.family == Family::V6 => {
+                IPV6_FRAGMENT_OVERHEAD + usize::from(largest) > mtu
+            }
+            _ => self.len() > mtu,
+        }
+    }
+
+    /// Takes one from the TTL or hop limit, in the frame and in the headers read from it.
+    pub(crate) fn decrement_ttl(&mut self) {
+        let headers = &self.headers;
+        if let Some(ttl) = self.frame.edit(|packet| decrement_ttl(packet, headers)) {
+            self.headers.ttl = ttl;
+        }
+    }
+
+    /// Translates addresses and ports.
+    pub(crate) fn translate(&mut self, translation: Translation) -> Result<(), DropReason> {
+        let headers = &self.headers;
+        self.frame
+            .edit(|packet| translate(packet, headers, translation))
+            .map_err(DropReason::Malformed)
+    }
+}

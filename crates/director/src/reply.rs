@@ -1,0 +1,66 @@
+//! A real server's answer on its way back to the client (NAT): the source becomes the virtual service.
+
+use packet::{Translation, Vlan};
+
+use crate::connection::ConnectionId;
+use crate::director::{Batch, Datagram, Worker};
+use crate::frame::Output;
+use crate::protocol::Direction;
+use crate::refuse::Refusal;
+use crate::verdict::Verdict;
+
+impl Worker {
+    /// A packet of connection `id` from its real server.
+    pub(crate) fn reply<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        // The kernel forwards the packet before its director translates it: TTL and MTU come first, and what is
+        // refused is refused to the real server, untranslated (BEHAVIOURS 11).
+        let hop = match self.hop(batch, datagram.headers.destination) {
+            Ok(hop) => hop,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        if datagram.headers.ttl <= 1 {
+            return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
+        }
+        if datagram.is_too_big(hop.mtu) {
+            return self.refuse(
+                batch,
+                &mut datagram,
+                Refusal::TooBig { mtu: hop.mtu },
+                output,
+            );
+        }
+        let Some(connection) = self.connections.get(id) else {
+            return Verdict::Pass;
+        };
+        let source = Some(connection.virtual_server());
+        if hop.interface == connection.client_interface() {
+            datagram.set_vlan(connection.client_vlan());
+        }
+        datagram.decrement_ttl();
+        self.observe(batch, id, &datagram, Direction::ToClient);
+        match datagram.translate(Translation {
+            source,
+            destination: None,
+        }) {
+            Ok(()) => self.emit(batch, &hop, datagram, output),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+}
+
+impl Datagram<'_, '_> {
+    /// Gives the frame the client's 802.1Q tag (tag control information; 0 = none).
+    fn set_vlan(&mut self, tci: u16) {
+        let vlan = (tci != 0).then_some(Vlan {
+            tpid: packet::ethernet::VLAN,
+            tci,
+        });
+        self.frame.edit(|packet| packet.vlan = vlan);
+    }
+}

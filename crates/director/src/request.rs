@@ -1,0 +1,228 @@
+//! A client's packet: it belongs to a connection, begins a new one, or is none of the director's business.
+
+use std::sync::Arc;
+
+use packet::{Transport, tcp};
+
+use crate::assign::{Assignment, Scheduled};
+use crate::connection::{Connection, ConnectionId, NewConnection};
+use crate::destination::Destination;
+use crate::director::{Batch, Datagram, Worker, is_for_us};
+use crate::forward::Target;
+use crate::frame::Output;
+use crate::protocol::{Direction, Protocol};
+use crate::refuse::Refusal;
+use crate::scheduler::Flow;
+use crate::service::Service;
+use crate::sysctl::Sysctl;
+use crate::template::Template;
+use crate::verdict::{DropReason, Verdict};
+
+/// SCTP chunk type INIT (RFC 9260 section 3.3.2).
+const SCTP_INIT: u8 = 1;
+
+/// What a packet finds where its connection should be.
+enum Found {
+    /// A connection that takes it.
+    Usable(ConnectionId),
+    /// None, or one that has just been given up: perhaps it begins a new one.
+    Nothing,
+    /// A connection whose real server was deleted.
+    Unavailable,
+}
+
+impl Worker {
+    /// A packet towards a virtual service; `id` is its connection if there is one.
+    pub(crate) fn request<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        protocol: Protocol,
+        id: Option<ConnectionId>,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        match id.map_or(Found::Nothing, |id| self.usable(batch, id, &datagram)) {
+            Found::Usable(id) => self.forward_on(batch, id, datagram, output),
+            Found::Unavailable => Verdict::Drop(DropReason::DestinationUnavailable),
+            Found::Nothing => self.perhaps_new(batch, protocol, datagram, output),
+        }
+    }
+
+    /// Whether connection `id` takes the packet: not if a SYN reuses its ports for a new connection
+    /// (`conn_reuse_mode`), nor if its real server is gone (`expire_nodest_conn`) (BEHAVIOURS 28, 29).
+    fn usable(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        datagram: &Datagram<'_, '_>,
+    ) -> Found {
+        let Some(connection) = self.connections.get(id) else {
+            return Found::Nothing;
+        };
+        let sysctls = &self.shared.sysctls;
+        let expire_nodest = sysctls.is_on(Sysctl::ExpireNodestConn);
+        let reuse_mode = sysctls.get(Sysctl::ConnReuseMode).unsigned_abs();
+        let orphaned = connection.is_orphaned();
+        let given_up = if begins_connection(&datagram.headers.transport) && reuse_mode != 0 {
+            let quiesced = connection
+                .destination()
+                .is_some_and(|server| server.weight() == 0);
+            (expire_nodest && quiesced) || connection.is_reusable(reuse_mode)
+        } else {
+            false
+        };
+        if given_up || (orphaned && expire_nodest) {
+            self.connections.expire_now(id, batch.now);
+            return Found::Nothing;
+        }
+        if orphaned {
+            Found::Unavailable
+        } else {
+            Found::Usable(id)
+        }
+    }
+
+    /// Counts the packet, advances the connection's state and sends the packet on.
+    fn forward_on<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let Some(target) = self.connections.get(id).map(Target::of) else {
+            return Verdict::Pass;
+        };
+        self.observe(batch, id, &datagram, Direction::ToServer);
+        self.forward(batch, &target, datagram, output)
+    }
+
+    /// A packet without a connection: schedules it if a service wants it.
+    fn perhaps_new<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        protocol: Protocol,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let headers = &datagram.headers;
+        if !is_for_us(batch.network, headers.destination) {
+            return Verdict::Pass;
+        }
+        let (source_port, destination_port) = headers.ports();
+        let flow = Flow {
+            protocol,
+            source: headers.source,
+            source_port,
+            destination: headers.destination,
+            destination_port,
+        };
+        let mark = datagram.ingress.mark;
+        let service = batch
+            .services
+            .lookup(protocol, flow.destination, destination_port, mark);
+        match service {
+            Some(service) if self.may_begin(&headers.transport) => {
+                self.schedule(batch, service, &flow, datagram, output)
+            }
+            _ => self.stack(batch, datagram, output),
+        }
+    }
+
+    fn schedule<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        service: &Service,
+        flow: &Flow,
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        match self.shared.schedule(service, flow, None, batch.now) {
+            Scheduled::Assigned(assignment) => {
+                self.begin(batch, assignment, flow, datagram, output)
+            }
+            Scheduled::NoDestination => {
+                self.refuse(batch, &mut datagram, Refusal::NoDestination, output)
+            }
+            Scheduled::Pass => self.stack(batch, datagram, output),
+            Scheduled::Drop => Verdict::Drop(DropReason::PersistenceData),
+        }
+    }
+
+    /// Makes the connection and sends its first packet.
+    fn begin<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        assignment: Assignment,
+        flow: &Flow,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let Assignment {
+            destination,
+            port,
+            method,
+            one_packet,
+            template,
+            ..
+        } = assignment;
+        let connection = NewConnection {
+            protocol: flow.protocol,
+            client: (flow.source, flow.source_port),
+            virtual_server: (flow.destination, flow.destination_port),
+            server: (destination.address, port),
+            destination: Some(Arc::clone(&destination)),
+            template: template.clone(),
+            method,
+            mark: datagram.ingress.mark,
+            client_interface: datagram.ingress.interface.index,
+            client_vlan: datagram.ingress.vlan.map_or(0, |vlan| vlan.tci),
+        };
+        let connection = Connection::new(connection, &self.timeouts);
+        self.shared.count_connection(self.index, &destination);
+        if one_packet {
+            let octets = u64::try_from(datagram.len()).unwrap_or(u64::MAX);
+            self.shared.count_in(self.index, &destination, octets);
+            let target = Target::of(&connection);
+            self.release(&destination, template.as_ref());
+            return self.forward(batch, &target, datagram, output);
+        }
+        if let Ok(id) = self.connections.insert(connection, batch.now) {
+            return self.forward_on(batch, id, datagram, output);
+        }
+        self.release(&destination, template.as_ref());
+        Verdict::Drop(DropReason::TableFull)
+    }
+
+    /// Takes back what [`crate::shared::Shared::schedule`] counted for a connection that is not kept.
+    fn release(&self, destination: &Destination, template: Option<&Arc<Template>>) {
+        destination.unbind(false);
+        if let Some(template) = template {
+            self.shared.release_template(template, true);
+        }
+    }
+
+    /// Whether a packet without a connection may begin one (BEHAVIOURS 27, 33).
+    fn may_begin(&self, transport: &Transport) -> bool {
+        let sysctls = &self.shared.sysctls;
+        match *transport {
+            Transport::Tcp { flags, .. } => {
+                flags & tcp::RST == 0 && (flags & tcp::SYN != 0 || sysctls.is_on(Sysctl::SloppyTcp))
+            }
+            Transport::Sctp {
+                chunk: Some(chunk), ..
+            } => chunk == SCTP_INIT || sysctls.is_on(Sysctl::SloppySctp),
+            Transport::Udp { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Whether the packet asks for a new connection: a SYN, an INIT.
+fn begins_connection(transport: &Transport) -> bool {
+    match *transport {
+        Transport::Tcp { flags, .. } => flags & tcp::SYN != 0,
+        Transport::Sctp { chunk, .. } => chunk == Some(SCTP_INIT),
+        _ => false,
+    }
+}

@@ -1,0 +1,73 @@
+//! What a host's own stack would answer, for VIPs that only ulvs owns: ping, RST, ICMP port or protocol
+//! unreachable, SCTP ABORT (BEHAVIOURS 9, 10). For addresses that the host has, its kernel answers.
+
+use packet::{Headers, IcmpError, Packet, Transport, echo_reply, sctp_abort, tcp_reset};
+
+use crate::director::{Batch, Datagram, Worker};
+use crate::frame::{Output, OwnedFrame};
+use crate::verdict::Verdict;
+
+impl Worker {
+    /// A packet that no service wants.
+    pub(crate) fn stack(
+        &mut self,
+        batch: &Batch<'_>,
+        mut datagram: Datagram<'_, '_>,
+        output: &mut Output<'_>,
+    ) -> Verdict {
+        if !batch.network.is_owned(datagram.headers.destination) {
+            return Verdict::Pass;
+        }
+        match datagram.headers.transport {
+            Transport::Tcp { .. } => self.answer(batch, &mut datagram, tcp_reset, output),
+            Transport::Sctp { .. } => self.answer(batch, &mut datagram, sctp_abort, output),
+            Transport::Icmp { .. } => {
+                let id = self.id();
+                let echo = |packet: &Packet<'_>, headers: &Headers, out: &mut [u8]| {
+                    echo_reply(packet, headers, id, out)
+                };
+                self.answer(batch, &mut datagram, echo, output)
+            }
+            Transport::Udp { .. } => {
+                self.refuse_at_stack(batch, &mut datagram, IcmpError::PortUnreachable, output)
+            }
+            Transport::Fragment | Transport::Other => {
+                self.refuse_at_stack(batch, &mut datagram, IcmpError::ProtocolUnreachable, output)
+            }
+        }
+    }
+
+    fn refuse_at_stack(
+        &mut self,
+        batch: &Batch<'_>,
+        datagram: &mut Datagram<'_, '_>,
+        error: IcmpError,
+        output: &mut Output<'_>,
+    ) -> Verdict {
+        self.send_error(batch, &mut datagram.frame, &datagram.headers, error, output);
+        Verdict::Answered
+    }
+
+    fn answer(
+        &mut self,
+        batch: &Batch<'_>,
+        datagram: &mut Datagram<'_, '_>,
+        write: impl FnOnce(&Packet<'_>, &Headers, &mut [u8]) -> Option<usize>,
+        output: &mut Output<'_>,
+    ) -> Verdict {
+        // An echo reply is as long as the request; the other answers are shorter than this.
+        const SHORT: usize = 128;
+        let mut answer = OwnedFrame::zeroed(datagram.len().max(SHORT));
+        let written = answer.edit(|answer| {
+            let (headers, out) = (&datagram.headers, answer.bytes_mut());
+            let written = datagram.frame.edit(|packet| write(packet, headers, out));
+            answer.truncate(written.unwrap_or(0));
+            written
+        });
+        if written.is_some() {
+            answer.vlan = datagram.frame.vlan();
+            let _ = self.send(batch, datagram.headers.source, answer, output);
+        }
+        Verdict::Answered
+    }
+}

@@ -1,0 +1,180 @@
+//! LVS-TUN: the client's packet inside another one, addressed to the real server.
+//!
+//! The tunnel takes room: what no longer fits is refused with the path MTU less the tunnel's headers when it
+//! must not be fragmented, else the *outer* packet is fragmented (BEHAVIOURS 13 to 15). Super-frames are cut into
+//! segments that fit, and the client is told the path MTU as well, because its segment size comes from the real
+//! server's SYN-ACK, which never passes a tunnelling director.
+
+use core::net::IpAddr;
+
+use packet::{Headers, Tunnel, TunnelError, encapsulate};
+
+use crate::destination::{TunnelChecksum, TunnelConfig, TunnelKind};
+use crate::director::{Batch, Datagram, Worker};
+use crate::egress::Hop;
+use crate::forward::Target;
+use crate::frame::{Frame, Output};
+use crate::refuse::Refusal;
+use crate::sysctl::Sysctl;
+use crate::verdict::{DropReason, Verdict};
+
+/// First of the UDP source ports of GUE: `net.ipv4.ip_local_port_range` 32768 to 60999.
+const GUE_PORT_FIRST: u16 = 32_768;
+/// How many there are.
+const GUE_PORTS: u32 = 28_232;
+
+impl Worker {
+    /// Puts a client's packet into the tunnel to its real server.
+    pub(crate) fn tunnel<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        target: &Target,
+        hop: &Hop,
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let Some(tunnel) = self.tunnel_for(batch, target, hop, &datagram.headers) else {
+            return Verdict::Drop(DropReason::NoRoute);
+        };
+        let mtu = hop.mtu.saturating_sub(tunnel.overhead());
+        if self.is_too_big(&datagram, mtu) {
+            return self.refuse(batch, &mut datagram, Refusal::TooBig { mtu }, output);
+        }
+        if datagram.frame.offload().gso.is_none() {
+            return self.tunnel_one(batch, hop, &tunnel, datagram, output);
+        }
+        if datagram.segment_len() > mtu {
+            // The segments are made to fit, but the client had better send smaller ones itself.
+            let _ = self.refuse(batch, &mut datagram, Refusal::TooBig { mtu }, output);
+        }
+        let ingress = datagram.ingress;
+        let mut verdict = Verdict::Drop(DropReason::TooBig);
+        for frame in self.cut(datagram, mtu) {
+            let Ok(headers) = Headers::parse_datagram(frame.bytes()) else {
+                continue;
+            };
+            let datagram = Datagram {
+                frame: Frame::Owned(frame),
+                headers,
+                pieces: &[],
+                ingress,
+            };
+            verdict = self.tunnel_one(batch, hop, &tunnel, datagram, output);
+        }
+        verdict
+    }
+
+    fn tunnel_one<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        hop: &Hop,
+        tunnel: &Tunnel,
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let tunnel = Tunnel {
+            id: self.id(),
+            ..*tunnel
+        };
+        let headers = &datagram.headers;
+        match datagram
+            .frame
+            .edit(|packet| encapsulate(packet, headers, &tunnel))
+        {
+            Ok(()) => {}
+            Err(TunnelError::Headroom) => return Verdict::Drop(DropReason::NoHeadroom),
+            Err(TunnelError::TooLong) => return Verdict::Drop(DropReason::TooBig),
+            Err(TunnelError::SuperFrame | TunnelError::Families | TunnelError::Malformed) => {
+                return Verdict::Drop(DropReason::Unsupported);
+            }
+        }
+        // The outer packet decides from here on.
+        let Datagram {
+            mut frame, ingress, ..
+        } = datagram;
+        match frame.headers() {
+            Ok(headers) => {
+                let outer = Datagram {
+                    frame,
+                    headers,
+                    pieces: &[],
+                    ingress,
+                };
+                self.emit(batch, hop, outer, output)
+            }
+            Err(malformed) => Verdict::Drop(DropReason::Malformed(malformed)),
+        }
+    }
+
+    /// The tunnel's fields for one packet.
+    fn tunnel_for(
+        &self,
+        batch: &Batch<'_>,
+        target: &Target,
+        hop: &Hop,
+        headers: &Headers,
+    ) -> Option<Tunnel> {
+        let source = hop
+            .route
+            .source
+            .or_else(|| batch.network.interface_source(hop.interface, hop.address))
+            .filter(|source| source.is_ipv4() == target.address.is_ipv4())
+            .or_else(|| {
+                batch
+                    .network
+                    .interface_source(hop.interface, target.address)
+            })?;
+        let TunnelConfig {
+            kind,
+            port,
+            checksum,
+        } = target.tunnel;
+        Some(Tunnel {
+            kind: kind_of(kind),
+            source,
+            destination: target.address,
+            source_port: gue_source_port(headers),
+            destination_port: port,
+            checksum: checksum_of(checksum),
+            id: 0,
+            copy_df: self.shared.sysctls.is_on(Sysctl::PmtuDisc),
+        })
+    }
+}
+
+/// A port for the flow, the same for all its packets, so that the network keeps them in order.
+fn gue_source_port(headers: &Headers) -> u16 {
+    let (source, destination) = headers.ports();
+    let ports = u32::from(source) << 16 | u32::from(destination);
+    let hash = (fold(headers.source) ^ fold(headers.destination).rotate_left(16) ^ ports)
+        .wrapping_mul(0x9e37_79b1);
+    // The upper bits of the product depend on all bits of the flow.
+    let port = (u64::from(hash) * u64::from(GUE_PORTS)) >> 32;
+    GUE_PORT_FIRST + u16::try_from(port).unwrap_or(0)
+}
+
+fn fold(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h] = v6.segments().map(u32::from);
+            (a << 16 | b) ^ (c << 16 | d) ^ (e << 16 | f) ^ (g << 16 | h)
+        }
+    }
+}
+
+fn kind_of(kind: TunnelKind) -> packet::TunnelKind {
+    match kind {
+        TunnelKind::Ipip => packet::TunnelKind::Ipip,
+        TunnelKind::Gue => packet::TunnelKind::Gue,
+        TunnelKind::Gre => packet::TunnelKind::Gre,
+    }
+}
+
+fn checksum_of(checksum: TunnelChecksum) -> packet::TunnelChecksum {
+    match checksum {
+        TunnelChecksum::None => packet::TunnelChecksum::None,
+        TunnelChecksum::Full => packet::TunnelChecksum::Full,
+        TunnelChecksum::Remote => packet::TunnelChecksum::Remote,
+    }
+}

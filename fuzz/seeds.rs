@@ -1,0 +1,50 @@
+//! Writes the seed corpora: the frames of the recordings, one file each.
+//!
+//! `seeds RECORDINGS CORPUS`
+
+use std::collections::hash_map::DefaultHasher;
+use std::error::Error;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1).map(PathBuf::from);
+    let (Some(recordings), Some(corpus)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: seeds RECORDINGS CORPUS".into());
+    };
+    let headers = corpus.join("headers");
+    fs::create_dir_all(&headers)?;
+    for entry in fs::read_dir(recordings)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "jsonl")
+        {
+            frames(&path, &headers)?;
+        }
+    }
+    Ok(())
+}
+
+/// The sent frames of one recording, equal lengths kept once: the fuzzer finds the values itself.
+fn frames(path: &Path, corpus: &Path) -> Result<(), Box<dyn Error>> {
+    for line in fs::read_to_string(path)?.lines() {
+        let record: serde_json::Value = serde_json::from_str(line)?;
+        let Some(frame) = record["frame"].as_str().and_then(from_hex) else {
+            continue;
+        };
+        let mut hasher = DefaultHasher::new();
+        (frame.len(), frame.get(12..14), frame.get(20), frame.get(23)).hash(&mut hasher);
+        let seed = [&[0], frame.as_slice()].concat();
+        fs::write(corpus.join(format!("{:016x}", hasher.finish())), seed)?;
+    }
+    Ok(())
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
+}

@@ -1,0 +1,86 @@
+//! `expected.toml`: which cases are known not to pass, and why. The list must stay true: a listed case
+//! that passes is an error, and so is a name that matches nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// The parsed list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expected {
+    /// Topics whose cases run and are counted, but are not required yet: topic to reason.
+    #[serde(default)]
+    pub(crate) later: BTreeMap<String, String>,
+    /// Single cases that differ.
+    #[serde(default)]
+    pub(crate) case: Vec<ExpectedCase>,
+}
+
+/// One case that is known to differ.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectedCase {
+    /// `TOPIC.CASE`; a trailing `*` stands for any ending.
+    pub(crate) name: String,
+    /// Which record differs, in words.
+    pub(crate) record: String,
+    /// Why that is right, or why it must wait.
+    pub(crate) reason: String,
+}
+
+/// What is asked of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// It must pass.
+    Required,
+    /// It must differ: its line in the list says so.
+    Differs,
+    /// Its topic is not required yet.
+    Later,
+}
+
+impl Expected {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A sentence with the file's name.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+        let expected: Self =
+            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        for case in &expected.case {
+            if case.reason.trim().is_empty() || case.record.trim().is_empty() {
+                return Err(format!(
+                    "{}: case {} has no record or no reason",
+                    path.display(),
+                    case.name
+                ));
+            }
+        }
+        Ok(expected)
+    }
+
+    /// What is asked of the case.
+    pub(crate) fn demand(&self, topic: &str, name: &str) -> Demand {
+        if self.case.iter().any(|case| case.matches(name)) {
+            Demand::Differs
+        } else if self.later.contains_key(topic) {
+            Demand::Later
+        } else {
+            Demand::Required
+        }
+    }
+}
+
+impl ExpectedCase {
+    /// Whether this line is about the case.
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => self.name == name,
+        }
+    }
+}

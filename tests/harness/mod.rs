@@ -1,0 +1,25 @@
+//! What every end-to-end test is built from: machines (network namespaces), cables and switches
+//! between them, processes on them, and the director under test.
+//!
+//! Promises that nothing outlives the value that stands for it, panics included: a [`Process`] is
+//! killed and a [`Host`] deleted when dropped, and what an earlier test process left behind
+//! when it was killed is removed by the next one. Never touches the machine's own interfaces, routes or
+//! sysctls: everything is made inside namespaces whose names begin with `ulvs-PID-`.
+
+mod capture;
+mod container;
+mod director;
+mod lab;
+mod process;
+mod topology;
+mod traffic;
+mod web;
+
+pub(crate) use capture::Capture;
+pub(crate) use container::{Container, Engine};
+pub(crate) use director::{Director, DirectorBuilder, binary, names_path};
+pub(crate) use lab::{Host, Lab, Switch, cable};
+pub(crate) use process::{Process, eventually, stderr, stdout};
+pub(crate) use topology::{FLAT_VIP, Flat, Routed, TwoArm, VIP, bracketed, decap, vip_on_loopback};
+pub(crate) use traffic::{checksum_errors, hold_connections, send_frames, udp_ask, udp_echo};
+pub(crate) use web::{WebServer, blob, count, download, fetch, fetch_each, upload};

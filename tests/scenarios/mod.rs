@@ -1,0 +1,14 @@
+//! What the director must do on real networks, a module a subject.
+
+mod bad_input;
+mod bulk;
+mod cables;
+mod containers;
+mod datagrams;
+mod interference;
+mod lifecycle;
+mod methods;
+mod owned;
+mod privileges;
+mod servers;
+mod vlan;

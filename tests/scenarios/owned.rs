@@ -1,0 +1,76 @@
+//! VIPs that no machine has: ulvs answers for them itself, and announces them.
+
+use std::time::Duration;
+
+use crate::harness::{Capture, FLAT_VIP, Flat, bracketed, count, eventually, fetch, fetch_each};
+
+#[test]
+fn answers_arp_ping_and_refusals() {
+    let net = Flat::new(2).with_vip_on_servers();
+    let director = net.start();
+    for (vip, prefix) in FLAT_VIP.into_iter().zip(["10.0.0.", "fd00::"]) {
+        let service = format!("{}:80", bracketed(vip));
+        director.shell(&format!("ipvsadm -A -t {service} -s rr"));
+        for last in ["20", "30"] {
+            let real = bracketed(&format!("{prefix}{last}"));
+            director.shell(&format!("ipvsadm -a -t {service} -r {real}:80 -g"));
+        }
+        let answers = fetch_each(&net.client, &format!("http://{}/", bracketed(vip)), 10);
+        let counts = count(&answers);
+        assert_eq!((counts["rs1"], counts["rs2"]), (5, 5), "{vip}: {counts:?}");
+        net.client.shell(&format!("ping -c 1 -W 2 {vip}"));
+        let neighbour = net.client.ip(&format!("neigh show {vip}"));
+        assert!(
+            neighbour.contains(&net.director.mac("eth0")),
+            "the director's: {neighbour}"
+        );
+        let refused = fetch(&net.client, &format!("http://{}:81/", bracketed(vip)));
+        let refused = refused.expect_err("nobody serves port 81");
+        assert!(refused.contains("(7)"), "refused at once: {refused}");
+    }
+    let listed = net.director.ip("-o addr show");
+    assert!(
+        !listed.contains("10.0.0.1/"),
+        "the host does not have the VIP: {listed}"
+    );
+}
+
+/// A client that still knows another machine under the VIP is told at once.
+#[test]
+fn announces_itself() {
+    let net = Flat::new(1).with_vip_on_servers();
+    net.client
+        .ip("neigh add 10.0.0.1 lladdr 02:00:00:00:00:99 dev eth0 nud stale");
+    let director = net.start();
+    let capture = Capture::arriving(&net.lab, &net.client, "eth0", "arp");
+    director.type_lines(
+        "ipvsadm -A -t 10.0.0.1:80
+        ipvsadm -a -t 10.0.0.1:80 -r 10.0.0.20:80 -g",
+    );
+    eventually("a gratuitous ARP", Duration::from_secs(5), || {
+        capture
+            .frames()
+            .iter()
+            .any(|frame| frame.contains("10.0.0.1"))
+            .then_some(())
+    });
+    fetch(&net.client, "http://10.0.0.1/").expect("the client has learnt the new address");
+}
+
+/// With the service gone the VIP is nobody's.
+#[test]
+fn falls_silent_with_its_last_service() {
+    let net = Flat::new(1).with_vip_on_servers();
+    let director = net.start();
+    director.type_lines(
+        "ipvsadm -A -t 10.0.0.1:80
+        ipvsadm -a -t 10.0.0.1:80 -r 10.0.0.20:80 -g",
+    );
+    fetch(&net.client, "http://10.0.0.1/").expect("served");
+    director.shell("ipvsadm -C");
+    net.client.ip("neigh flush dev eth0");
+    assert!(
+        fetch(&net.client, "http://10.0.0.1/").is_err(),
+        "nobody answers any more"
+    );
+}

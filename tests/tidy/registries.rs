@@ -1,0 +1,104 @@
+//! Lists kept by hand are complete: whatever has a file is in its folder's list, and every drop reason is
+//! produced by a test.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::{assert_none, files, read, rust_files};
+
+/// A folder of files of one kind: each holds one constant, and its folder's list names them all.
+struct Registry {
+    folder: &'static str,
+    constant: &'static str,
+}
+
+const REGISTRIES: [Registry; 2] = [
+    Registry {
+        folder: "crates/director/src/scheduler",
+        constant: "ENTRY",
+    },
+    Registry {
+        folder: "crates/director/src/forward",
+        constant: "METHOD",
+    },
+];
+
+#[test]
+fn every_file_of_a_kind_is_in_its_list() {
+    let mut broken = Vec::new();
+    for Registry { folder, constant } in REGISTRIES {
+        let list = read(&format!("{folder}/mod.rs"));
+        let mut entries = 0;
+        for file in files(folder, ".rs") {
+            let name = Path::new(&file.path)
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy();
+            let holds = file.text.contains(&format!("const {constant}: "));
+            entries += usize::from(holds);
+            if holds && !list.contains(&format!("&{name}::{constant}")) {
+                broken.push(format!(
+                    "{}: its {constant} is missing in the list",
+                    file.path
+                ));
+            }
+        }
+        if entries == 0 {
+            broken.push(format!("{folder}: no file holds a const {constant}"));
+        }
+    }
+    assert_none(&broken);
+}
+
+#[test]
+fn every_drop_reason_is_produced_by_a_test() {
+    let verdict = read("crates/director/src/verdict.rs");
+    let variants = variants_of(&verdict, "pub enum DropReason");
+    assert!(
+        !variants.is_empty(),
+        "crates/director/src/verdict.rs has no enum DropReason"
+    );
+    let tested: BTreeSet<String> = rust_files()
+        .iter()
+        .flat_map(|file| test_code(&file.path, &file.text))
+        .flat_map(|line| {
+            line.split("DropReason::")
+                .skip(1)
+                .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric()).collect())
+                .collect::<Vec<String>>()
+        })
+        .collect();
+    let broken: Vec<String> = variants
+        .iter()
+        .filter(|variant| !tested.contains(*variant))
+        .map(|variant| format!("DropReason::{variant}: no test produces it"))
+        .collect();
+    assert_none(&broken);
+}
+
+/// The names of an enum's variants.
+fn variants_of(text: &str, declaration: &str) -> Vec<String> {
+    let Some((_, body)) = text.split_once(declaration) else {
+        return Vec::new();
+    };
+    body.lines()
+        .skip(1)
+        .take_while(|line| *line != "}")
+        .map(str::trim)
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
+        .map(|line| line.chars().take_while(|c| c.is_alphanumeric()).collect())
+        .collect()
+}
+
+/// The lines of a file that only tests compile.
+fn test_code<'text>(path: &str, text: &'text str) -> Vec<&'text str> {
+    let whole = path.contains("/tests/") || path.ends_with("/tests.rs");
+    let skipped = if whole {
+        0
+    } else {
+        text.lines()
+            .take_while(|line| line.trim() != "#[cfg(test)]")
+            .count()
+    };
+    text.lines().skip(skipped).collect()
+}
