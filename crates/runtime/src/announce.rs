@@ -24,7 +24,11 @@ pub fn send(links: &Links, interface: u32, link: &Link, vip: IpAddr) {
     let frame = Outgoing::Owned(Frame::new(&frame, ethernet::LEN));
     let sent = links.send(interface, &[frame]);
     if sent.failed() > 0 {
-        tracing::warn!("cannot announce VIP {vip} on {} (errno {:?})", link.name, sent.last_errno);
+        tracing::warn!(
+            "cannot announce VIP {vip} on {} (errno {:?})",
+            link.name,
+            sent.last_errno
+        );
     } else {
         tracing::debug!("announced VIP {vip} on {}", link.name);
     }
@@ -40,8 +44,12 @@ fn arp(mac: [u8; 6], vip: Ipv4Addr) -> Vec<u8> {
 
 fn advertisement(mac: [u8; 6], vip: Ipv6Addr) -> Vec<u8> {
     // Type 136, code 0, checksum, flags, target; option 2 (target link-layer address), one unit of 8 octets.
-    let parts: [&[u8]; 4] =
-        [&[136, 0, 0, 0, OVERRIDE, 0, 0, 0], &vip.octets(), &[2, 1], &mac];
+    let parts: [&[u8]; 4] = [
+        &[136, 0, 0, 0, OVERRIDE, 0, 0, 0],
+        &vip.octets(),
+        &[2, 1],
+        &mac,
+    ];
     let mut message = parts.concat();
     let sum = Sum::of(&message).pseudo_header(
         vip.into(),
@@ -56,7 +64,12 @@ fn advertisement(mac: [u8; 6], vip: Ipv6Addr) -> Vec<u8> {
     // Version 6; hop limit 255 proves that no router forwarded it.
     let fixed = [0x60, 0, 0, 0, len[0], len[1], protocol::ICMPV6, 255];
     let parts: [&[u8]; 4] = [&fixed, &vip.octets(), &ALL_NODES.octets(), &message];
-    ethernet_frame(Mac::of_multicast(ALL_NODES), mac, ethernet::IPV6, &parts.concat())
+    ethernet_frame(
+        Mac::of_multicast(ALL_NODES),
+        mac,
+        ethernet::IPV6,
+        &parts.concat(),
+    )
 }
 
 fn ethernet_frame(to: Mac, from: [u8; 6], ether_type: u16, payload: &[u8]) -> Vec<u8> {
@@ -91,13 +104,19 @@ mod tests {
         let frame = advertisement(MAC, vip);
         assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
         let sliced = SlicedPacket::from_ethernet(&frame).unwrap();
-        let Some(NetSlice::Ipv6(network)) = sliced.net else { panic!("not IPv6") };
+        let Some(NetSlice::Ipv6(network)) = sliced.net else {
+            panic!("not IPv6")
+        };
         let header = network.header();
         assert_eq!((header.hop_limit(), header.source_addr()), (255, vip));
-        let Some(TransportSlice::Icmpv6(icmp)) = sliced.transport else { panic!("not ICMPv6") };
+        let Some(TransportSlice::Icmpv6(icmp)) = sliced.transport else {
+            panic!("not ICMPv6")
+        };
         let (source, destination) = (header.source(), header.destination());
         assert!(icmp.is_checksum_valid(source, destination));
-        assert!(matches!(icmp.icmp_type(), Icmpv6Type::NeighborAdvertisement(flags)
-            if flags.r#override && !flags.solicited && !flags.router));
+        assert!(
+            matches!(icmp.icmp_type(), Icmpv6Type::NeighborAdvertisement(flags)
+            if flags.r#override && !flags.solicited && !flags.router)
+        );
     }
 }

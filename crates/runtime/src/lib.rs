@@ -13,6 +13,7 @@ pub mod log;
 pub mod network;
 pub mod presence;
 pub mod privilege;
+pub mod reconcile;
 pub mod state;
 pub mod vips;
 pub mod worker;

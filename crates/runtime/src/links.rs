@@ -87,6 +87,30 @@ impl Links {
         })
     }
 
+    /// Wants other interfaces from now on; lets go of those not wanted any more.
+    ///
+    /// # Errors
+    /// As [`Links::new`]; nothing changed then.
+    pub fn want(&mut self, wanted: Wanted, tables: &Tables, workers: &[Handle]) -> Result<()> {
+        self.wanted = Self::new(wanted, tables)?.wanted;
+        let is_wanted = |index| {
+            tables
+                .links()
+                .get(&index)
+                .is_none_or(|link| self.wanted.wants(link))
+        };
+        let unwanted: Vec<u32> = self
+            .open
+            .keys()
+            .copied()
+            .filter(|&index| !is_wanted(index))
+            .collect();
+        for index in unwanted {
+            self.close(index, workers);
+        }
+        Ok(())
+    }
+
     /// Opens what is wanted and there, for each worker, and forgets what is gone. `strict`: the first failure is the
     /// caller's; otherwise it is logged, once for each state of the interface.
     ///
@@ -170,7 +194,7 @@ impl Links {
     /// Lets go of an interface that is gone.
     pub fn close(&mut self, index: u32, workers: &[Handle]) {
         if let Some(open) = self.open.remove(&index) {
-            tracing::warn!("{} is gone; waiting for it to come back", open.name);
+            tracing::warn!("no longer working on {}", open.name);
             for worker in workers {
                 worker.order(Order::RemoveLink { interface: index });
             }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control::netlink::{ConnectionEntry, Errno, Request, requests, respond};
 use control::listing;
+use control::netlink::{ConnectionEntry, Errno, Request, requests, respond};
 use control::server::Server;
 use control::state::DesiredState;
 use crossbeam::channel;
@@ -17,15 +17,16 @@ use director::shared::Shared;
 use link::steering::Steering;
 
 use super::guard::Shield;
-use super::start::{self, Settings};
+use super::start::{self, Options, Settings};
 use crate::announce;
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Result, RuntimeError};
 use crate::links::Links;
 use crate::network::{self, Watcher};
 use crate::presence::Presence;
+use crate::reconcile;
 use crate::state::StateFile;
-use crate::vips::Choice;
+use crate::vips::{self, Choice};
 use crate::worker::{Handle, Order, Report};
 
 /// Templates that one tick may end.
@@ -38,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Everything that commands and the host's changes act on.
 pub(super) struct Control {
     pub(super) clock: Clock,
+    pub(super) options: Options,
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
     pub(super) host: Arc<Host>,
@@ -113,10 +115,14 @@ impl Control {
         let wanted = self.wanted();
         let tables = self.watcher.tables();
         let interfaces: BTreeSet<u32> = self.links.iter().map(|(index, _)| index).collect();
-        self.presence.update(tables, &wanted, &interfaces, Instant::now());
+        self.presence
+            .update(tables, &wanted, &interfaces, Instant::now());
         let answers = self.presence.answers();
-        self.shield.update(tables, &self.shared.snapshot(), &answers, &self.links);
-        self.host.network.store(Arc::new(network::snapshot(tables, answers)));
+        self.shield
+            .update(tables, &self.shared.snapshot(), &answers, &self.links);
+        self.host
+            .network
+            .store(Arc::new(network::snapshot(tables, answers)));
         self.steer(wanted.into_keys().collect());
     }
 
@@ -124,8 +130,8 @@ impl Control {
     fn wanted(&self) -> BTreeMap<IpAddr, Choice> {
         let mut wanted = self.settings.vips.clone();
         for service in self.shared.snapshot().iter() {
-            if let ServiceKey::Address { address, .. } = service.config.key {
-                wanted.entry(address).or_default();
+            if let Some(vip) = vip(&service.config.key) {
+                wanted.entry(vip).or_default();
             }
         }
         wanted
@@ -154,11 +160,110 @@ impl Control {
         Steering::new(&vips, self.steering_seed)
     }
 
+    /// Checks at the start what can be checked before anything is opened: the VIPs of the configuration must have
+    /// somebody to answer for them, and those of every service must be guarded where that is needed.
+    ///
+    /// # Errors
+    /// A sentence that names the VIP and says what to do.
+    pub(super) fn check_vips(&self) -> Result<()> {
+        let tables = self.watcher.tables();
+        let configured = self
+            .settings
+            .rules
+            .services
+            .iter()
+            .filter_map(|(config, _)| vip(&config.key));
+        let mut strict = self.settings.vips.clone();
+        for vip in configured {
+            strict.entry(vip).or_default();
+        }
+        for (&vip, &choice) in &strict {
+            vips::place(tables, vip, choice).map_err(RuntimeError::Refused)?;
+        }
+        for (&vip, &choice) in &self.wanted() {
+            self.shield
+                .check(tables, vip, choice)
+                .map_err(RuntimeError::Refused)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the interfaces and brings everything in line for the first time.
+    ///
+    /// # Errors
+    /// The first interface that cannot be opened.
+    pub(super) fn open_links(&mut self) -> Result<()> {
+        self.steered = self.wanted().into_keys().collect();
+        let steering = Arc::new(self.steering());
+        for worker in &self.workers {
+            worker.order(Order::Steer(Arc::clone(&steering)));
+        }
+        self.links
+            .update(self.watcher.tables(), &self.workers, &steering, true)?;
+        self.place();
+        Ok(())
+    }
+
+    /// Reads the configuration again. What is wrong in it is logged, and everything stays as it is.
+    pub(super) fn reload(&mut self) {
+        match Settings::read(&self.options).and_then(|settings| self.take(settings)) {
+            Ok(changes) => {
+                tracing::info!("configuration read again: {changes} changes to services")
+            }
+            Err(error) => tracing::error!("configuration not taken: {error}"),
+        }
+    }
+
+    /// Takes new settings; returns how many commands that took.
+    fn take(&mut self, settings: Settings) -> Result<usize> {
+        // Tried out first: what is impossible must change nothing.
+        let trial = Shared::new(director::shared::Options::default());
+        settings
+            .rules
+            .apply(&trial)
+            .map_err(|error| RuntimeError::Refused(error.to_string()))?;
+        for (&vip, &choice) in &settings.vips {
+            vips::place(self.watcher.tables(), vip, choice).map_err(RuntimeError::Refused)?;
+        }
+        if settings.needs_restart(&self.settings) {
+            tracing::warn!("changes of workers, max_connections, control or state take a restart");
+        }
+        self.links.want(
+            settings.interfaces.clone(),
+            self.watcher.tables(),
+            &self.workers,
+        )?;
+        let steering = self.steering();
+        self.links
+            .update(self.watcher.tables(), &self.workers, &steering, false)?;
+        let mut changes = 0;
+        if settings.rules_digest != self.settings.rules_digest {
+            let running = DesiredState::of(&self.shared);
+            for action in reconcile::actions(&running, &settings.rules) {
+                match reconcile::carry_out(&self.shared, &action) {
+                    Ok(()) => changes += 1,
+                    Err(error) => tracing::error!("{action:?}: {error}"),
+                }
+            }
+        }
+        self.settings = Settings {
+            workers: self.settings.workers,
+            control: self.settings.control.clone(),
+            state: self.settings.state.clone(),
+            max_connections: self.settings.max_connections,
+            ..settings
+        };
+        self.place();
+        self.follow();
+        Ok(changes)
+    }
+
     /// Takes in what the kernel told.
     pub(super) fn network_changed(&mut self) -> Result<()> {
         if self.watcher.process()? {
             let steering = self.steering();
-            self.links.update(self.watcher.tables(), &self.workers, &steering, false)?;
+            self.links
+                .update(self.watcher.tables(), &self.workers, &steering, false)?;
             self.place();
         }
         Ok(())
@@ -180,7 +285,10 @@ impl Control {
     /// Time until the state must be saved or a VIP announced.
     pub(super) fn due(&self, now: Instant) -> Option<Duration> {
         let state = self.state.as_ref().and_then(|state| state.due(now));
-        let announcement = self.presence.next_due().map(|at| at.saturating_duration_since(now));
+        let announcement = self
+            .presence
+            .next_due()
+            .map(|at| at.saturating_duration_since(now));
         [state, announcement].into_iter().flatten().min()
     }
 
@@ -220,8 +328,19 @@ impl Control {
     /// The counters in the log, those that are not 0.
     pub(super) fn log_counters(&self) {
         for (index, report) in reports(&self.workers).iter().enumerate() {
-            tracing::info!("worker {index}: {}", super::summary::of(report, &self.links));
+            tracing::info!(
+                "worker {index}: {}",
+                super::summary::of(report, &self.links)
+            );
         }
+    }
+}
+
+/// The VIP of a service; a firewall mark has none.
+const fn vip(key: &ServiceKey) -> Option<IpAddr> {
+    match key {
+        ServiceKey::Address { address, .. } => Some(*address),
+        ServiceKey::Mark { .. } => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use caps::Capability;
 use director::net::Answer;
 use director::services::Services;
 
@@ -21,19 +22,29 @@ pub(super) struct Shield {
 impl Shield {
     /// A shield that is not up yet.
     pub(super) fn new() -> Self {
-        Self { refusal: Some("not permitted".into()), told: BTreeSet::new() }
+        Self {
+            refusal: Some("not permitted".into()),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Capabilities that the control thread keeps: to open an interface again that went away and came back.
+    pub(super) fn capabilities(&self) -> &'static [Capability] {
+        match self.refusal {
+            Some(_) => &[Capability::CAP_NET_RAW],
+            None => &[
+                Capability::CAP_NET_RAW,
+                Capability::CAP_NET_ADMIN,
+                Capability::CAP_BPF,
+            ],
+        }
     }
 
     /// Whether a service for `vip` can work here: either the kernel keeps silent, or a guard can be set.
     ///
     /// # Errors
     /// A sentence that says why not, and what to do.
-    pub(super) fn check(
-        &self,
-        tables: &Tables,
-        vip: IpAddr,
-        choice: Choice,
-    ) -> Result<(), String> {
+    pub(super) fn check(&self, tables: &Tables, vip: IpAddr, choice: Choice) -> Result<(), String> {
         let Some(refusal) = &self.refusal else {
             return Ok(());
         };

@@ -62,7 +62,11 @@ impl Daemon {
         // Clients whose turn ended with more to do.
         let mut waiting: Vec<Token> = Vec::new();
         loop {
-            let timeout = if waiting.is_empty() { self.timeout() } else { Duration::ZERO };
+            let timeout = if waiting.is_empty() {
+                self.timeout()
+            } else {
+                Duration::ZERO
+            };
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                     return Err(RuntimeError::system("cannot wait for events", error));

@@ -29,7 +29,7 @@ use crate::network::Watcher;
 use crate::presence::Presence;
 use crate::privilege;
 use crate::state::StateFile;
-use crate::vips::{self, Choice};
+use crate::vips::Choice;
 use crate::worker::{self, Reporter};
 
 /// Environment variable with the path of the control socket.
@@ -89,6 +89,16 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether something differs that only a restart can change.
+    pub(super) fn needs_restart(&self, running: &Self) -> bool {
+        self.workers != running.workers
+            || self.max_connections != running.max_connections
+            || self.control != running.control
+            || self.state != running.state
+    }
+}
+
 /// Starts everything.
 ///
 /// # Errors
@@ -111,9 +121,6 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let reporter = Reporter::new(sender, Arc::new(waker));
 
     let links = Links::new(settings.interfaces.clone(), watcher.tables())?;
-    for (&vip, &choice) in &settings.vips {
-        vips::place(watcher.tables(), vip, choice).map_err(RuntimeError::Refused)?;
-    }
     let shared = Arc::new(Shared::new(director::shared::Options {
         workers: settings.workers,
         seed: (random()?, random()?),
@@ -137,6 +144,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         workers: Vec::new(),
         steering_seed: u32::from_ne_bytes(random_octets()?),
         steered: BTreeSet::new(),
+        options: options.clone(),
         settings,
     };
     control.check_vips()?;
@@ -146,7 +154,14 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         control.stop_workers();
         return Err(error);
     }
-    Ok(Daemon { poll, signals, socket, events, control, next_tick: Instant::now() + TICK })
+    Ok(Daemon {
+        poll,
+        signals,
+        socket,
+        events,
+        control,
+        next_tick: Instant::now() + TICK,
+    })
 }
 
 fn watch(registry: &Registry, fd: i32, token: Token) -> Result<()> {
@@ -165,7 +180,12 @@ fn directors(control: &Control) -> Result<Vec<Director>> {
         seed,
     };
     let director = |index| {
-        Director::new(Arc::clone(&control.shared), Arc::clone(&control.host), index, &table)
+        Director::new(
+            Arc::clone(&control.shared),
+            Arc::clone(&control.host),
+            index,
+            &table,
+        )
     };
     Ok((0..workers).map(director).collect())
 }
@@ -197,7 +217,9 @@ fn restore(shared: &Shared, settings: &Settings, state: &StateFile) -> Result<()
         _ => settings.rules.clone(),
     };
     wanted.apply(shared).map_err(|error| {
-        RuntimeError::Refused(format!("cannot bring about the services of the configuration or of {path}: {error}"))
+        RuntimeError::Refused(format!(
+            "cannot bring about the services of the configuration or of {path}: {error}"
+        ))
     })?;
     let count = wanted.services.len();
     if count > 0 {
