@@ -4,3 +4,5 @@
 pub mod listing;
 pub mod netlink;
 pub mod proc;
+pub mod server;
+pub mod state;

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packet::Family;
+pub use packet::Family;
 
 use crate::destination::Destination;
 use crate::protocol::Protocol;

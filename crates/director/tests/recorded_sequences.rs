@@ -230,10 +230,7 @@ impl Replay {
                 assert!(!text("key").starts_with("net.ipv4.vs.") || result.is_ok());
             }
             "sleep" => {
-                let pause = record["seconds"]
-                    .as_f64()
-                    .or(record["t"].as_f64())
-                    .unwrap_or(0.0);
+                let pause = record["seconds"].as_f64().expect("seconds");
                 self.now = self.now.after(Duration::from_secs_f64(pause));
                 self.shared.expire_templates(self.now, usize::MAX);
             }
