@@ -35,20 +35,20 @@ pub fn send(links: &Links, interface: u32, link: &Link, vip: IpAddr) {
 }
 
 /// An ARP request whose sender and target are both the VIP.
-fn arp(mac: [u8; 6], vip: Ipv4Addr) -> Vec<u8> {
+fn arp(mac: Mac, vip: Ipv4Addr) -> Vec<u8> {
     // Ethernet, IPv4, address lengths 6 and 4, request (RFC 826).
     let fixed = [0, 1, 8, 0, 6, 4, 0, 1];
-    let parts: [&[u8]; 5] = [&fixed, &mac, &vip.octets(), &[0; 6], &vip.octets()];
+    let parts: [&[u8]; 5] = [&fixed, &mac.0, &vip.octets(), &[0; 6], &vip.octets()];
     ethernet_frame(Mac::BROADCAST, mac, ethernet::ARP, &parts.concat())
 }
 
-fn advertisement(mac: [u8; 6], vip: Ipv6Addr) -> Vec<u8> {
+fn advertisement(mac: Mac, vip: Ipv6Addr) -> Vec<u8> {
     // Type 136, code 0, checksum, flags, target; option 2 (target link-layer address), one unit of 8 octets.
     let parts: [&[u8]; 4] = [
         &[136, 0, 0, 0, OVERRIDE, 0, 0, 0],
         &vip.octets(),
         &[2, 1],
-        &mac,
+        &mac.0,
     ];
     let mut message = parts.concat();
     let sum = Sum::of(&message).pseudo_header(
@@ -72,8 +72,8 @@ fn advertisement(mac: [u8; 6], vip: Ipv6Addr) -> Vec<u8> {
     )
 }
 
-fn ethernet_frame(to: Mac, from: [u8; 6], ether_type: u16, payload: &[u8]) -> Vec<u8> {
-    let parts: [&[u8]; 4] = [&to.0, &from, &ether_type.to_be_bytes(), payload];
+fn ethernet_frame(to: Mac, from: Mac, ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let parts: [&[u8]; 4] = [&to.0, &from.0, &ether_type.to_be_bytes(), payload];
     parts.concat()
 }
 
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
     #[test]
     fn an_arp_announcement() {

@@ -9,7 +9,6 @@ mod guard;
 mod start;
 mod summary;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
@@ -19,7 +18,7 @@ use sd_notify::NotifyState;
 
 use crate::control_socket::ControlSocket;
 use crate::error::{Result, RuntimeError};
-use crate::worker::{Event, Handle, Order};
+use crate::worker::Event;
 use control::Control;
 pub use start::Options;
 
@@ -119,7 +118,10 @@ impl Daemon {
         while let Some(number) = self.signals.next() {
             match number {
                 libc::SIGHUP => {
-                    notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]);
+                    // systemd wants to know the moment with it.
+                    if let Ok(moment) = NotifyState::monotonic_usec_now() {
+                        notify(&[NotifyState::Reloading, moment]);
+                    }
                     self.control.reload();
                     notify(&[NotifyState::Ready]);
                 }

@@ -33,7 +33,7 @@ use crate::vips::Choice;
 use crate::worker::{self, Reporter};
 
 /// Environment variable with the path of the control socket.
-pub const CONTROL_VARIABLE: &str = "ULVS_CONTROL";
+const CONTROL_VARIABLE: &str = "ULVS_CONTROL";
 /// Where the state is kept by default.
 const STATE_PATH: &str = "/var/lib/ulvs/state.rules";
 /// The line of the state file that says which configured rules the state began with.

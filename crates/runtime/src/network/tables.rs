@@ -17,6 +17,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop, RouteType,
     RouteVia,
 };
+use packet::Mac;
 
 /// RT_TABLE_DEFAULT and RT_TABLE_LOCAL; RT_TABLE_MAIN (254) lies between. The default policy rules ask these three,
 /// the local one first.
@@ -30,7 +31,7 @@ pub struct Link {
     /// Name, as `ip link` shows it.
     pub name: String,
     /// Hardware address; zeros where there is none (TUN).
-    pub mac: [u8; 6],
+    pub mac: Mac,
     /// Largest IP datagram, octets.
     pub mtu: u32,
     /// IFF_UP and IFF_RUNNING.
@@ -83,7 +84,7 @@ pub struct Tables {
     links: BTreeMap<u32, Link>,
     addresses: BTreeMap<u32, Vec<(IpAddr, u8)>>,
     routes: Vec<Route>,
-    neighbours: HashMap<(u32, IpAddr), [u8; 6]>,
+    neighbours: HashMap<(u32, IpAddr), Mac>,
 }
 
 impl Tables {
@@ -107,7 +108,7 @@ impl Tables {
 
     /// The hardware addresses of neighbours that the kernel holds for valid.
     #[must_use]
-    pub const fn neighbours(&self) -> &HashMap<(u32, IpAddr), [u8; 6]> {
+    pub const fn neighbours(&self) -> &HashMap<(u32, IpAddr), Mac> {
         &self.neighbours
     }
 
@@ -194,7 +195,7 @@ impl Tables {
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Controller(master) => link.enslaved = *master != 0,
                 LinkAttribute::Address(octets) => {
-                    link.mac = octets.as_slice().try_into().unwrap_or_default();
+                    link.mac = mac(octets).unwrap_or_default();
                 }
                 _ => {}
             }
@@ -280,7 +281,7 @@ impl Tables {
             .attributes
             .iter()
             .find_map(|attribute| match attribute {
-                NeighbourAttribute::LinkLayerAddress(octets) => octets.as_slice().try_into().ok(),
+                NeighbourAttribute::LinkLayerAddress(octets) => mac(octets),
                 _ => None,
             });
         let old = match mac.filter(|_| is_valid(message.header.state)) {
@@ -304,6 +305,11 @@ impl Tables {
             None => Change::Nothing,
         }
     }
+}
+
+/// A hardware address of six octets; others are no Ethernet.
+fn mac(octets: &[u8]) -> Option<Mac> {
+    octets.try_into().ok().map(Mac)
 }
 
 /// Whether `address` lies in the network of `prefix_len` bits around `network`.
