@@ -68,12 +68,13 @@ impl Links {
         } else {
             there.join(", ")
         };
-        if let Wanted::Named(names) = &wanted {
-            if let Some(name) = names.iter().find(|name| !there.contains(&name.as_str())) {
-                return Err(RuntimeError::Refused(format!(
-                    "there is no interface {name} (there are: {list}): correct `interfaces` in the configuration"
-                )));
-            }
+        if let Wanted::Named(names) = &wanted
+            && let Some(name) = names.iter().find(|name| !there.contains(&name.as_str()))
+        {
+            return Err(RuntimeError::Refused(format!(
+                "there is no interface {name} (there are: {list}): correct `interfaces` in the \
+                 configuration"
+            )));
         }
         if !tables.links().values().any(|link| wanted.wants(link)) {
             return Err(RuntimeError::Refused(format!(
