@@ -72,9 +72,10 @@ fn milliseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use director::connection::{HashKind, NewConnection, Table, TableConfig, Timeouts};
+    use director::connection::{HashKind, NewConnection, Table, TableConfig};
     use director::destination::Method;
     use director::protocol::Protocol;
+    use director::shared::Timeouts;
 
     use super::*;
 
@@ -98,7 +99,7 @@ mod tests {
             seed: [1, 2],
         });
         let id = table
-            .insert(Connection::new(new, &Timeouts::default()), Instant::START)
+            .insert(Connection::new(new, Timeouts::default()), Instant::START)
             .unwrap();
         let now = Instant::START.after(Duration::from_millis(1500));
         let entry = connection(table.get(id).unwrap(), now);

@@ -9,20 +9,17 @@ use director::destination::{
 };
 use director::protocol::Protocol;
 use director::service::{FLAG_HASHED, Family, Service, ServiceConfig, ServiceKey};
-use director::shared::{CommandError, PERSISTENCE_ENGINES, Shared};
+use director::shared::{CommandError, Shared};
 use director::stats::Stats;
-use director::template::Template;
 use director::time::Instant;
 
+use crate::listing;
 use crate::netlink::{
     AddressFamily, Answer, CONNECTION_TABLE_SIZE, ConnectionEntry, DaemonAttrs, DestAttrs, DestKey,
     DestReply, DestSettings, Errno, IPVS_VERSION, Info, Netmask, Reply, Request, ServiceAttrs,
     ServiceFlags, ServiceKey as WireKey, ServiceReply, ServiceSettings, Statistics, Timeouts,
     requests, respond,
 };
-
-/// IP_VS_CONN_F_TEMPLATE: an entry is a persistence template.
-const CONNECTION_TEMPLATE: u32 = 0x1000;
 
 /// Where connections are: every worker has its own table.
 pub trait ConnectionSource {
@@ -148,9 +145,7 @@ impl Server {
             Request::Flush => shared.flush(),
             Request::DumpConnections => {
                 let mut entries = connections.connections(now);
-                shared.for_each_template(|template| {
-                    entries.push(template_entry(template, now));
-                });
+                shared.for_each_template(|template| entries.push(listing::template(template, now)));
                 let replies = entries.into_iter().map(Reply::Connection);
                 return Ok(Answer::List(replies.collect()));
             }
@@ -346,31 +341,6 @@ fn statistics(stats: &Stats) -> Statistics {
         out_packet_rate: rates.out_packets,
         in_byte_rate: rates.in_bytes,
         out_byte_rate: rates.out_bytes,
-    }
-}
-
-fn template_entry(template: &Template, now: Instant) -> ConnectionEntry {
-    let key = template.key();
-    // There is one engine only, so the data tell whose they are.
-    let engine = PERSISTENCE_ENGINES.first().zip(key.data.as_deref());
-    let left = template.expires().since(now).as_millis();
-    ConnectionEntry {
-        protocol: key.protocol.map_or(0, |protocol| protocol.number().into()),
-        client: key.client,
-        client_port: 0,
-        virtual_address: key.virtual_address,
-        virtual_port: template.virtual_port(),
-        destination: template.destination.address,
-        destination_port: template.destination_port(),
-        state: if template.is_assured() {
-            "ASSURED"
-        } else {
-            "NONE"
-        }
-        .to_owned(),
-        expires_ms: u64::try_from(left).unwrap_or(u64::MAX),
-        flags: CONNECTION_TEMPLATE | template.destination.method() as u32,
-        engine: engine.map(|(name, data)| ((*name).to_owned(), data.to_vec())),
     }
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
-use crate::connection::{
-    Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig, Timeouts,
-};
+use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
 use crate::frame::{Frame, Output};
 use crate::icmp_limit::IcmpLimit;
 use crate::net::neighbour::Resolver;
@@ -18,7 +16,7 @@ use crate::net::{Interface, NeighbourTable, Network, PathMtus};
 use crate::protocol::{Direction, Protocol};
 use crate::reassembly::{Progress, Reassembly};
 use crate::services::Services;
-use crate::shared::Shared;
+use crate::shared::{Shared, Timeouts};
 use crate::sysctl::Sysctl;
 use crate::time::Instant;
 use crate::verdict::{Counters, DropReason, Verdict};
@@ -130,8 +128,7 @@ impl Director {
         }
         drop(network);
         self.services = self.worker.shared.snapshot();
-        let set = self.worker.shared.timeouts();
-        self.worker.timeouts.set(set.tcp, set.tcp_fin, set.udp);
+        self.worker.timeouts = self.worker.shared.timeouts();
     }
 
     /// Decides what becomes of one frame that arrived on `interface`, with firewall mark `mark` (0 = none);
@@ -322,18 +319,12 @@ impl Worker {
     ) {
         self.count(id, datagram, direction);
         let rules = StateRules {
-            timeouts: &self.timeouts,
+            timeouts: self.timeouts,
             secure_tcp: self.shared.sysctls.get(Sysctl::SecureTcp) > 1,
         };
         let transport = &datagram.headers.transport;
-        let observed = self
-            .connections
+        self.connections
             .observe(id, transport, direction, rules, batch.now);
-        if observed.is_some_and(|observed| observed.assured)
-            && let Some(template) = self.connections.get(id).and_then(Connection::template)
-        {
-            template.assure();
-        }
     }
 
     /// Counts a packet for its connection's real server and service.

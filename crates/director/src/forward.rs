@@ -33,7 +33,7 @@ impl Target {
         let (address, port) = connection.server();
         let tunnel = connection
             .destination()
-            .map_or(TunnelConfig::default(), |d| d.tunnel());
+            .map_or_else(TunnelConfig::default, |d| d.tunnel());
         Self {
             method: connection.method(),
             address,

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assign;
+mod command;
 pub mod connection;
 mod cut;
 pub mod destination;
@@ -30,7 +31,7 @@ pub mod scheduler;
 pub mod service;
 pub mod services;
 pub mod shared;
-mod solicit;
+pub mod solicit;
 mod stack;
 pub mod stats;
 pub mod sysctl;

@@ -1,5 +1,6 @@
 //! Telling a sender why its packet goes no further (RFC 792, RFC 4443), as the kernel does and as often.
 
+use packet::icmp_error::MAX_LEN_V6;
 use packet::{Headers, IcmpError, icmp_error};
 
 use crate::director::{Batch, Datagram, Worker, is_for_us};
@@ -7,7 +8,7 @@ use crate::frame::{Frame, Output, OwnedFrame};
 use crate::verdict::{DropReason, Verdict};
 
 /// Longest ICMP error: an IPv6 one (RFC 4443 section 2.4).
-const ERROR_MAX: usize = packet::icmp_error::MAX_LEN_V6;
+const ERROR_MAX: usize = MAX_LEN_V6;
 
 /// Why a packet is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

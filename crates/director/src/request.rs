@@ -6,7 +6,6 @@ use packet::{Transport, tcp};
 
 use crate::assign::{Assignment, Scheduled};
 use crate::connection::{Connection, ConnectionId, NewConnection};
-use crate::destination::Destination;
 use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::forward::Target;
 use crate::frame::Output;
@@ -178,25 +177,25 @@ impl Worker {
             client_interface: datagram.ingress.interface.index,
             client_vlan: datagram.ingress.vlan.map_or(0, |vlan| vlan.tci),
         };
-        let connection = Connection::new(connection, &self.timeouts);
+        let connection = Connection::new(connection, self.timeouts);
         self.shared.count_connection(self.index, &destination);
         if one_packet {
             let octets = u64::try_from(datagram.len()).unwrap_or(u64::MAX);
             self.shared.count_in(self.index, &destination, octets);
             let target = Target::of(&connection);
-            self.release(&destination, template.as_ref());
+            drop(connection);
+            self.release(template.as_ref());
             return self.forward(batch, &target, datagram, output);
         }
         if let Ok(id) = self.connections.insert(connection, batch.now) {
             return self.forward_on(batch, id, datagram, output);
         }
-        self.release(&destination, template.as_ref());
+        self.release(template.as_ref());
         Verdict::Drop(DropReason::TableFull)
     }
 
-    /// Takes back what [`crate::shared::Shared::schedule`] counted for a connection that is not kept.
-    fn release(&self, destination: &Destination, template: Option<&Arc<Template>>) {
-        destination.unbind(false);
+    /// Tells the template of a connection that is not kept.
+    fn release(&self, template: Option<&Arc<Template>>) {
         if let Some(template) = template {
             self.shared.release_template(template, true);
         }

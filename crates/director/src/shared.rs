@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use packet::Family;
 
-use crate::destination::{Destination, DestinationConfig, Method, TunnelKind};
+pub use crate::command::{CommandError, PERSISTENCE_ENGINES};
+use crate::command::{check_destination, check_service, is_unicast};
+use crate::destination::{Destination, DestinationConfig};
 use crate::protocol::Protocol;
-use crate::scheduler::{self, Change, Entry};
-use crate::service::{Destinations, NO_SCHEDULER, Service, ServiceConfig, ServiceKey};
+use crate::scheduler::Change;
+use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sysctl::{LONGEST_SECONDS, Sysctl, Sysctls};
@@ -20,77 +21,8 @@ use crate::template::{Template, Templates};
 use crate::time::Instant;
 use crate::trash::Trash;
 
-/// Persistence engines that a service may name (`--pe`).
-pub const PERSISTENCE_ENGINES: &[&str] = &["sip"];
-
 /// Most estimator samples taken at once when the clock jumps; the averages are 0 long before.
 const MOST_SAMPLES: u32 = 128;
-
-/// Why a command changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// EEXIST: there is such a service.
-    #[error("the service exists already")]
-    ServiceExists,
-    /// EEXIST: the service has such a real server.
-    #[error("the real server exists already")]
-    DestinationExists,
-    /// ESRCH: there is no such service.
-    #[error("there is no such service")]
-    NoService,
-    /// ENOENT: the service has no such real server.
-    #[error("the service has no such real server")]
-    NoDestination,
-    /// ENOENT: no scheduler has this name.
-    #[error("there is no such scheduler")]
-    NoScheduler,
-    /// ENOENT: no persistence engine has this name.
-    #[error("there is no such persistence engine")]
-    NoPersistenceEngine,
-    /// ERANGE: the weight is below 0.
-    #[error("the weight is below 0")]
-    NegativeWeight,
-    /// ERANGE: the lower threshold is above the upper one.
-    #[error("the lower threshold is above the upper one")]
-    ThresholdsCrossed,
-    /// EINVAL: a threshold is above 2147483647.
-    #[error("the threshold is too large")]
-    ThresholdTooLarge,
-    /// EINVAL: the IPv6 prefix length is not 1 to 128.
-    #[error("the prefix length is not 1 to 128")]
-    PrefixLength,
-    /// EINVAL: GUE needs a port.
-    #[error("a GUE tunnel needs a port")]
-    TunnelPort,
-    /// EINVAL: the real server's address is not a unicast one.
-    #[error("the real server's address is not a unicast address")]
-    NotUnicast,
-    /// EINVAL: only tunnels reach a real server of the other address family.
-    #[error("only a tunnel reaches a real server of the other address family")]
-    MixedFamilies,
-    /// EINVAL: a timeout is longer than the kernel can count.
-    #[error("the timeout is too long")]
-    TimeoutTooLong,
-}
-
-impl CommandError {
-    /// The Linux error number that the kernel answers with.
-    #[must_use]
-    pub const fn errno(self) -> i32 {
-        match self {
-            Self::ServiceExists | Self::DestinationExists => 17,
-            Self::NoService => 3,
-            Self::NoDestination | Self::NoScheduler | Self::NoPersistenceEngine => 2,
-            Self::NegativeWeight | Self::ThresholdsCrossed => 34,
-            Self::ThresholdTooLarge
-            | Self::PrefixLength
-            | Self::TunnelPort
-            | Self::NotUnicast
-            | Self::MixedFamilies
-            | Self::TimeoutTooLong => 22,
-        }
-    }
-}
 
 /// Timeouts that `ipvsadm --set` changes, seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -515,59 +447,5 @@ impl Control {
             0 => self.real_servers.remove(&place),
             count => self.real_servers.insert(place, count),
         };
-    }
-}
-
-/// Checks a service's settings; its scheduler is `None` when it is to have none.
-fn check_service(config: &ServiceConfig) -> Result<Option<&'static Entry>, CommandError> {
-    let entry = match config.scheduler.as_str() {
-        NO_SCHEDULER => None,
-        name => Some(scheduler::find(name).ok_or(CommandError::NoScheduler)?),
-    };
-    if let Some(engine) = &config.persistence_engine
-        && !PERSISTENCE_ENGINES.contains(&engine.as_str())
-    {
-        return Err(CommandError::NoPersistenceEngine);
-    }
-    if config.key.family() == Family::V6 && !(1..=128).contains(&config.netmask) {
-        return Err(CommandError::PrefixLength);
-    }
-    Ok(entry)
-}
-
-/// Checks a real server's settings for a service of this family.
-fn check_destination(family: Family, config: &DestinationConfig) -> Result<(), CommandError> {
-    let own_family = match config.address {
-        IpAddr::V4(_) => family == Family::V4,
-        IpAddr::V6(_) => family == Family::V6,
-    };
-    if !own_family && config.method != Method::Tunnel {
-        return Err(CommandError::MixedFamilies);
-    }
-    if config.weight < 0 {
-        return Err(CommandError::NegativeWeight);
-    }
-    if config.lower_threshold > config.upper_threshold {
-        return Err(CommandError::ThresholdsCrossed);
-    }
-    if config.upper_threshold > i32::MAX.unsigned_abs() {
-        return Err(CommandError::ThresholdTooLarge);
-    }
-    if config.tunnel.kind == TunnelKind::Gue && config.tunnel.port == 0 {
-        return Err(CommandError::TunnelPort);
-    }
-    Ok(())
-}
-
-/// Whether packets can be sent to one host of this address. Addresses of the host itself are not known
-/// here: an IPv6 link-local one is refused even then.
-fn is_unicast(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            address.octets()[0] != 0 && !address.is_multicast() && !address.is_broadcast()
-        }
-        IpAddr::V6(address) => {
-            !address.is_unspecified() && !address.is_multicast() && !address.is_unicast_link_local()
-        }
     }
 }

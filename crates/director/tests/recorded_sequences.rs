@@ -230,7 +230,7 @@ impl Replay {
                 assert!(!text("key").starts_with("net.ipv4.vs.") || result.is_ok());
             }
             "sleep" => {
-                let pause = record["seconds"].as_f64().expect("seconds");
+                let pause = record["s"].as_f64().expect("seconds");
                 self.now = self.now.after(Duration::from_secs_f64(pause));
                 self.shared.expire_templates(self.now, usize::MAX);
             }

@@ -123,7 +123,7 @@ impl<'a> Fragments<'a> {
     #[must_use]
     pub fn write_piece(&self, piece: Range<usize>, out: &mut [u8]) -> Option<usize> {
         let last = piece.end == self.payload.len();
-        if piece.start % 8 != 0 || (!last && piece.end % 8 != 0) {
+        if !piece.start.is_multiple_of(8) || !(last || piece.end.is_multiple_of(8)) {
             return None;
         }
         let offset = u16::try_from(self.base + piece.start).ok()?;

@@ -7,15 +7,20 @@
 //!
 //! Three layers, from the wire up:
 //! * one module per protocol, a *view* over its header whose fields lie at offsets the compiler has
-//!   checked ([`ethernet`], [`ipv4`], [`ipv6`], [`tcp`], [`udp`], [`sctp`], [`icmp`], [`gre`], [`gue`]);
-//! * [`Headers`], everything the director decides on, read in one pass, and [`checksum`];
-//! * what is done to a frame: [`rewrite`] (hop limit, NAT, link header) and [`tunnel`].
+//!   checked ([`ethernet`], [`vlan`], [`arp`], [`ndp`], [`ipv4`], [`ipv6`], [`tcp`], [`udp`], [`sctp`],
+//!   [`icmp`], [`icmpv6`], [`gre`], [`gue`]);
+//! * [`Headers`], everything the director decides on, read in one pass; [`checksum`]; [`quoted`], the
+//!   packet inside an ICMP error;
+//! * what is done to a frame in place: [`rewrite`] (hop limit, NAT, link header) and [`tunnel`]; and
+//!   what is written into a buffer of the caller's: [`segment`], [`fragment`], [`mod@icmp_error`],
+//!   [`reset`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
 extern crate std;
 
+pub mod arp;
 mod buffer;
 pub mod checksum;
 mod datagram;
@@ -29,6 +34,7 @@ pub mod icmp_error;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 mod parse;
 pub mod protocol;
 pub mod quoted;
@@ -40,6 +46,7 @@ pub mod tcp;
 pub mod tunnel;
 pub mod udp;
 mod view;
+pub mod vlan;
 
 pub use buffer::{GsoKind, Offload, Packet, Vlan};
 pub use checksum::finish_checksum;

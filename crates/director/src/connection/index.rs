@@ -108,12 +108,6 @@ impl Index {
         }
     }
 
-    /// Entries held.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Steps done by insertions and removals so far: buckets read and entries rehashed.
     pub(super) const fn work(&self) -> u64 {
         self.work

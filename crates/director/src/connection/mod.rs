@@ -15,13 +15,11 @@ mod slab;
 mod state;
 mod table;
 pub mod tcp;
-mod timeouts;
 pub mod udp;
 mod wheel;
 
 pub use defence::DropRates;
 pub use key::{FlowKey, HashKind};
-pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, Observed, StateRules};
+pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, StateRules};
 pub use state::State;
 pub use table::{ConnectionId, Cursor, Full, Table, TableConfig};
-pub use timeouts::Timeouts;

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use packet::Transport;
 
-use super::{FlowKey, State, Timeouts, sctp, tcp};
+use super::{FlowKey, State, sctp, tcp};
 use crate::destination::{Destination, Method};
 use crate::protocol::{Direction, Protocol};
+use crate::shared::Timeouts;
 use crate::template::Template;
 use crate::time::Instant;
 
@@ -35,7 +36,8 @@ pub struct NewConnection {
     pub virtual_server: (IpAddr, u16),
     /// RIP and the port on the real server; with a service of any port, the packet's own.
     pub server: (IpAddr, u16),
-    /// The real server; none when the packet goes to its original destination (bypass).
+    /// The real server, which has been told ([`Destination::bind`]); none when the packet goes to its original
+    /// destination (bypass).
     pub destination: Option<Arc<Destination>>,
     /// The persistence template that made the choice.
     pub template: Option<Arc<Template>>,
@@ -50,21 +52,12 @@ pub struct NewConnection {
 }
 
 /// The settings that decide over states and lifetimes.
-#[derive(Clone, Copy, Debug)]
-pub struct StateRules<'a> {
-    /// Lifetime of each state.
-    pub timeouts: &'a Timeouts,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateRules {
+    /// Lifetimes that the operator may change.
+    pub timeouts: Timeouts,
     /// The `secure_tcp` defence is on.
     pub secure_tcp: bool,
-}
-
-/// What a packet changed on its connection, beside state and lifetime.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Observed {
-    /// The connection has just proved itself (established, or answered by the server for UDP): its persistence
-    /// template becomes ASSURED (BEHAVIOURS 30).
-    pub assured: bool,
 }
 
 /// Addresses of a connection; IPv6 ones apart, so that they do not make IPv4 records longer.
@@ -121,6 +114,9 @@ const fn as_v6(address: IpAddr) -> Ipv6Addr {
 
 /// A connection.
 ///
+/// Counted by its real server ([`Destination::bind`]) from the moment the server was picked until the connection is
+/// dropped. Whoever drops it tells the template ([`crate::shared::Shared::release_template`]).
+///
 /// The fields that every packet needs stand first, within the record's first cache line.
 #[derive(Debug)]
 #[repr(C)]
@@ -144,7 +140,7 @@ pub struct Connection {
 impl Connection {
     /// A connection before its first packet, inactive, with the lifetime of its protocol's first state.
     #[must_use]
-    pub fn new(new: NewConnection, timeouts: &Timeouts) -> Self {
+    pub fn new(new: NewConnection, timeouts: Timeouts) -> Self {
         let state = State::first(new.protocol);
         let no_output = if new.method == Method::Masq {
             0
@@ -366,8 +362,8 @@ impl Connection {
         &mut self,
         transport: &Transport,
         direction: Direction,
-        rules: StateRules<'_>,
-    ) -> Observed {
+        rules: StateRules,
+    ) {
         match direction {
             Direction::ToServer => self.packets = self.packets.saturating_add(1),
             // A reply was seen after all: from now on both directions count.
@@ -397,18 +393,20 @@ impl Connection {
                 State::Sctp(sctp::next(state, event, direction, one_directional))
             }
             (State::Udp, Transport::Udp { .. }) => State::Udp,
-            _ => return Observed { assured: false },
+            _ => return,
         };
-        let assured = match next {
+        let proved = match next {
             State::Tcp(tcp::State::Established) | State::Sctp(sctp::State::Established) => {
                 next != self.state
             }
             State::Udp => direction == Direction::ToClient,
             State::Tcp(_) | State::Sctp(_) => false,
         };
+        if proved && let Some(template) = &self.template {
+            template.assure();
+        }
         self.enter(next);
         self.timeout = next.timeout(rules.timeouts);
-        Observed { assured }
     }
 
     /// Takes on a state and moves the connection between the real server's counts where that changes its
@@ -427,13 +425,6 @@ impl Connection {
         }
     }
 
-    /// Takes it from its real server's counts: the table let it go.
-    pub(super) fn unbind(&self) {
-        if let Some(destination) = &self.destination {
-            destination.unbind(self.flags & FLAG_INACTIVE == 0);
-        }
-    }
-
     /// Reads from every cache line that a lookup of it will read.
     #[inline]
     pub(super) fn touch(&self) -> u32 {
@@ -447,6 +438,14 @@ impl Connection {
     /// Moves the end of life.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(destination) = &self.destination {
+            destination.unbind(self.flags & FLAG_INACTIVE == 0);
+        }
     }
 }
 

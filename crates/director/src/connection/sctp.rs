@@ -5,7 +5,7 @@
 use crate::protocol::Direction;
 
 /// How many states there are.
-pub const STATES: usize = 14;
+const STATES: usize = 14;
 
 /// State; the numbers are the kernel's (`IP_VS_SCTP_S_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,9 +64,6 @@ const ALL: [State; STATES] = [
     Closed,
 ];
 
-/// Lifetimes without a packet, seconds, by state number.
-pub const TIMEOUTS: [u32; STATES] = [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61];
-
 impl State {
     /// The state with this number.
     #[must_use]
@@ -92,6 +89,18 @@ impl State {
             ShutdownAckSent => "S-ACK-SENT",
             Rejected => "REJECTED",
             Closed => "CLOSED",
+        }
+    }
+
+    /// Lifetime without a packet, seconds (BEHAVIOURS 25); `--set` changes none.
+    #[must_use]
+    pub const fn timeout(self) -> u32 {
+        match self {
+            Start => 2,
+            Init1 | Rejected => 4,
+            Established => 900,
+            Init | CookieSent | CookieReplied | CookieWait | Cookie | CookieEchoed
+            | ShutdownSent | ShutdownReceived | ShutdownAckSent | Closed => 61,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The state of a connection of any protocol.
 
-use super::{Timeouts, sctp, tcp, udp};
+use super::{sctp, tcp, udp};
 use crate::protocol::Protocol;
+use crate::shared::Timeouts;
 
 /// Protocol and state in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,11 +68,11 @@ impl State {
 
     /// Lifetime without a packet, seconds.
     #[must_use]
-    pub const fn timeout(self, timeouts: &Timeouts) -> u32 {
+    pub const fn timeout(self, timeouts: Timeouts) -> u32 {
         match self {
-            Self::Tcp(state) => timeouts.tcp[state as usize],
+            Self::Tcp(state) => state.timeout(timeouts),
             Self::Udp => timeouts.udp,
-            Self::Sctp(state) => timeouts.sctp[state as usize],
+            Self::Sctp(state) => state.timeout(),
         }
     }
 }

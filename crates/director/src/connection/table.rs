@@ -6,7 +6,7 @@ use packet::Transport;
 
 use super::index::Index;
 use super::key::{FlowHash, FlowKey, HashKind};
-use super::record::{Connection, Observed, StateRules};
+use super::record::{Connection, StateRules};
 use super::slab::Slab;
 use super::wheel::Wheel;
 use crate::protocol::Direction;
@@ -48,7 +48,6 @@ pub struct Full;
 ///
 /// Every operation takes bounded time at every size: lookups read one cache line before the connection's own; insertions
 /// carry a constant share of the growth; what concerns many connections (expiry, listing, sweeping) takes a budget.
-/// A connection in the table is counted by its real server, from [`Table::insert`] until it is given back.
 #[derive(Debug)]
 pub struct Table {
     hash: FlowHash,
@@ -148,14 +147,13 @@ impl Table {
             .flatten()
     }
 
-    /// Takes in a connection, to expire after its timeout. Its real server counts it already, since it was
-    /// assigned ([`Destination::bind`](crate::destination::Destination::bind)).
+    /// Takes in a connection, to expire after its timeout.
     ///
     /// Where there is a connection already that the same packets belong to, the new one gets them; the old one gets
     /// them back if it outlives the new one (BEHAVIOURS 19).
     ///
     /// # Errors
-    /// [`Full`]; nothing is changed then.
+    /// [`Full`]; the connection is dropped then, and the table unchanged.
     pub fn insert(&mut self, connection: Connection, now: Instant) -> Result<ConnectionId, Full> {
         if self.slab.len() >= self.max_connections {
             return Err(Full);
@@ -175,27 +173,27 @@ impl Table {
         self.id(index).ok_or(Full)
     }
 
-    /// Ends a connection now and gives it back, taken from its real server's counts.
+    /// Ends a connection now and gives it back.
     pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         self.get(id)?;
         self.wheel.disarm(&mut self.slab, id.index);
         self.take(id.index)
     }
 
-    /// Advances the connection's state by a packet, and its life to a whole timeout from `now`.
-    ///
-    /// None when there is no such connection.
+    /// Advances the connection's state by a packet, and its life to a whole timeout from `now`. When it has proved itself
+    /// (established; for UDP, answered), its template becomes ASSURED (BEHAVIOURS 30).
     pub fn observe(
         &mut self,
         id: ConnectionId,
         transport: &Transport,
         direction: Direction,
-        rules: StateRules<'_>,
+        rules: StateRules,
         now: Instant,
-    ) -> Option<Observed> {
-        let observed = self.get_mut(id)?.observe(transport, direction, rules);
-        self.refresh(id, now);
-        Some(observed)
+    ) {
+        if let Some(connection) = self.get_mut(id) {
+            connection.observe(transport, direction, rules);
+            self.refresh(id, now);
+        }
     }
 
     /// Gives the connection a whole timeout from `now`.
@@ -217,7 +215,7 @@ impl Table {
         }
     }
 
-    /// Ends the connections whose time has come, and gives them back, taken from their real servers' counts.
+    /// Ends the connections whose time has come, and gives them back.
     ///
     /// `budget` counts steps, each the work of one connection or less. Whether the budget sufficed; if not, call again
     /// soon.
@@ -258,7 +256,7 @@ impl Table {
     }
 
     /// Ends the connections that `ends` says yes to, from `cursor` on, looking at no more than `max` places, and gives
-    /// them to `ended`, taken from their real servers' counts; where to go on, or none at the end.
+    /// them to `ended`; where to go on, or none at the end.
     pub fn sweep(
         &mut self,
         cursor: Cursor,
@@ -293,9 +291,7 @@ impl Table {
     /// Takes an unarmed connection out of index and slab.
     fn take(&mut self, index: u32) -> Option<Connection> {
         self.forget(index);
-        let connection = self.slab.remove(index)?;
-        connection.unbind();
-        Some(connection)
+        self.slab.remove(index)
     }
 
     /// Takes a connection out of the index, if it is in it.
@@ -369,9 +365,10 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::connection::{NewConnection, State, Timeouts, tcp};
+    use crate::connection::{NewConnection, State, tcp};
     use crate::destination::Method;
     use crate::protocol::Protocol;
+    use crate::shared::Timeouts;
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
     const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1));
@@ -399,7 +396,7 @@ mod tests {
             client_interface: 2,
             client_vlan: 0,
         };
-        Connection::new(new, &Timeouts::default())
+        Connection::new(new, Timeouts::default())
     }
 
     fn key(source: (IpAddr, u16), destination: (IpAddr, u16)) -> FlowKey {
@@ -471,45 +468,32 @@ mod tests {
 
     #[test]
     fn a_packet_moves_the_end_of_life() {
-        let timeouts = Timeouts::default();
-        let rules = StateRules {
-            timeouts: &timeouts,
-            secure_tcp: false,
-        };
+        let rules = StateRules::default();
         let mut table = table();
         let id = table
             .insert(connection(2001, VIP, Method::Masq), seconds(0))
             .unwrap();
         let mut observe = |flags, direction, at| {
-            let observed = table.observe(id, &segment(flags), direction, rules, seconds(at));
+            table.observe(id, &segment(flags), direction, rules, seconds(at));
             let connection = table.get(id).unwrap();
             assert_eq!(
                 connection.expires_in(seconds(at)).as_secs(),
                 connection.timeout().into()
             );
-            (observed.unwrap().assured, connection.state())
+            connection.state()
         };
         let (to_server, to_client) = (Direction::ToServer, Direction::ToClient);
-        assert_eq!(
-            observe(2, to_server, 1),
-            (false, State::Tcp(tcp::State::SynRecv))
-        );
-        assert_eq!(
-            observe(0x12, to_client, 1),
-            (false, State::Tcp(tcp::State::SynRecv))
-        );
+        assert_eq!(observe(2, to_server, 1), State::Tcp(tcp::State::SynRecv));
+        assert_eq!(observe(0x12, to_client, 1), State::Tcp(tcp::State::SynRecv));
         assert_eq!(
             observe(0x10, to_server, 2),
-            (true, State::Tcp(tcp::State::Established))
+            State::Tcp(tcp::State::Established)
         );
         assert_eq!(
             observe(0x10, to_server, 3),
-            (false, State::Tcp(tcp::State::Established))
+            State::Tcp(tcp::State::Established)
         );
-        assert_eq!(
-            observe(4, to_server, 4),
-            (false, State::Tcp(tcp::State::Close))
-        );
+        assert_eq!(observe(4, to_server, 4), State::Tcp(tcp::State::Close));
         let mut ended = 0;
         assert!(table.expire(seconds(13), 100, |_| ended += 1));
         assert_eq!(table.get(id).map(|it| it.packets()), Some(4));

@@ -4,9 +4,10 @@
 //! Recordings: `tcp_states.*` (NAT: 15 kinds of segment in every state; DR: the client's sequences), `timeouts.*`.
 
 use crate::protocol::Direction;
+use crate::shared::Timeouts;
 
 /// How many states there are.
-pub const STATES: usize = 11;
+const STATES: usize = 11;
 
 /// State; the numbers are the kernel's (`IP_VS_TCP_S_*`), as the synchronisation protocol carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,9 +45,6 @@ use State::{
 /// States in the order of their numbers.
 const ALL: [State; STATES] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
 
-/// Lifetimes without a segment, seconds, by state number.
-pub const TIMEOUTS: [u32; STATES] = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120];
-
 impl State {
     /// The state with this number.
     #[must_use]
@@ -69,6 +67,21 @@ impl State {
             LA => "LAST_ACK",
             LI => "LISTEN",
             SA => "SYNACK",
+        }
+    }
+
+    /// Lifetime without a segment, seconds (BEHAVIOURS 25). `--set` changes ESTABLISHED and FIN_WAIT, not TIME_WAIT and
+    /// CLOSE_WAIT.
+    #[must_use]
+    pub const fn timeout(self, timeouts: Timeouts) -> u32 {
+        match self {
+            ES => timeouts.tcp,
+            FW => timeouts.tcp_fin,
+            SS | TW | LI | SA => 120,
+            SR | CW => 60,
+            LA => 30,
+            CL => 10,
+            NO => 2,
         }
     }
 

@@ -109,9 +109,7 @@ impl Wheel {
             let Some(index) = self.current() else {
                 let next = self.next().filter(|&next| next <= end);
                 self.cursor = next.unwrap_or(end);
-                if next.is_none() {
-                    return None;
-                }
+                next?;
                 *budget -= 1;
                 continue;
             };
