@@ -21,6 +21,8 @@ enum Command {
     Run(RunArguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
+    /// Show the three forwarding methods in network namespaces of their own.
+    Demo,
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,8 +51,33 @@ struct DecapArguments {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run(_) => ExitCode::FAILURE,
+        Command::Run(arguments) => run(arguments),
         Command::Decap(arguments) => decap(arguments),
+        Command::Demo => demo(),
+    }
+}
+
+fn run(arguments: RunArguments) -> ExitCode {
+    runtime::log::start();
+    let RunArguments {
+        config,
+        control,
+        state,
+    } = arguments;
+    match runtime::daemon::run(&runtime::daemon::Options {
+        config,
+        control,
+        state,
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn demo() -> ExitCode {
+    match runtime::demo::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
     }
 }
 
@@ -70,7 +97,7 @@ fn decap(arguments: DecapArguments) -> ExitCode {
 }
 
 /// One sentence to the operator.
-fn fail(error: &runtime::error::RuntimeError) -> ExitCode {
+fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("ulvs: {error}");
     ExitCode::FAILURE
 }

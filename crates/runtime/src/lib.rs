@@ -1,16 +1,19 @@
 //! Threads, sockets, neighbours, the daemon: drives the director core over real links.
 #![forbid(unsafe_code)]
 
+pub mod announce;
 pub mod clock;
 pub mod control_socket;
+pub mod daemon;
 pub mod decap;
 pub mod demo;
 pub mod error;
-// pub mod links;
+pub mod links;
 pub mod log;
 pub mod network;
 pub mod presence;
 pub mod privilege;
+pub mod reconcile;
 pub mod state;
 pub mod vips;
 pub mod worker;

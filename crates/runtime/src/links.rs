@@ -63,20 +63,53 @@ impl Links {
             .filter(|link| !link.loopback)
             .map(|link| link.name.as_str())
             .collect();
-        let list = if there.is_empty() { "none".into() } else { there.join(", ") };
-        if let Wanted::Named(names) = &wanted {
-            if let Some(name) = names.iter().find(|name| !there.contains(&name.as_str())) {
-                return Err(RuntimeError::Refused(format!(
-                    "there is no interface {name} (there are: {list}): correct `interfaces` in the configuration"
-                )));
-            }
+        let list = if there.is_empty() {
+            "none".into()
+        } else {
+            there.join(", ")
+        };
+        if let Wanted::Named(names) = &wanted
+            && let Some(name) = names.iter().find(|name| !there.contains(&name.as_str()))
+        {
+            return Err(RuntimeError::Refused(format!(
+                "there is no interface {name} (there are: {list}): correct `interfaces` in the \
+                 configuration"
+            )));
         }
         if !tables.links().values().any(|link| wanted.wants(link)) {
             return Err(RuntimeError::Refused(format!(
                 "there is no interface to work on (there are: {list}): name one with `interfaces` in the configuration"
             )));
         }
-        Ok(Self { wanted, open: BTreeMap::new(), failed: BTreeMap::new() })
+        Ok(Self {
+            wanted,
+            open: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        })
+    }
+
+    /// Wants other interfaces from now on; lets go of those not wanted any more.
+    ///
+    /// # Errors
+    /// As [`Links::new`]; nothing changed then.
+    pub fn want(&mut self, wanted: Wanted, tables: &Tables, workers: &[Handle]) -> Result<()> {
+        self.wanted = Self::new(wanted, tables)?.wanted;
+        let is_wanted = |index| {
+            tables
+                .links()
+                .get(&index)
+                .is_none_or(|link| self.wanted.wants(link))
+        };
+        let unwanted: Vec<u32> = self
+            .open
+            .keys()
+            .copied()
+            .filter(|&index| !is_wanted(index))
+            .collect();
+        for index in unwanted {
+            self.close(index, workers);
+        }
+        Ok(())
     }
 
     /// Opens what is wanted and there, for each worker, and forgets what is gone. `strict`: the first failure is the
@@ -101,11 +134,17 @@ impl Links {
         for index in gone {
             self.close(index, workers);
         }
-        self.failed.retain(|index, link| links.get(index) == Some(link));
-        for (&index, link) in links.iter().filter(|(_, link)| self.wanted.wants(link)) {
-            if self.open.contains_key(&index) || self.failed.contains_key(&index) {
-                continue;
-            }
+        self.failed
+            .retain(|index, link| links.get(index) == Some(link));
+        let missing: Vec<_> = links
+            .iter()
+            .filter(|(index, link)| {
+                self.wanted.wants(link)
+                    && !self.open.contains_key(index)
+                    && !self.failed.contains_key(index)
+            })
+            .collect();
+        for (&index, link) in missing {
             match self.open_one(index, &link.name, workers, steering) {
                 Ok(()) => {
                     tracing::info!("working on {} (mtu {})", link.name, link.mtu);
@@ -135,10 +174,20 @@ impl Links {
         let (opened, group) = af_packet::open(name, workers.len(), steering)?;
         if let Some(first) = opened.first() {
             let sender = Arc::clone(&first.sender);
-            self.open.insert(index, Open { name: name.to_owned(), group, sender });
+            self.open.insert(
+                index,
+                Open {
+                    name: name.to_owned(),
+                    group,
+                    sender,
+                },
+            );
         }
         for (worker, link) in workers.iter().zip(opened) {
-            worker.order(Order::AddLink { interface: index, link });
+            worker.order(Order::AddLink {
+                interface: index,
+                link,
+            });
         }
         Ok(())
     }
@@ -146,7 +195,7 @@ impl Links {
     /// Lets go of an interface that is gone.
     pub fn close(&mut self, index: u32, workers: &[Handle]) {
         if let Some(open) = self.open.remove(&index) {
-            tracing::warn!("{} is gone; waiting for it to come back", open.name);
+            tracing::warn!("no longer working on {}", open.name);
             for worker in workers {
                 worker.order(Order::RemoveLink { interface: index });
             }
@@ -165,11 +214,15 @@ impl Links {
 
     /// Indices and names of the open interfaces.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.open.iter().map(|(&index, open)| (index, open.name.as_str()))
+        self.open
+            .iter()
+            .map(|(&index, open)| (index, open.name.as_str()))
     }
 
     /// Sends frames of the control thread's own by an interface.
     pub fn send(&self, index: u32, frames: &[Outgoing<'_>]) -> Transmitted {
-        self.open.get(&index).map_or_else(Transmitted::default, |open| open.sender.transmit(frames))
+        self.open
+            .get(&index)
+            .map_or_else(Transmitted::default, |open| open.sender.transmit(frames))
     }
 }

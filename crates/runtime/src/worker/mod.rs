@@ -20,7 +20,7 @@ use link::sys::poll::{self, Waker};
 
 use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
-pub use order::{Event, Order, Report, Reporter};
+pub use order::{Event, Job, Order, Report, Reporter};
 use ports::Ports;
 use team::{Inbox, Team};
 
@@ -205,6 +205,7 @@ impl Worker {
             tally,
             ..
         } = self;
+        director.refresh();
         ports.send_from(tally, |output| director.tick(now, output));
     }
 

@@ -98,6 +98,7 @@ impl Ports {
                 Ok(count) => {
                     total += count;
                     let now = clock.now();
+                    director.refresh();
                     let mut output = Output {
                         frames: recycle(std::mem::take(frames)),
                     };
@@ -130,6 +131,7 @@ impl Ports {
             return false;
         }
         let now = clock.now();
+        director.refresh();
         for one in &mut handed {
             let interface = one.interface;
             self.send_from(tally, |output| {

@@ -1,0 +1,390 @@
+//! What the control thread keeps in line: services, host, VIPs, guard, links, saved state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control::listing;
+use control::netlink::{ConnectionEntry, Errno, Request, requests, respond};
+use control::server::Server;
+use control::state::DesiredState;
+use crossbeam::channel;
+use director::connection::Cursor;
+use director::director::{Director, Host};
+use director::service::ServiceKey;
+use director::shared::Shared;
+use link::steering::Steering;
+
+use super::guard::Shield;
+use super::start::{self, Options, Settings};
+use crate::announce;
+use crate::clock::Clock;
+use crate::error::{Result, RuntimeError};
+use crate::links::Links;
+use crate::network::{self, Watcher};
+use crate::presence::Presence;
+use crate::reconcile;
+use crate::state::StateFile;
+use crate::vips::{self, Choice};
+use crate::worker::{Handle, Order, Report};
+
+/// Templates that one tick may end.
+const TEMPLATE_BUDGET: usize = 10_000;
+/// Places of a connection table that a worker looks at in one go: some 100 microseconds.
+const LIST_PIECE: u32 = 4096;
+/// Longest wait for a worker's answer; it takes a batch's time in fact.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that commands and the host's changes act on.
+pub(super) struct Control {
+    pub(super) clock: Clock,
+    pub(super) options: Options,
+    pub(super) settings: Settings,
+    pub(super) shared: Arc<Shared>,
+    pub(super) host: Arc<Host>,
+    pub(super) server: Server,
+    pub(super) watcher: Watcher,
+    pub(super) links: Links,
+    pub(super) presence: Presence,
+    pub(super) shield: Shield,
+    pub(super) state: Option<StateFile>,
+    pub(super) workers: Vec<Handle>,
+    pub(super) steering_seed: u32,
+    /// VIPs of the steering that the kernel has.
+    pub(super) steered: BTreeSet<IpAddr>,
+    /// [`Shared::generation`] that everything else is in line with.
+    pub(super) generation: u64,
+}
+
+impl Control {
+    /// Answers a client's datagram. What a command changed is in force, and saved, before the answer leaves.
+    pub(super) fn answer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
+        let mut replies = Vec::new();
+        for frame in requests(datagram) {
+            let now = self.clock.now();
+            let answer = match &frame.request {
+                Err(errno) => Err(*errno),
+                Ok(request) => self.permit(request).and_then(|()| {
+                    let workers = &self.workers;
+                    let connections = |now| connections(workers, now);
+                    self.server.answer(request, now, &connections)
+                }),
+            };
+            self.follow();
+            replies.extend(respond(&frame, frame.header.port, &answer));
+        }
+        replies
+    }
+
+    /// A service whose packets the kernel would answer too is refused when nothing can keep it from that.
+    fn permit(&mut self, request: &Request) -> std::result::Result<(), Errno> {
+        let Request::NewService(attrs) = request else {
+            return Ok(());
+        };
+        let Ok(control::netlink::ServiceKey::Address { address, .. }) = attrs.key() else {
+            return Ok(());
+        };
+        let choice = self.choice(address);
+        let tables = self.watcher.tables();
+        match self.shield.check(tables, address, choice) {
+            Ok(()) => Ok(()),
+            Err(sentence) => {
+                tracing::error!("refused: {sentence}");
+                Err(Errno::EOPNOTSUPP)
+            }
+        }
+    }
+
+    /// Brings everything in line with the services, if a command changed them.
+    fn follow(&mut self) {
+        let generation = self.shared.generation();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        self.place();
+        let now = Instant::now();
+        if self.state.as_mut().is_some_and(|state| state.changed(now)) {
+            self.save_now();
+        }
+    }
+
+    /// Brings VIPs, guard and steering in line with services and host.
+    pub(super) fn place(&mut self) {
+        let wanted = self.wanted();
+        let tables = self.watcher.tables();
+        let interfaces: BTreeSet<u32> = self.links.iter().map(|(index, _)| index).collect();
+        self.presence
+            .update(tables, &wanted, &interfaces, Instant::now());
+        let answers = self.presence.answers();
+        self.shield
+            .update(tables, &self.shared.snapshot(), &answers, &self.links);
+        self.host
+            .network
+            .store(Arc::new(network::snapshot(tables, answers)));
+        self.steer(wanted.into_keys().collect());
+    }
+
+    /// VIPs of all services and of the configuration.
+    fn wanted(&self) -> BTreeMap<IpAddr, Choice> {
+        let mut wanted = self.settings.vips.clone();
+        for service in self.shared.snapshot().iter() {
+            if let Some(vip) = vip(&service.config.key) {
+                wanted.entry(vip).or_default();
+            }
+        }
+        wanted
+    }
+
+    fn choice(&self, vip: IpAddr) -> Choice {
+        self.settings.vips.get(&vip).copied().unwrap_or_default()
+    }
+
+    /// Shares flows out anew when the VIPs are others than the kernel's program knows.
+    fn steer(&mut self, vips: BTreeSet<IpAddr>) {
+        if self.workers.len() < 2 || vips == self.steered {
+            return;
+        }
+        self.steered = vips;
+        let steering = Arc::new(self.steering());
+        for worker in &self.workers {
+            worker.order(Order::Steer(Arc::clone(&steering)));
+        }
+        self.links.steer(&steering);
+    }
+
+    /// The sharing out of flows for the VIPs now.
+    pub(super) fn steering(&self) -> Steering {
+        let vips: Vec<IpAddr> = self.steered.iter().copied().collect();
+        Steering::new(&vips, self.steering_seed)
+    }
+
+    /// Checks at the start what can be checked before anything is opened: the VIPs of the configuration must have
+    /// somebody to answer for them, and those of every service must be guarded where that is needed.
+    ///
+    /// # Errors
+    /// A sentence that names the VIP and says what to do.
+    pub(super) fn check_vips(&self) -> Result<()> {
+        let tables = self.watcher.tables();
+        let configured = self
+            .settings
+            .rules
+            .services
+            .iter()
+            .filter_map(|(config, _)| vip(&config.key));
+        let mut strict = self.settings.vips.clone();
+        for vip in configured {
+            strict.entry(vip).or_default();
+        }
+        for (&vip, &choice) in &strict {
+            vips::place(tables, vip, choice).map_err(RuntimeError::Refused)?;
+        }
+        for (&vip, &choice) in &self.wanted() {
+            self.shield
+                .check(tables, vip, choice)
+                .map_err(RuntimeError::Refused)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the interfaces and brings everything in line for the first time.
+    ///
+    /// # Errors
+    /// The first interface that cannot be opened.
+    pub(super) fn open_links(&mut self) -> Result<()> {
+        self.steered = self.wanted().into_keys().collect();
+        let steering = Arc::new(self.steering());
+        for worker in &self.workers {
+            worker.order(Order::Steer(Arc::clone(&steering)));
+        }
+        self.links
+            .update(self.watcher.tables(), &self.workers, &steering, true)?;
+        self.place();
+        Ok(())
+    }
+
+    /// Reads the configuration again. What is wrong in it is logged, and everything stays as it is.
+    pub(super) fn reload(&mut self) {
+        match Settings::read(&self.options).and_then(|settings| self.take(settings)) {
+            Ok(changes) => {
+                tracing::info!("configuration read again: {changes} changes to services")
+            }
+            Err(error) => tracing::error!("configuration not taken: {error}"),
+        }
+    }
+
+    /// Takes new settings; returns how many commands that took.
+    fn take(&mut self, settings: Settings) -> Result<usize> {
+        // Tried out first: what is impossible must change nothing.
+        let trial = Shared::new(director::shared::Options::default());
+        settings
+            .rules
+            .apply(&trial)
+            .map_err(|error| RuntimeError::Refused(error.to_string()))?;
+        for (&vip, &choice) in &settings.vips {
+            vips::place(self.watcher.tables(), vip, choice).map_err(RuntimeError::Refused)?;
+        }
+        if settings.needs_restart(&self.settings) {
+            tracing::warn!("changes of workers, max_connections, control or state take a restart");
+        }
+        self.links.want(
+            settings.interfaces.clone(),
+            self.watcher.tables(),
+            &self.workers,
+        )?;
+        let steering = self.steering();
+        self.links
+            .update(self.watcher.tables(), &self.workers, &steering, false)?;
+        let mut changes = 0;
+        if settings.rules_digest != self.settings.rules_digest {
+            let running = DesiredState::of(&self.shared);
+            for action in reconcile::actions(&running, &settings.rules) {
+                match reconcile::carry_out(&self.shared, &action) {
+                    Ok(()) => changes += 1,
+                    Err(error) => tracing::error!("{action:?}: {error}"),
+                }
+            }
+        }
+        self.settings = Settings {
+            workers: self.settings.workers,
+            control: self.settings.control.clone(),
+            state: self.settings.state.clone(),
+            max_connections: self.settings.max_connections,
+            ..settings
+        };
+        self.place();
+        self.follow();
+        Ok(changes)
+    }
+
+    /// Takes in what the kernel told.
+    pub(super) fn network_changed(&mut self) -> Result<()> {
+        if self.watcher.process()? {
+            let steering = self.steering();
+            self.links
+                .update(self.watcher.tables(), &self.workers, &steering, false)?;
+            self.place();
+        }
+        Ok(())
+    }
+
+    /// A worker found that an interface is gone.
+    pub(super) fn link_lost(&mut self, interface: u32) {
+        self.links.close(interface, &self.workers);
+        self.place();
+    }
+
+    /// Once a second.
+    pub(super) fn tick(&mut self) {
+        let now = self.clock.now();
+        self.shared.tick(now);
+        self.shared.expire_templates(now, TEMPLATE_BUDGET);
+    }
+
+    /// Time until the state must be saved or a VIP announced.
+    pub(super) fn due(&self, now: Instant) -> Option<Duration> {
+        let state = self.state.as_ref().and_then(|state| state.due(now));
+        let announcement = self
+            .presence
+            .next_due()
+            .map(|at| at.saturating_duration_since(now));
+        [state, announcement].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(super) fn on_time(&mut self, now: Instant) {
+        if self.state.as_ref().and_then(|state| state.due(now)) == Some(Duration::ZERO) {
+            self.save_now();
+        }
+        for (interface, vip) in self.presence.due(now) {
+            if let Some(link) = self.watcher.tables().links().get(&interface) {
+                announce::send(&self.links, interface, link, vip);
+            }
+        }
+    }
+
+    /// Saves the state if it changed; a failure is logged and tried again.
+    pub(super) fn save_now(&mut self) {
+        let now = Instant::now();
+        let Some(state) = self.state.as_mut().filter(|state| state.due(now).is_some()) else {
+            return;
+        };
+        let text = start::state_text(&DesiredState::of(&self.shared), self.settings.rules_digest);
+        if let Err(error) = state.save(&text, now) {
+            tracing::error!("{error}");
+        }
+    }
+
+    pub(super) fn stop_workers(&mut self) {
+        for worker in &self.workers {
+            worker.order(Order::Stop);
+        }
+        for worker in self.workers.drain(..) {
+            worker.join();
+        }
+    }
+
+    /// The counters in the log, those that are not 0.
+    pub(super) fn log_counters(&self) {
+        for (index, report) in reports(&self.workers).iter().enumerate() {
+            tracing::info!(
+                "worker {index}: {}",
+                super::summary::of(report, &self.links)
+            );
+        }
+    }
+}
+
+/// The VIP of a service; a firewall mark has none.
+const fn vip(key: &ServiceKey) -> Option<IpAddr> {
+    match key {
+        ServiceKey::Address { address, .. } => Some(*address),
+        ServiceKey::Mark { .. } => None,
+    }
+}
+
+/// The connections of all workers, asked for in pieces so that no worker stops for long.
+fn connections(workers: &[Handle], now: director::time::Instant) -> Vec<ConnectionEntry> {
+    let mut entries = Vec::new();
+    for worker in workers {
+        let mut cursor = Some(Cursor::default());
+        while let Some(from) = cursor {
+            let answer = ask(worker, move |director| {
+                let mut piece = Vec::new();
+                let table = director.connections();
+                let show = |_, connection: &_| piece.push(listing::connection(connection, now));
+                let next = table.list(from, LIST_PIECE, show);
+                (piece, next)
+            });
+            let Some((piece, next)) = answer else {
+                break;
+            };
+            entries.extend(piece);
+            cursor = next;
+        }
+    }
+    entries
+}
+
+fn reports(workers: &[Handle]) -> Vec<Report> {
+    let report = |worker: &Handle| {
+        let (sender, receiver) = channel::bounded(1);
+        worker.order(Order::Report(sender));
+        receiver.recv_timeout(PATIENCE).ok()
+    };
+    workers.iter().filter_map(report).collect()
+}
+
+/// Lets a worker work out something between two batches; `None` when it does not answer.
+fn ask<T: Send + 'static>(
+    worker: &Handle,
+    question: impl FnOnce(&mut Director) -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = channel::bounded(1);
+    worker.order(Order::Run(Box::new(move |director, _| {
+        // If nobody waits any more, the answer came too late.
+        let _ = sender.send(question(director));
+    })));
+    receiver.recv_timeout(PATIENCE).ok()
+}
