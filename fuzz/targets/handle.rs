@@ -234,7 +234,7 @@ impl System {
             check_frames(&output);
             if self
                 .director
-                .next_deadline(self.now)
+                .next_deadline()
                 .is_none_or(|next| next > self.now)
             {
                 return;

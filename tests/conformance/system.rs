@@ -132,7 +132,7 @@ impl System {
         for _ in 0..TICKS_MAX {
             let deadline = self
                 .director
-                .next_deadline(self.instant())
+                .next_deadline()
                 .map(|deadline| deadline.since(Instant::START))
                 .filter(|deadline| *deadline < time);
             // Half-second steps in between, for what only the clock drives.
