@@ -3,11 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Host, Lab, Process, Routed, binary, count, eventually, fetch, fetch_each};
-
-/// How `setpriv` makes nobody with CAP_NET_RAW alone.
-const NOBODY: &str = "--inh-caps=-all,+net_raw --ambient-caps=-all,+net_raw \
-    --bounding-set=-all,+net_raw --no-new-privs --reuid=65534 --regid=65534 --clear-groups";
+use crate::harness::{
+    Host, Lab, NET_RAW_ONLY, Process, Routed, binary, count, eventually, fetch, fetch_each,
+};
 
 /// Starts it as nobody, from a copy of the binary that nobody can reach.
 fn as_nobody(lab: &Lab, server: &Host, vip: &str) -> Process {
@@ -22,7 +20,7 @@ fn as_nobody(lab: &Lab, server: &Host, vip: &str) -> Process {
     }
     let mut command = server.command("setpriv");
     command
-        .args(NOBODY.split_whitespace())
+        .args(NET_RAW_ONLY.split_whitespace())
         .arg(copy)
         .args(["decap", "--vip", vip]);
     Process::spawn(
