@@ -17,6 +17,7 @@
 pub mod af_packet;
 mod error;
 mod frame;
+pub mod guard;
 pub mod memory;
 pub mod pcap;
 pub mod steering;

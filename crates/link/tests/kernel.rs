@@ -4,6 +4,8 @@
 mod af_packet;
 #[path = "kernel/bulk.rs"]
 mod bulk;
+#[path = "kernel/guard.rs"]
+mod guard;
 #[path = "kernel/namespace.rs"]
 mod namespace;
 #[path = "kernel/steering.rs"]

@@ -8,9 +8,11 @@
     reason = "the one place for it: system calls and memory shared with the kernel"
 )]
 
+pub(crate) mod bpf;
 pub mod clock;
 pub mod interface;
 pub mod multicast;
+pub(crate) mod netlink;
 pub(crate) mod packet;
 pub mod poll;
 pub mod process;

@@ -134,16 +134,10 @@ impl Connection {
     /// `EPIPE` (the other side is gone), `EMSGSIZE` (beyond 200 KiB or so), `EAGAIN` (no room in
     /// time).
     pub fn send(&self, message: &[u8], timeout: Duration) -> io::Result<()> {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        let (start, len) = (message.as_ptr().cast(), message.len());
-        let once = || {
-            // SAFETY: the kernel reads `len` octets of `message`.
-            retry(|| check_len(unsafe { libc::send(self.fd.as_raw_fd(), start, len, flags) }))
-        };
-        match once() {
+        match socket::send(self.fd(), message) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll::writable(self.fd(), timeout)?;
-                once().map(drop)
+                socket::send(self.fd(), message).map(drop)
             }
             result => result.map(drop),
         }

@@ -36,11 +36,12 @@ macro_rules! plain {
         )*
     };
 }
+pub(super) use plain;
+
 plain!(
     libc::sockaddr_ll,
     libc::sockaddr_in,
     libc::sockaddr_in6,
-    libc::sockaddr_nl,
     libc::tpacket_req,
     libc::tpacket_stats,
     libc::packet_mreq,
@@ -135,4 +136,12 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize
         };
         check_len(result)
     })
+}
+
+/// Sends one datagram without waiting.
+pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let (start, len) = (bytes.as_ptr().cast(), bytes.len());
+    // SAFETY: the kernel reads `len` octets of `bytes`.
+    retry(|| check_len(unsafe { libc::send(fd.as_raw_fd(), start, len, flags) }))
 }
