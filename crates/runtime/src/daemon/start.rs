@@ -148,6 +148,8 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         settings,
     };
     control.check_vips()?;
+    // Threads inherit it.
+    privilege::confine()?;
     control.workers = worker::start(directors(&control)?, clock, &reporter)?;
     let opened = control.open_links();
     if let Err(error) = opened.and_then(|()| privilege::keep(control.shield.capabilities())) {

@@ -13,7 +13,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use link::sys::poll;
-use link::sys::process;
 use link::sys::raw_ip::{Injector, Receiver};
 use link::sys::signal::Signals;
 use packet::protocol;
@@ -72,8 +71,7 @@ pub fn run(options: &Options) -> Result<Counters> {
     let signals = Signals::take(&[libc::SIGTERM, libc::SIGINT])
         .map_err(|source| RuntimeError::system("cannot take over signals", source))?;
     let mut decap = Decap::open(options)?;
-    process::set_no_new_privileges()
-        .map_err(|source| RuntimeError::system("cannot give up privileges", source))?;
+    crate::privilege::confine()?;
     crate::privilege::drop_all_of_this_thread()?;
     tracing::info!("{}", decap.summary(options));
     decap.serve(&signals)?;
