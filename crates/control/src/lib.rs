@@ -4,3 +4,4 @@
 pub mod listing;
 pub mod netlink;
 pub mod proc;
+pub mod rules;
