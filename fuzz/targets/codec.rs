@@ -30,9 +30,18 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         let refused = respond(&frame, 42, &Err(Errno::EINVAL));
-        assert!(refused.iter().map(|datagram| answered(datagram)).sum::<usize>() >= 1);
+        assert!(
+            refused
+                .iter()
+                .map(|datagram| answered(datagram))
+                .sum::<usize>()
+                >= 1
+        );
     }
-    assert!(acknowledgements >= expected(data), "a client would wait for ever");
+    assert!(
+        acknowledgements >= expected(data),
+        "a client would wait for ever"
+    );
 });
 
 /// From the second time on: a name that is no UTF-8 is read as near as text comes to it.

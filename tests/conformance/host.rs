@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use director::net::{Answer, Interface, Mac, Network, Route, RouteKind};
+use director::net::{Answer, Interface, Network, Route, RouteKind};
+use packet::Mac;
 
 use crate::mark::MarkRules;
 use crate::recording::{Port, Topology};
@@ -72,7 +73,7 @@ impl Host {
             host.interfaces.push(Interface {
                 index,
                 name: name.to_owned(),
-                mac: interface.mac.as_deref().map_or(Ok([0; 6]), mac)?,
+                mac: interface.mac.as_deref().map_or(Ok(Mac([0; 6])), mac)?,
                 mtu: interface.mtu.unwrap_or(65_536),
                 link_len: 14,
                 addresses,
@@ -159,7 +160,7 @@ impl Host {
                 self.interfaces.push(Interface {
                     index,
                     name: (*name).to_owned(),
-                    mac: [0; 6],
+                    mac: Mac([0; 6]),
                     mtu: 1480,
                     link_len: 0,
                     addresses: Vec::new(),
@@ -344,5 +345,5 @@ fn mac(text: &str) -> Result<Mac, String> {
             .and_then(|word| u8::from_str_radix(word, 16).ok())
             .ok_or_else(|| format!("{text:?} is not a MAC"))?;
     }
-    Ok(octets)
+    Ok(Mac(octets))
 }

@@ -7,6 +7,7 @@
 mod compare;
 mod decode;
 mod expected;
+mod forwarding;
 mod host;
 mod mark;
 mod mask;
@@ -123,7 +124,7 @@ fn run(options: &Options) -> Result<bool, String> {
     if paths.is_empty() {
         return Err("no recording matches".to_owned());
     }
-    let outcomes = run_all(&paths);
+    let outcomes = run_all(&paths, &expected);
     let own = options
         .folders
         .iter()
@@ -138,7 +139,7 @@ fn run(options: &Options) -> Result<bool, String> {
 }
 
 /// Runs every recording, on all processors; outcomes in the order of `paths`.
-fn run_all(paths: &[PathBuf]) -> Vec<Outcome> {
+fn run_all(paths: &[PathBuf], expected: &Expected) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(paths.len()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -146,7 +147,7 @@ fn run_all(paths: &[PathBuf]) -> Vec<Outcome> {
         for _ in 0..workers.min(paths.len()) {
             scope.spawn(|| {
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run_case(path);
+                    let outcome = run_case(path, expected);
                     if let Ok(mut list) = outcomes.lock() {
                         list.push(outcome);
                     }
@@ -160,7 +161,7 @@ fn run_all(paths: &[PathBuf]) -> Vec<Outcome> {
 }
 
 /// Runs one recording; a panic of the code under test is a difference like any other.
-fn run_case(path: &Path) -> Outcome {
+fn run_case(path: &Path, expected: &Expected) -> Outcome {
     let name = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
@@ -169,7 +170,7 @@ fn run_case(path: &Path) -> Outcome {
         let recording = recording::read(path)?;
         let volatile = mask::volatile(&recording.folder)?;
         let masks = mask::masks(&recording, &volatile);
-        replay::run(&recording, &masks)
+        replay::run(&recording, &masks, &expected.text)
     }));
     Outcome {
         name,

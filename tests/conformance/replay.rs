@@ -1,6 +1,6 @@
 //! Replays one recording through the project's own code in virtual time and collects the differences.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::compare::{self, Recorded};
@@ -37,6 +37,10 @@ struct Replay<'a> {
     chosen: Vec<String>,
     /// Clients since the last `table` record, and what their connections were after their last segment.
     clients: Vec<(Client, Vec<Entry>)>,
+    /// Texts that are not compared yet, by `expected.toml`.
+    without: &'a BTreeMap<String, String>,
+    /// How many of them there were.
+    skipped: usize,
     /// Whether a `table` record follows somewhere, so that `clients` is worth keeping.
     has_tables: bool,
 }
@@ -44,14 +48,24 @@ struct Replay<'a> {
 /// A client's address and port, as `/proc/net/ip_vs_conn` prints them.
 type Client = (String, String);
 
-/// Replays a recording; an empty list means that it passes.
+/// What a replay found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// In order; an empty list means that the case passes.
+    pub(crate) differences: Vec<Difference>,
+    /// Texts that `expected.toml` says not to compare yet.
+    pub(crate) skipped: usize,
+}
+
+/// Replays a recording; `without` names the texts that are not compared.
 ///
 /// # Errors
 /// A sentence when the case cannot be set up at all.
 pub(crate) fn run(
     recording: &Recording,
     masks: &[HashSet<usize>],
-) -> Result<Vec<Difference>, String> {
+    without: &BTreeMap<String, String>,
+) -> Result<Findings, String> {
     let mut replay = Replay {
         recording,
         masks,
@@ -62,6 +76,8 @@ pub(crate) fn run(
         cause: (0, "start".to_owned()),
         chosen: Vec::new(),
         clients: Vec::new(),
+        without,
+        skipped: 0,
         has_tables: recording
             .lines
             .iter()
@@ -70,7 +86,10 @@ pub(crate) fn run(
     for line in &recording.lines {
         replay.step(line);
     }
-    Ok(replay.differences)
+    Ok(Findings {
+        differences: replay.differences,
+        skipped: replay.skipped,
+    })
 }
 
 impl<'a> Replay<'a> {
@@ -239,6 +258,10 @@ impl<'a> Replay<'a> {
     fn show(&mut self, line: usize, label: &str, texts: &Pairs<Value>) {
         for (name, recorded) in &texts.0 {
             if name == "t" || !texts::is_compared(self.recording.topic(), name) {
+                continue;
+            }
+            if self.without.contains_key(name) {
+                self.skipped += 1;
                 continue;
             }
             let what = format!("show {label:?} {name}");

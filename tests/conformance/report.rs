@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use crate::expected::{Demand, Expected};
 use crate::recording::topic_of;
-use crate::replay::Difference;
+use crate::replay::Findings;
 
 /// How one case ended.
 pub(crate) struct Outcome {
     /// `TOPIC.CASE`.
     pub(crate) name: String,
     /// Differences, or why the case could not run.
-    pub(crate) result: Result<Vec<Difference>, String>,
+    pub(crate) result: Result<Findings, String>,
 }
 
 impl Outcome {
     fn passed(&self) -> bool {
-        self.result.as_ref().is_ok_and(Vec::is_empty)
+        self.result
+            .as_ref()
+            .is_ok_and(|findings| findings.differences.is_empty())
     }
 }
 
@@ -82,6 +84,16 @@ impl Report<'_> {
             ));
         }
         self.table(&rows);
+        let skipped: usize = self
+            .outcomes
+            .iter()
+            .filter_map(|outcome| outcome.result.as_ref().ok())
+            .map(|findings| findings.skipped)
+            .sum();
+        if skipped > 0 {
+            let names: Vec<&str> = self.expected.text.keys().map(String::as_str).collect();
+            println!("{skipped} texts not compared yet: {}", names.join(" "));
+        }
         for complaint in &complaints {
             println!("error: {complaint}");
         }
@@ -99,9 +111,11 @@ impl Report<'_> {
             Demand::Later => " (topic not required yet)",
         };
         match &outcome.result {
-            Ok(differences) if differences.is_empty() => println!("ok   {}{note}", outcome.name),
+            Ok(findings) if findings.differences.is_empty() => {
+                println!("ok   {}{note}", outcome.name)
+            }
             Err(sentence) => println!("FAIL {}{note}: {sentence}", outcome.name),
-            Ok(differences) => {
+            Ok(Findings { differences, .. }) => {
                 println!(
                     "FAIL {}{note}: {} differences, the first:",
                     outcome.name,

@@ -1,11 +1,23 @@
 //! The system under test: the director, the control server and the command line, all in this process,
 //! on a modelled host, in virtual time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use control::netlink::ConnectionEntry;
+use control::{listing, proc};
+use director::connection::{Cursor, HashKind, TableConfig};
+use director::director::{Director, Host as Shell};
+use director::frame::Output;
+use director::shared::{Options, Shared};
+use director::sysctl::{self, SysctlError};
+use director::time::Instant;
+use director::verdict::Verdict;
+use packet::Packet;
 use serde_json::Value;
 
-use crate::host::Host;
+use crate::forwarding::forward;
+use crate::host::{Host, index, port};
 use crate::recording::{Frame, Port, Topology};
 
 /// What a command answered.
@@ -55,9 +67,19 @@ const LISTS: [(&str, &str); 11] = [
     ("timeout", "-L --timeout"),
 ];
 
+/// Octets in front of a frame, as the links leave them.
+const HEADROOM: usize = 128;
+/// Connections that one case may make.
+const CONNECTIONS_MAX: usize = 65_536;
+/// Most ticks at one moment: more means that the director asks for ever.
+const TICKS_MAX: usize = 100_000;
+
 /// Director, control server and host.
 pub(crate) struct System {
     host: Host,
+    shell: Arc<Shell>,
+    shared: Arc<Shared>,
+    director: Director,
     now: Duration,
     output: Vec<(Port, Frame)>,
 }
@@ -69,12 +91,25 @@ impl System {
     /// A sentence when the topology cannot be read.
     pub(crate) fn new(topology: &Topology) -> Result<Self, String> {
         let host = Host::new(topology)?;
-        let _ = host.network();
-        Ok(Self {
+        let shared = Arc::new(Shared::new(Options::default()));
+        let shell = Arc::new(Shell::default());
+        let table = TableConfig {
+            max_connections: CONNECTIONS_MAX,
+            hash: HashKind::default(),
+            seed: [1, 2],
+        };
+        let director = Director::new(Arc::clone(&shared), Arc::clone(&shell), 0, &table);
+        let mut system = Self {
             host,
+            shell,
+            shared,
+            director,
             now: Duration::ZERO,
             output: Vec::new(),
-        })
+        };
+        system.publish_host();
+        system.shared.tick(system.instant());
+        Ok(system)
     }
 
     /// Virtual time since the start.
@@ -82,15 +117,77 @@ impl System {
         self.now
     }
 
-    /// Lets time pass up to `time`.
-    pub(crate) fn advance(&mut self, time: Duration) {
-        self.now = self.now.max(time);
+    fn instant(&self) -> Instant {
+        Instant::START.after(self.now)
     }
 
-    /// Gives one frame to the director.
-    pub(crate) fn frame(&mut self, port: Port, frame: &[u8]) {
-        let mark = self.host.marks.mark(port, frame);
-        let _ = (mark, crate::host::index(port), crate::host::port(2));
+    fn publish_host(&mut self) {
+        self.shell.network.store(Arc::new(self.host.network()));
+        self.director.refresh();
+    }
+
+    /// Lets time pass up to `time`: the director is called whenever it asks to be, and the estimators at their
+    /// own times.
+    pub(crate) fn advance(&mut self, time: Duration) {
+        for _ in 0..TICKS_MAX {
+            let deadline = self
+                .director
+                .next_deadline()
+                .map(|deadline| deadline.since(Instant::START))
+                .filter(|deadline| *deadline < time);
+            // Half-second steps in between, for what only the clock drives.
+            let step = self.now + Duration::from_millis(500);
+            let next = deadline.unwrap_or(time).min(step);
+            if next >= time {
+                break;
+            }
+            self.now = self.now.max(next);
+            self.tick();
+        }
+        self.now = self.now.max(time);
+        self.tick();
+    }
+
+    fn tick(&mut self) {
+        let now = self.instant();
+        self.shared.tick(now);
+        self.shared.expire_templates(now, usize::MAX);
+        self.director.refresh();
+        let mut output = Output::default();
+        self.director.tick(now, &mut output);
+        self.collect(output);
+    }
+
+    /// Gives one frame to the director, and to the host's own stack if the director passes it on.
+    pub(crate) fn frame(&mut self, from: Port, frame: &[u8]) {
+        let mark = self.host.marks.mark(from, frame);
+        let interface = index(from);
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(frame);
+        let whole = buffer.len();
+        let packet = Packet::new(&mut buffer, HEADROOM..whole, 14);
+        let mut output = Output::default();
+        self.director.refresh();
+        let now = self.instant();
+        let verdict = self
+            .director
+            .handle(now, interface, mark, packet, &mut output);
+        self.collect(output);
+        if verdict == Verdict::Pass {
+            let network = self.shell.network.load();
+            self.output.extend(forward(&network, interface, frame));
+        }
+        // Nothing at all arriving may still make it send: give it the moment.
+        self.tick();
+    }
+
+    fn collect(&mut self, output: Output<'_>) {
+        for outgoing in output.frames {
+            if let Some(port) = port(outgoing.interface) {
+                let bytes = outgoing.frame.bytes().to_vec();
+                self.output.push((port, Frame(bytes)));
+            }
+        }
     }
 
     /// Frames sent since they were last taken.
@@ -117,6 +214,7 @@ impl System {
             }
             _ => Err(format!("the host model does not know: {}", argv.join(" "))),
         };
+        self.publish_host();
         match done {
             Ok(()) => Answer {
                 rc: 0,
@@ -131,25 +229,21 @@ impl System {
         }
     }
 
-    fn ipvsadm(&self, arguments: &[&str], stdin: Option<&str>) -> Answer {
-        let _ = (arguments, stdin);
-        Answer {
-            rc: -1,
-            out: String::new(),
-            err: "the command line is not joined yet".to_owned(),
-        }
-    }
-
     /// Writes a kernel setting.
     ///
     /// # Errors
     /// The text of the system's refusal.
     pub(crate) fn set_sysctl(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if key.starts_with("net.ipv4.vs.") {
-            return Err("settings are not joined yet".to_owned());
+        let Some(name) = key.strip_prefix(sysctl::PREFIX) else {
+            self.host.set_sysctl(key, value);
+            self.publish_host();
+            return Ok(());
+        };
+        match self.shared.sysctls.write(name, value) {
+            Ok(()) => Ok(()),
+            Err(SysctlError::Invalid { .. }) => Err("[Errno 22] Invalid argument".to_owned()),
+            Err(error @ SysctlError::Unknown { .. }) => Err(error.to_string()),
         }
-        self.host.set_sysctl(key, value);
-        Ok(())
     }
 
     /// Reads a kernel setting.
@@ -157,7 +251,11 @@ impl System {
     /// # Errors
     /// A sentence when there is no such setting.
     pub(crate) fn sysctl(&self, key: &str) -> Result<String, String> {
-        Err(format!("{key}: settings are not joined yet"))
+        let name = key.strip_prefix(sysctl::PREFIX).unwrap_or(key);
+        self.shared
+            .sysctls
+            .read(name)
+            .map_err(|error| error.to_string())
     }
 
     /// A text of a `show` record.
@@ -169,6 +267,45 @@ impl System {
             let words: Vec<&str> = arguments.split(' ').collect();
             return Ok(self.ipvsadm(&words, None));
         }
-        Err(format!("ulvs has no text {name}"))
+        let out = match name {
+            "/proc/net/ip_vs" => {
+                let snapshot = self.shared.snapshot();
+                let services = snapshot.in_order();
+                proc::services(services.iter().map(|service| &**service))
+            }
+            "/proc/net/ip_vs_conn" => proc::connections(&self.connections()),
+            "/proc/net/ip_vs_conn_sync" => proc::connections_sync(&self.connections()),
+            "/proc/net/ip_vs_stats" => proc::stats(&self.shared.stats),
+            "/proc/net/ip_vs_stats_percpu" => proc::stats_percpu(&self.shared.stats),
+            _ => return Err(format!("ulvs has no text {name}")),
+        };
+        Ok(Answer {
+            rc: 0,
+            out,
+            err: String::new(),
+        })
+    }
+
+    /// Connections and templates.
+    fn connections(&self) -> Vec<ConnectionEntry> {
+        let now = self.instant();
+        let mut entries = Vec::new();
+        self.director
+            .connections()
+            .list(Cursor::default(), u32::MAX, |_, connection| {
+                entries.push(listing::connection(connection, now));
+            });
+        self.shared
+            .for_each_template(|template| entries.push(listing::template(template, now)));
+        entries
+    }
+
+    fn ipvsadm(&self, arguments: &[&str], stdin: Option<&str>) -> Answer {
+        let _ = (arguments, stdin);
+        Answer {
+            rc: -1,
+            out: String::new(),
+            err: "the command line is not joined yet".to_owned(),
+        }
     }
 }

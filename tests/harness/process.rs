@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+/// What `setpriv` is told for an ordinary user: nobody's user and group, CAP_NET_RAW alone, and no way to
+/// get more.
+pub(crate) const NET_RAW_ONLY: &str = "--inh-caps=-all,+net_raw --ambient-caps=-all,+net_raw \
+    --bounding-set=-all,+net_raw --no-new-privs --reuid=65534 --regid=65534 --clear-groups";
+
 /// A running child whose output goes to a file, so that no full pipe can stop it.
 #[derive(Debug)]
 pub(crate) struct Process {

@@ -5,6 +5,7 @@ mod bulk;
 mod cables;
 mod containers;
 mod datagrams;
+mod decap;
 mod interference;
 mod lifecycle;
 mod methods;

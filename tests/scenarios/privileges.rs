@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use crate::harness::{
-    DirectorBuilder, FLAT_VIP, Flat, Host, Lab, Routed, TwoArm, VIP, bracketed, count, fetch_each,
+    DirectorBuilder, FLAT_VIP, Flat, Host, Lab, NET_RAW_ONLY, Routed, TwoArm, VIP, bracketed,
+    count, fetch_each,
 };
-
-/// How `setpriv` is told: nobody's user and group, one capability, no way to get more.
-const NET_RAW_ONLY: &str = "--inh-caps=-all,+net_raw --ambient-caps=-all,+net_raw \
-    --bounding-set=-all,+net_raw --no-new-privs --reuid=65534 --regid=65534 --clear-groups";
 
 fn unprivileged(lab: &Lab, host: &Host, interfaces: &[&str]) -> DirectorBuilder {
     let words: Vec<&str> = NET_RAW_ONLY.split_whitespace().collect();

@@ -4,5 +4,6 @@
 pub mod listing;
 pub mod netlink;
 pub mod proc;
+pub mod rules;
 pub mod server;
 pub mod state;

@@ -176,10 +176,10 @@ impl Director {
 
     /// When [`Director::tick`] wants to be called next, if nothing arrives before.
     #[must_use]
-    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Instant> {
         let worker = &self.worker;
         [
-            worker.resolver.next_deadline(now),
+            worker.resolver.next_deadline(),
             worker.reassembly.next_deadline(),
             worker.connections.next_expiry(),
         ]

@@ -83,10 +83,8 @@ impl Worker {
         {
             Ok(()) => {}
             Err(TunnelError::Headroom) => return Verdict::Drop(DropReason::NoHeadroom),
-            Err(TunnelError::TooLong) => return Verdict::Drop(DropReason::TooBig),
-            Err(TunnelError::SuperFrame | TunnelError::Families | TunnelError::Malformed) => {
-                return Verdict::Drop(DropReason::Unsupported);
-            }
+            // Too long for an outer header; a super-frame has been cut before, the families match.
+            Err(_) => return Verdict::Drop(DropReason::TooBig),
         }
         // The outer packet decides from here on.
         let Datagram {

@@ -51,13 +51,11 @@ pub enum DropReason {
     PersistenceData,
     /// The interface named by a route is not one the director transmits on.
     NoInterface,
-    /// The forwarding method cannot carry the packet (for example a port-less protocol through NAT).
-    Unsupported,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed(Malformed::LinkTruncated),
         Self::Malformed(Malformed::NotIp),
         Self::Malformed(Malformed::NetworkTruncated),
@@ -79,7 +77,6 @@ impl DropReason {
         Self::BadIcmp,
         Self::PersistenceData,
         Self::NoInterface,
-        Self::Unsupported,
     ];
 
     /// Position in [`DropReason::ALL`].
@@ -116,7 +113,6 @@ impl DropReason {
             Self::BadIcmp => "bad_icmp",
             Self::PersistenceData => "persistence_data",
             Self::NoInterface => "no_interface",
-            Self::Unsupported => "unsupported",
         }
     }
 }

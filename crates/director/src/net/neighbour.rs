@@ -119,6 +119,8 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
     pending: HashMap<(u32, IpAddr), Pending>,
+    /// When the shared table was last looked at.
+    checked: Instant,
 }
 
 impl Resolver {
@@ -166,6 +168,9 @@ impl Resolver {
         confirming: bool,
         now: Instant,
     ) {
+        if self.pending.is_empty() {
+            self.checked = now;
+        }
         let next = now.after(SOLICITATION_INTERVAL);
         self.pending.insert(
             (interface, address),
@@ -179,10 +184,10 @@ impl Resolver {
     }
 
     /// When [`Resolver::poll`] wants to be called next.
-    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let waiting = self.pending.values().any(|pending| !pending.confirming);
         if waiting {
-            return Some(now.after(RECHECK_INTERVAL));
+            return Some(self.checked.after(RECHECK_INTERVAL));
         }
         self.pending.values().map(|pending| pending.next).min()
     }
@@ -199,6 +204,7 @@ impl Resolver {
         known: impl Fn(u32, IpAddr) -> Option<Mac>,
         table: &NeighbourTable,
     ) -> Vec<Step> {
+        self.checked = now;
         let mut steps = Vec::new();
         self.pending.retain(|&(interface, address), pending| {
             if let Some(mac) = known(interface, address) {
@@ -264,6 +270,24 @@ mod tests {
             "{steps:?}"
         );
         assert!(resolver.is_idle());
+    }
+
+    #[test]
+    fn waiting_packets_are_looked_after_every_millisecond() {
+        let (mut resolver, table) = (Resolver::default(), NeighbourTable::default());
+        assert_eq!(resolver.next_deadline(), None);
+        assert!(
+            resolver
+                .hold(HOP.0, HOP.1, OwnedFrame::zeroed(20), second(1))
+                .is_ok()
+        );
+        let first = second(1).after(Duration::from_millis(1));
+        assert_eq!(resolver.next_deadline(), Some(first));
+        assert!(resolver.poll(first, |_, _| None, &table).is_empty());
+        assert_eq!(
+            resolver.next_deadline(),
+            Some(first.after(Duration::from_millis(1)))
+        );
     }
 
     #[test]

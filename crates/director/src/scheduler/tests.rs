@@ -120,6 +120,9 @@ fn flags_of(entry: &Entry) -> u32 {
 }
 
 proptest! {
+    // Each case builds the tables of `mh` many times.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Only usable real servers are picked, and one is picked whenever there is one.
     #[test]
     fn picks_are_usable(
@@ -327,6 +330,23 @@ fn shares_follow_the_weights() {
             let share = shares[&index];
             assert!(share.abs_diff(weight) < weight / 5, "{name}: {shares:?}");
         }
+    }
+}
+
+/// The turn goes on behind a real server that was deleted, and is not given twice.
+#[test]
+fn rr_goes_on_after_a_deletion() {
+    for (removed, expected) in [(0, 2), (1, 2), (2, 3)] {
+        let mut list = weighted(&[1, 1, 1, 1]);
+        let mut scheduler = bound(find("rr").unwrap(), &list);
+        for first in [0, 1] {
+            assert_eq!(pick(&mut *scheduler, &list, &flow(1, 1), 0), Some(first));
+        }
+        let expected = Arc::clone(&list[expected]);
+        list.remove(removed);
+        scheduler.update(&list, Change::Removed(removed));
+        let picked = pick(&mut *scheduler, &list, &flow(1, 1), 0).unwrap();
+        assert!(Arc::ptr_eq(&list[picked], &expected), "{removed}");
     }
 }
 

@@ -52,10 +52,12 @@ pub enum DemoError {
         said: String,
     },
     /// A process did not get ready.
-    #[error("{what} is not ready after {} s; it said:\n{log}", START.as_secs())]
+    #[error("{what} {how}; it said:\n{log}")]
     NotReady {
         /// Which process.
         what: String,
+        /// Whether it ended or took too long.
+        how: &'static str,
         /// All it printed.
         log: String,
     },
@@ -201,13 +203,19 @@ impl Stage<'_> {
         let deadline = Instant::now() + START;
         while !ready() {
             self.interrupted()?;
-            if process.ended() || Instant::now() > deadline {
-                return Err(DemoError::NotReady {
-                    what: what.to_owned(),
-                    log: process.log(),
-                });
-            }
-            std::thread::sleep(Duration::from_millis(20));
+            let how = if process.ended() {
+                "has ended"
+            } else if Instant::now() > deadline {
+                "is not ready in time"
+            } else {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            };
+            return Err(DemoError::NotReady {
+                what: what.to_owned(),
+                how,
+                log: process.log(),
+            });
         }
         Ok(())
     }

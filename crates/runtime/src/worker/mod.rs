@@ -132,7 +132,7 @@ impl Worker {
             }
             let busy = self.work();
             let now = self.clock.now();
-            let deadline = self.director.next_deadline(now);
+            let deadline = self.director.next_deadline();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 self.tick(now);
             } else if !busy {
