@@ -1,7 +1,7 @@
 //! The interfaces that the daemon receives and sends on: opened for every worker, opened again when an interface
 //! that went away comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use link::af_packet::{self, Group};
@@ -86,6 +86,16 @@ impl Links {
             open: BTreeMap::new(),
             failed: BTreeMap::new(),
         })
+    }
+
+    /// The names of the wanted interfaces that are there.
+    #[must_use]
+    pub fn wanted(&self, tables: &Tables) -> BTreeSet<String> {
+        let wanted = tables
+            .links()
+            .values()
+            .filter(|link| self.wanted.wants(link));
+        wanted.map(|link| link.name.clone()).collect()
     }
 
     /// Wants other interfaces from now on; lets go of those not wanted any more.

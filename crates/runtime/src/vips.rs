@@ -96,7 +96,9 @@ impl Forwarding {
         }
     }
 
-    const fn of(self, address: IpAddr) -> bool {
+    /// Whether the kernel forwards packets of this address's family.
+    #[must_use]
+    pub const fn of(self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.v4,
             IpAddr::V6(_) => self.v6,

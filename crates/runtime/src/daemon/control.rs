@@ -26,7 +26,7 @@ use crate::network::{self, Watcher};
 use crate::presence::Presence;
 use crate::reconcile;
 use crate::state::StateFile;
-use crate::vips::{self, Choice};
+use crate::vips::{self, Choice, Forwarding};
 use crate::worker::{Handle, Order, Report};
 
 /// Templates that one tick may end.
@@ -48,6 +48,7 @@ pub(super) struct Control {
     pub(super) links: Links,
     pub(super) presence: Presence,
     pub(super) shield: Shield,
+    pub(super) forwarding: Forwarding,
     pub(super) state: Option<StateFile>,
     pub(super) workers: Vec<Handle>,
     pub(super) steering_seed: u32,
@@ -118,8 +119,9 @@ impl Control {
         self.presence
             .update(tables, &wanted, &interfaces, Instant::now());
         let answers = self.presence.answers();
+        let names = self.links.iter().map(|(_, name)| name.to_owned()).collect();
         self.shield
-            .update(tables, &self.shared.snapshot(), &answers, &self.links);
+            .update(tables, &self.shared.snapshot(), &answers, names);
         self.host
             .network
             .store(Arc::new(network::snapshot(tables, answers)));
@@ -280,6 +282,12 @@ impl Control {
         let now = self.clock.now();
         self.shared.tick(now);
         self.shared.expire_templates(now, TEMPLATE_BUDGET);
+        // The kernel tells nobody when forwarding is turned on.
+        let forwarding = Forwarding::read();
+        if forwarding != self.forwarding {
+            self.forwarding = forwarding;
+            self.place();
+        }
     }
 
     /// Time until the state must be saved or a VIP announced.

@@ -4,81 +4,189 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use caps::Capability;
+use director::destination::Method;
 use director::net::Answer;
+use director::service::ServiceKey;
 use director::services::Services;
+use link::guard::{Endpoint, Guard, Rules};
 
-use crate::links::Links;
 use crate::network::tables::Tables;
 use crate::vips::{self, Choice, Forwarding};
 
 /// The guard, or why there is none.
 #[derive(Debug)]
 pub(super) struct Shield {
-    /// Why no guard can be set on this host.
-    refusal: Option<String>,
+    guard: Result<Guard, String>,
+    /// What the guard is attached to.
+    interfaces: BTreeSet<String>,
+    rules: Rules,
     told: BTreeSet<String>,
 }
 
 impl Shield {
-    /// A shield that is not up yet.
-    pub(super) fn new() -> Self {
+    /// Attaches a guard to these interfaces, where the system permits; it drops nothing yet.
+    pub(super) fn raise(interfaces: BTreeSet<String>) -> Self {
+        let guard = Guard::attach(&names(&interfaces));
+        match &guard {
+            Ok(guard) => tracing::info!("guard by {}", guard.method()),
+            Err(error) => tracing::debug!("{error}"),
+        }
+        let guard =
+            guard.map_err(|error| format!("TCX: {}; nftables: {}", error.tcx, error.nftables));
         Self {
-            refusal: Some("not permitted".into()),
+            guard,
+            interfaces,
+            rules: Rules::default(),
             told: BTreeSet::new(),
         }
     }
 
-    /// Capabilities that the control thread keeps: to open an interface again that went away and came back.
-    pub(super) fn capabilities(&self) -> &'static [Capability] {
-        match self.refusal {
-            Some(_) => &[Capability::CAP_NET_RAW],
-            None => &[
+    /// Capabilities that the control thread keeps: to open an interface again that went away and came back, and to
+    /// guard that too.
+    pub(super) const fn capabilities(&self) -> &'static [Capability] {
+        match self.guard {
+            Ok(_) => &[
                 Capability::CAP_NET_RAW,
                 Capability::CAP_NET_ADMIN,
                 Capability::CAP_BPF,
             ],
+            Err(_) => &[Capability::CAP_NET_RAW],
         }
     }
 
-    /// Whether a service for `vip` can work here: either the kernel keeps silent, or a guard can be set.
+    /// Whether a service for `vip` can work here: either the kernel keeps silent, or there is a guard.
     ///
     /// # Errors
     /// A sentence that says why not, and what to do.
     pub(super) fn check(&self, tables: &Tables, vip: IpAddr, choice: Choice) -> Result<(), String> {
-        let Some(refusal) = &self.refusal else {
-            return Ok(());
-        };
         let answer = match vips::place(tables, vip, choice) {
             Ok(placement) => placement.answer,
             // Told when the VIP is placed.
             Err(_) => Answer::Owned,
         };
-        match vips::guard_reason(tables, vip, answer, Forwarding::read()) {
-            Some(reason) => Err(vips::unguarded(&reason, refusal, vip, answer)),
-            None => Ok(()),
-        }
+        self.complaint(tables, vip, answer, Forwarding::read())
+            .map_or(Ok(()), Err)
     }
 
-    /// Brings the guard in line with services, VIPs and host.
+    /// Why this VIP needs a guard that is not there.
+    fn complaint(
+        &self,
+        tables: &Tables,
+        vip: IpAddr,
+        answer: Answer,
+        forwarding: Forwarding,
+    ) -> Option<String> {
+        let refusal = self.guard.as_ref().err()?;
+        let reason = vips::guard_reason(tables, vip, answer, forwarding)?;
+        Some(vips::unguarded(&reason, refusal, vip, answer))
+    }
+
+    /// Brings the guard in line with services, VIPs and host. What cannot be done is logged.
     pub(super) fn update(
         &mut self,
         tables: &Tables,
         services: &Services,
         answers: &HashMap<IpAddr, Answer>,
-        links: &Links,
+        interfaces: BTreeSet<String>,
     ) {
-        let _ = (services, links);
-        let Some(refusal) = &self.refusal else {
+        let forwarding = Forwarding::read();
+        let complaints: Vec<String> = answers
+            .iter()
+            .filter_map(|(&vip, &answer)| self.complaint(tables, vip, answer, forwarding))
+            .collect();
+        for sentence in complaints {
+            self.tell(sentence);
+        }
+        let Ok(guard) = &mut self.guard else {
             return;
         };
-        let forwarding = Forwarding::read();
-        for (&vip, &answer) in answers {
-            if let Some(reason) = vips::guard_reason(tables, vip, answer, forwarding) {
-                let sentence = vips::unguarded(&reason, refusal, vip, answer);
-                if self.told.insert(sentence.clone()) {
-                    tracing::error!("{sentence}");
-                }
+        let attached = if interfaces == self.interfaces {
+            Ok(())
+        } else {
+            guard.reattach(&names(&interfaces))
+        };
+        let rules = rules(tables, services, answers, forwarding);
+        let updated = if rules == self.rules {
+            Ok(())
+        } else {
+            guard.update(&rules)
+        };
+        // After a failure both are tried again with the next change.
+        if attached.is_ok() {
+            self.interfaces = interfaces;
+        }
+        if updated.is_ok() {
+            self.rules = rules;
+        }
+        for error in [attached, updated].into_iter().filter_map(Result::err) {
+            tracing::error!("the guard is not in line: {error}");
+        }
+    }
+
+    fn tell(&mut self, sentence: String) {
+        if self.told.insert(sentence.clone()) {
+            tracing::error!("{sentence}");
+        }
+    }
+}
+
+fn names(interfaces: &BTreeSet<String>) -> Vec<&str> {
+    interfaces.iter().map(String::as_str).collect()
+}
+
+/// What the kernel must not see.
+fn rules(
+    tables: &Tables,
+    services: &Services,
+    answers: &HashMap<IpAddr, Answer>,
+    forwarding: Forwarding,
+) -> Rules {
+    let owned = answers
+        .iter()
+        .filter(|(_, answer)| **answer == Answer::Owned);
+    let own = tables
+        .links()
+        .keys()
+        .flat_map(|&index| tables.addresses(index));
+    let mut rules = Rules {
+        owned: sorted(owned.map(|(&vip, _)| vip)),
+        locals: sorted(own.map(|&(address, _)| address)),
+        ..Rules::default()
+    };
+    for service in services.iter() {
+        let ServiceKey::Address {
+            protocol,
+            address,
+            port,
+        } = service.config.key
+        else {
+            continue;
+        };
+        if answers.get(&address) == Some(&Answer::Local) {
+            rules.services.push(Endpoint {
+                protocol: protocol.number(),
+                address,
+                port,
+            });
+        }
+        // Replies to be translated would leak untranslated through a kernel that forwards.
+        for server in service.destinations.iter() {
+            if server.method() == Method::Masq && forwarding.of(server.address) {
+                let (address, port) = (server.address, server.port);
+                rules.real_servers.push(Endpoint {
+                    protocol: protocol.number(),
+                    address,
+                    port,
+                });
             }
         }
     }
+    rules.services.sort_unstable();
+    rules.real_servers.sort_unstable();
+    rules.real_servers.dedup();
+    rules
+}
+
+fn sorted(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    addresses.collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -29,7 +29,7 @@ use crate::network::Watcher;
 use crate::presence::Presence;
 use crate::privilege;
 use crate::state::StateFile;
-use crate::vips::Choice;
+use crate::vips::{Choice, Forwarding};
 use crate::worker::{self, Reporter};
 
 /// Environment variable with the path of the control socket.
@@ -128,6 +128,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let state = StateFile::new(settings.state.clone())?;
     restore(&shared, &settings, &state)?;
 
+    let shield = Shield::raise(links.wanted(watcher.tables()));
     let clock = Clock::start();
     let host = Arc::new(Host::default());
     let mut control = Control {
@@ -139,7 +140,8 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         watcher,
         links,
         presence: Presence::default(),
-        shield: Shield::new(),
+        shield,
+        forwarding: Forwarding::read(),
         state: Some(state),
         workers: Vec::new(),
         steering_seed: u32::from_ne_bytes(random_octets()?),

@@ -20,7 +20,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::route::RouteMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::error::{Result, RuntimeError};
@@ -194,57 +194,6 @@ fn icmp_ratelimit() -> u32 {
 pub fn read_sysctl(name: &str) -> Option<u32> {
     let text = std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
     text.trim().parse().ok()
-}
-
-/// Makes the kernel drop what it would forward to `address` (`ip route add blackhole ADDRESS`), in table main; used
-/// for owned VIPs that the kernel would answer "no route" for. The route goes with [`remove_blackhole`].
-///
-/// # Errors
-/// The system's answer: EPERM without CAP_NET_ADMIN, EEXIST when there is one.
-pub fn add_blackhole(address: IpAddr) -> io::Result<()> {
-    const CREATE: u16 = 0x400;
-    const EXCLUSIVE: u16 = 0x200;
-    change(
-        RouteNetlinkMessage::NewRoute(blackhole(address)),
-        CREATE | EXCLUSIVE,
-    )
-}
-
-/// Takes back [`add_blackhole`].
-///
-/// # Errors
-/// The system's answer.
-pub fn remove_blackhole(address: IpAddr) -> io::Result<()> {
-    change(RouteNetlinkMessage::DelRoute(blackhole(address)), 0)
-}
-
-fn blackhole(address: IpAddr) -> RouteMessage {
-    let mut route = RouteMessage::default();
-    let (family, len) = match address {
-        IpAddr::V4(_) => (2, 32),
-        IpAddr::V6(_) => (10, 128),
-    };
-    route.header.address_family = family.into();
-    route.header.destination_prefix_length = len;
-    route.header.table = 254;
-    route.header.kind = RouteType::BlackHole;
-    route
-        .attributes
-        .push(RouteAttribute::Destination(address.into()));
-    route
-}
-
-/// Sends one request that changes the kernel's tables and waits for its acknowledgement.
-fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-    const ACK: u16 = 4;
-    let socket = request(message, NLM_F_REQUEST | ACK | flags)?;
-    let (datagram, _) = socket.recv_from_full()?;
-    let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&datagram)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-    match reply.payload {
-        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-        _ => Ok(()),
-    }
 }
 
 fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Socket> {
