@@ -104,8 +104,8 @@ fn show(line: &str) -> String {
         .join("\n        ")
 }
 
-/// Connection lines as a multiset; remaining times within a second; a line with no time left may be
-/// missing on either side (the kernel removes it up to 12.5 % late).
+/// Connection lines as a multiset; remaining times within a second. A line with no time left may be
+/// missing on either side, or be renewed already: the kernel gets to it up to 12.5 % late.
 fn connections_differ(column: Column, recorded: &str, ours: &str) -> Option<String> {
     let header = match column {
         Column::Clock => 2,
@@ -129,7 +129,12 @@ fn connections_differ(column: Column, recorded: &str, ours: &str) -> Option<Stri
     for entry in &kernel {
         let place = ulvs
             .iter()
-            .position(|other| other.text == entry.text && near(entry.seconds, other.seconds));
+            .position(|other| other.text == entry.text && near(entry.seconds, other.seconds))
+            .or_else(|| {
+                let late = entry.seconds == Some(0);
+                ulvs.iter()
+                    .position(|other| late && other.text == entry.text)
+            });
         match place {
             Some(place) => {
                 ulvs.remove(place);
