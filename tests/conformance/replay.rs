@@ -271,8 +271,6 @@ impl<'a> Replay<'a> {
             if name == "t" || !texts::is_compared(self.recording.topic(), name) {
                 continue;
             }
-            if !name.starts_with("/proc") {
-                continue;
             if self.without.contains_key(name) {
                 self.skipped += 1;
                 continue;

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cli::Transport;
 use control::netlink::ConnectionEntry;
+use control::server::{ConnectionSource, Server};
 use control::{listing, proc};
 use director::connection::{Cursor, HashKind, TableConfig};
 use director::director::{Director, Host as Shell};
@@ -273,8 +275,8 @@ impl System {
                 let services = snapshot.in_order();
                 proc::services(services.iter().map(|service| &**service))
             }
-            "/proc/net/ip_vs_conn" => proc::connections(&self.connections()),
-            "/proc/net/ip_vs_conn_sync" => proc::connections_sync(&self.connections()),
+            "/proc/net/ip_vs_conn" => proc::connections(&self.entries()),
+            "/proc/net/ip_vs_conn_sync" => proc::connections_sync(&self.entries()),
             "/proc/net/ip_vs_stats" => proc::stats(&self.shared.stats),
             "/proc/net/ip_vs_stats_percpu" => proc::stats_percpu(&self.shared.stats),
             _ => return Err(format!("ulvs has no text {name}")),
@@ -287,25 +289,50 @@ impl System {
     }
 
     /// Connections and templates.
-    fn connections(&self) -> Vec<ConnectionEntry> {
+    fn entries(&self) -> Vec<ConnectionEntry> {
         let now = self.instant();
-        let mut entries = Vec::new();
-        self.director
-            .connections()
-            .list(Cursor::default(), u32::MAX, |_, connection| {
-                entries.push(listing::connection(connection, now));
-            });
+        let mut entries = self.connections(now);
         self.shared
             .for_each_template(|template| entries.push(listing::template(template, now)));
         entries
     }
 
     fn ipvsadm(&self, arguments: &[&str], stdin: Option<&str>) -> Answer {
-        let _ = (arguments, stdin);
+        let argv: Vec<String> = std::iter::once("ipvsadm")
+            .chain(arguments.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        let mut input = stdin.unwrap_or_default().as_bytes();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let rc = cli::ipvsadm::run(&argv, &mut input, &mut out, &mut err, &mut InProcess(self));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Answer {
-            rc: -1,
-            out: String::new(),
-            err: "the command line is not joined yet".to_owned(),
+            rc,
+            out: text(out),
+            err: text(err),
         }
+    }
+}
+
+/// The control server without a socket.
+struct InProcess<'a>(&'a System);
+
+impl Transport for InProcess<'_> {
+    fn exchange(&mut self, request: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
+        let system = self.0;
+        let server = Server::new(Arc::clone(&system.shared));
+        Ok(server.handle(request, 0, system.instant(), system))
+    }
+}
+
+impl ConnectionSource for System {
+    fn connections(&self, now: Instant) -> Vec<ConnectionEntry> {
+        let mut entries = Vec::new();
+        self.director
+            .connections()
+            .list(Cursor::default(), u32::MAX, |_, connection| {
+                entries.push(listing::connection(connection, now));
+            });
+        entries
     }
 }
