@@ -1,4 +1,7 @@
 //! The pass behind [`Headers::parse`]: link header, IP header, extension headers, upper-layer header.
+//!
+//! Its steps are inlined, so that the result is built in place: copied from step to step, it costs as
+//! much as the reading.
 
 use core::net::IpAddr;
 
@@ -32,7 +35,7 @@ pub(crate) fn frame(
 
 /// The family that the EtherType (the last two octets of the link header) says, which the version
 /// must agree with; without a link header the version alone.
-#[inline]
+#[inline(always)]
 fn family(frame: &[u8], link_len: usize, version: u8) -> Result<Family, Malformed> {
     let Some(at) = link_len.checked_sub(2) else {
         return match version {
@@ -50,7 +53,7 @@ fn family(frame: &[u8], link_len: usize, version: u8) -> Result<Family, Malforme
 }
 
 /// Reads an IPv4 datagram that begins at `at` of the frame.
-#[inline]
+#[inline(always)]
 fn datagram_v4(network: &[u8], at: usize, super_frame: bool) -> Result<Headers, Malformed> {
     let header = Ipv4::of(network).ok_or(Malformed::NetworkTruncated)?;
     let header_len = header.header_len();
@@ -98,7 +101,7 @@ fn datagram_v4(network: &[u8], at: usize, super_frame: bool) -> Result<Headers, 
 }
 
 /// Reads an IPv6 datagram that begins at `at` of the frame.
-#[inline]
+#[inline(always)]
 fn datagram_v6(network: &[u8], at: usize, super_frame: bool) -> Result<Headers, Malformed> {
     let header = Ipv6::of(network).ok_or(Malformed::NetworkTruncated)?;
     let total = match usize::from(header.payload_len()) {
@@ -195,7 +198,7 @@ pub(crate) fn chain(protocol: u8, payload: &[u8]) -> Result<Chain, Malformed> {
 
 /// Reads the upper-layer header at the start of `payload`. The first fragment of a datagram may end
 /// inside that header: it is legal, and reads as [`Transport::Fragment`].
-#[inline]
+#[inline(always)]
 fn transport(
     family: Family,
     protocol: u8,
@@ -219,7 +222,7 @@ fn transport(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn tcp(payload: &[u8]) -> Option<Transport> {
     let header = Tcp::of(payload)?;
     Some(Transport::Tcp {
@@ -232,7 +235,7 @@ fn tcp(payload: &[u8]) -> Option<Transport> {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn udp(payload: &[u8]) -> Option<Transport> {
     let header = Udp::of(payload)?;
     Some(Transport::Udp {
@@ -242,7 +245,7 @@ fn udp(payload: &[u8]) -> Option<Transport> {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn sctp(payload: &[u8]) -> Option<Transport> {
     let header = Sctp::of(payload)?;
     let (chunk, second_chunk) = sctp::first_chunks(payload.get(sctp::LEN..)?);
@@ -254,7 +257,7 @@ fn sctp(payload: &[u8]) -> Option<Transport> {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn icmp(payload: &[u8]) -> Option<Transport> {
     let header = Icmp::of(payload)?;
     Some(Transport::Icmp {

@@ -53,7 +53,7 @@ pub fn decrement_ttl(packet: &mut Packet<'_>, headers: &Headers) -> Option<u8> {
 /// Replaces addresses and ports, the IP, TCP, UDP, ICMPv6 and SCTP checksums with them.
 ///
 /// * A UDP checksum of 0 ("none") is replaced by a full one, in both families (BEHAVIOURS 12), but in
-///   a fragment, which does not hold all that is summed, it stays 0.
+///   a fragment or a super-frame, which do not hold what is summed, it stays 0.
 /// * An SCTP checksum is computed anew when a port changes; it does not cover addresses.
 /// * A partial checksum is updated as the pseudo-header sum that it is; ports do not enter it.
 /// * Of a fragmented datagram the first fragment has the ports and the checksum; later ones change
@@ -133,6 +133,7 @@ fn translate_transport(
 ) -> Result<(), Malformed> {
     const CUT: Malformed = Malformed::TransportTruncated;
     let partial = packet.offload.partial_checksum.is_some();
+    let super_frame = packet.offload.gso.is_some();
     let range = headers.transport_offset..headers.end;
     let transport = packet.bytes_mut().get_mut(range).ok_or(CUT)?;
     let (old_source, old_destination) = headers.ports();
@@ -160,7 +161,7 @@ fn translate_transport(
         }
         Transport::Udp { checksum: 0, .. } if !partial => {
             put_ports(transport)?;
-            if headers.fragment.is_some() {
+            if headers.fragment.is_some() || super_frame {
                 return Ok(());
             }
             fill_udp_checksum(transport, headers.protocol, source.0, destination.0).ok_or(CUT)

@@ -7,7 +7,7 @@
 use core::net::IpAddr;
 use core::ops::Range;
 
-use crate::checksum::{Sum, finish_checksum};
+use crate::checksum::{Change, Sum, finish_checksum};
 use crate::datagram::Datagram;
 use crate::ethernet::{self, Ethernet};
 use crate::headers::{Family, Headers, Malformed};
@@ -329,6 +329,40 @@ pub fn decapsulate_gue(payload: &[u8]) -> Result<Range<usize>, Malformed> {
         inner_datagram(protocol, payload.get(len..).unwrap_or(&[]))?,
         len,
     ))
+}
+
+/// Carries what routers marked on the outer header over to the inner one (RFC 6040, 4.2, as Linux):
+/// "congestion experienced" outside is set inside. Returns whether the datagram may be delivered:
+/// false, when it was marked and its sender does not know ECN, which asks for it to be dropped.
+#[must_use]
+pub fn mark_congestion(outer_tos: u8, datagram: &mut [u8]) -> bool {
+    const CONGESTION_EXPERIENCED: u8 = 3;
+    if outer_tos & CONGESTION_EXPERIENCED != CONGESTION_EXPERIENCED {
+        return true;
+    }
+    let version = datagram.first().map_or(0, |octet| octet >> 4);
+    if let (4, Some(mut header)) = (version, Ipv4::of_mut(datagram)) {
+        let (version_ihl, old) = (header.version_ihl(), header.tos());
+        let word = |tos| u16::from_be_bytes([version_ihl, tos]);
+        let new = old | CONGESTION_EXPERIENCED;
+        let checksum = Change::NONE
+            .u16(word(old), word(new))
+            .apply(header.checksum());
+        if old & CONGESTION_EXPERIENCED != 0 {
+            header.set_tos(new);
+            header.set_checksum(checksum);
+        }
+        return old & CONGESTION_EXPERIENCED != 0;
+    }
+    if let (6, Some(mut header)) = (version, Ipv6::of_mut(datagram)) {
+        let old = header.traffic_class();
+        if old & CONGESTION_EXPERIENCED != 0 {
+            let marked = header.version_class_flow() | u32::from(CONGESTION_EXPERIENCED) << 20;
+            header.set_version_class_flow(marked);
+        }
+        return old & CONGESTION_EXPERIENCED != 0;
+    }
+    false
 }
 
 /// Checks the inner datagram that `protocol` announces, and returns its range.

@@ -202,6 +202,16 @@ fn tos_keeps_its_bits_under_internetwork_control() {
 }
 
 #[test]
+fn a_reset_copies_dscp_without_ecn() {
+    let mut frame = build(&spec(false, Upper::Tcp, 4));
+    let mut headers = frame.headers();
+    headers.tos = 0xb8 | 0x03;
+    let mut out = [0; 60];
+    assert_eq!(tcp_reset(&frame.packet(), &headers, &mut out), Some(40));
+    assert_eq!(out[1], 0xb8);
+}
+
+#[test]
 fn what_stays_unanswered() {
     let error = IcmpError::PortUnreachable;
     for v6 in [false, true] {

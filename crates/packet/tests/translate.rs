@@ -71,8 +71,23 @@ fn udp_without_checksum_gets_one() {
         let mut frame = build(&spec);
         let at = frame.headers().transport_offset + 6;
         frame.packet().bytes_mut()[at..at + 2].copy_from_slice(&[0, 0]);
+        let mut super_frame = frame.clone();
         nat(&mut frame, to(destination, 8080));
         assert!(checksums_are_right(frame.bytes(), 14), "{v6}");
+
+        let mut packet = super_frame.packet();
+        packet.offload.gso = Some(packet::GsoKind::UdpL4);
+        let headers = Headers::parse(&packet).unwrap();
+        let translation = Translation {
+            source: None,
+            destination: to(destination, 8080),
+        };
+        translate(&mut packet, &headers, translation).unwrap();
+        assert_eq!(
+            packet.bytes()[at..at + 2],
+            [0, 0],
+            "of several datagrams none"
+        );
     }
 }
 

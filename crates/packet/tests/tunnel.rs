@@ -5,7 +5,7 @@ mod common;
 use std::net::IpAddr;
 
 use common::{Frame, HEADROOM, build, fix_header_checksum, from_hex, specs, to_hex};
-use packet::tunnel::{TunnelChecksum, decapsulate_gre, decapsulate_gue};
+use packet::tunnel::{TunnelChecksum, decapsulate_gre, decapsulate_gue, mark_congestion};
 use packet::{
     GsoKind, Headers, Mac, Malformed, Packet, Tunnel, TunnelError, TunnelKind, decapsulate,
     decrement_ttl, encapsulate, set_link,
@@ -228,6 +228,33 @@ fn refusals_change_nothing() {
     long.splice(..0, bytes[..14].iter().copied());
     long.resize(14 + 65535, 0);
     assert_eq!(refuse(&long, 64, None, &good), TunnelError::TooLong);
+}
+
+#[test]
+fn congestion_marks_are_carried_over() {
+    for (hex, v6) in [(PING, false), (PING6, true)] {
+        // ECN of the inner header: what becomes of it under an outer CE.
+        for (inner, delivered, after) in [(0, false, 0), (1, true, 3), (2, true, 3), (3, true, 3)] {
+            let mut frame = Frame::hex(hex);
+            let mut packet = frame.packet();
+            let datagram = &mut packet.bytes_mut()[14..];
+            if v6 {
+                datagram[1] |= inner << 4;
+            } else {
+                datagram[1] |= inner;
+                fix_header_checksum(datagram);
+            }
+            assert!(mark_congestion(0xb8 | 2, datagram), "nothing was marked");
+            assert_eq!(Headers::parse_datagram(datagram).unwrap().tos, inner);
+            assert_eq!(
+                mark_congestion(0xb8 | 3, datagram),
+                delivered,
+                "{v6} {inner}"
+            );
+            assert_eq!(Headers::parse_datagram(datagram).unwrap().tos, after);
+        }
+    }
+    assert!(!mark_congestion(3, &mut [0x45; 19]));
 }
 
 #[test]
