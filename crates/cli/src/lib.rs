@@ -1,1 +1,7 @@
 //! The ipvsadm command line: argv to IPVS messages, replies to text.
+#![forbid(unsafe_code)]
+
+mod client;
+pub mod ipvsadm;
+
+pub use client::Transport;

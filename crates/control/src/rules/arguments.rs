@@ -2,7 +2,7 @@
 //! clusters of short options, `-tVALUE`, `-t=VALUE`, `--long=VALUE`, words that are no options kept for
 //! later, everything after `--` kept for later.
 
-use super::options::{OPTIONS, Option_, Takes};
+use super::options::{OPTIONS, OptionRow, Takes};
 
 /// Why a word is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,9 @@ impl<'a> Arguments<'a> {
     }
 
     /// The next option and its value; `None` at the end.
-    pub(super) fn option(&mut self) -> Result<Option<(&'static Option_, Option<&'a str>)>, Fault> {
+    pub(super) fn option(
+        &mut self,
+    ) -> Result<Option<(&'static OptionRow, Option<&'a str>)>, Fault> {
         while self.cluster.is_empty() {
             let Some(word) = self.word() else {
                 return Ok(None);
@@ -65,7 +67,7 @@ impl<'a> Arguments<'a> {
         self.short().map(Some)
     }
 
-    fn long(&mut self, text: &'a str) -> Result<(&'static Option_, Option<&'a str>), Fault> {
+    fn long(&mut self, text: &'a str) -> Result<(&'static OptionRow, Option<&'a str>), Fault> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
@@ -77,7 +79,7 @@ impl<'a> Arguments<'a> {
         self.value(row, value)
     }
 
-    fn short(&mut self) -> Result<(&'static Option_, Option<&'a str>), Fault> {
+    fn short(&mut self) -> Result<(&'static OptionRow, Option<&'a str>), Fault> {
         let mut letters = self.cluster.chars();
         let letter = letters.next();
         let rest = letters.as_str();
@@ -102,9 +104,9 @@ impl<'a> Arguments<'a> {
     /// Adds the value that `row` takes: `given` with it, or the next word.
     fn value(
         &mut self,
-        row: &'static Option_,
+        row: &'static OptionRow,
         given: Option<&'a str>,
-    ) -> Result<(&'static Option_, Option<&'a str>), Fault> {
+    ) -> Result<(&'static OptionRow, Option<&'a str>), Fault> {
         let value = match (row.takes, given) {
             (Takes::Nothing, Some(_)) => return Err(Fault::UnwantedValue),
             (Takes::Nothing, None) => None,

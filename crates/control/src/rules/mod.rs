@@ -21,7 +21,7 @@ pub use command::{Command, Format, Listing};
 pub use names::{Names, NumericNames};
 pub use parse::{Refusal, parse, words};
 pub use save::{
-    Thresholds, address_text, dest_line, endpoint_text, scheduler_flags_text, service_line,
+    address_text, dest_line, dest_text, endpoint_text, scheduler_flags_text, service_line,
 };
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(super) enum Meaning {
 
 /// One row of the option table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Option_ {
+pub(super) struct OptionRow {
     pub(super) long: &'static str,
     pub(super) short: Option<char>,
     pub(super) takes: Takes,
@@ -78,8 +78,8 @@ const fn row(
     takes: Takes,
     meaning: Meaning,
     check: Option<Check>,
-) -> Option_ {
-    Option_ {
+) -> OptionRow {
+    OptionRow {
         long,
         short,
         takes,
@@ -92,7 +92,7 @@ use Takes::{MaybeValue, Nothing, Value};
 
 /// Every option of ipvsadm.
 #[rustfmt::skip]
-pub(super) const OPTIONS: &[Option_] = &[
+pub(super) const OPTIONS: &[OptionRow] = &[
     row("add-service", Some('A'), Nothing, Meaning::Command(Kind::AddService), None),
     row("edit-service", Some('E'), Nothing, Meaning::Command(Kind::EditService), None),
     row("delete-service", Some('D'), Nothing, Meaning::Command(Kind::DeleteService), None),

@@ -1,4 +1,6 @@
 //! Services and destinations as `-S` writes them, and the texts that listings share with it.
+//!
+//! As the real `-S` this loses connection thresholds; [`crate::state`] is what loses nothing.
 
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv6Addr};
@@ -9,15 +11,6 @@ use crate::netlink::{
     SERVICE_PERSISTENT, SERVICE_SCHED_1, SERVICE_SCHED_2, SERVICE_SCHED_3, ServiceKey,
     ServiceReply, TUNNEL_CSUM, TUNNEL_GRE, TUNNEL_GUE, TUNNEL_IPIP, TUNNEL_NOCSUM, TUNNEL_REMCSUM,
 };
-
-/// Whether a destination's line tells its connection thresholds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thresholds {
-    /// As the real `ipvsadm -S`, which loses them.
-    Lost,
-    /// As the saved state needs them: `-x` and `-y`.
-    Kept,
-}
 
 /// An address as `inet_ntop` writes it. Differs from std for `::a.b.c.d`.
 #[must_use]
@@ -85,30 +78,36 @@ fn service_options(key: ServiceKey, names: &dyn Names) -> String {
     }
 }
 
-/// Protocol number by which a service's port names are looked up (TCP for a firewall mark, as the
-/// kernel stores it).
-fn protocol(key: ServiceKey) -> u16 {
-    match key {
+/// `address:port` of a destination, as [`endpoint_text`]. Ports behind a firewall mark have no names:
+/// there is no protocol to look them up by.
+#[must_use]
+pub fn dest_text(service: ServiceKey, dest: DestKey, names: &dyn Names) -> String {
+    let protocol = match service {
         ServiceKey::Address { protocol, .. } => protocol,
-        ServiceKey::Mark { .. } => 6,
-    }
+        ServiceKey::Mark { .. } => 0,
+    };
+    endpoint_text(dest.address, dest.port, protocol, names)
 }
 
-/// The names of the scheduler flags, separated by commas; empty if there are none.
+/// The names of the scheduler flags, separated by commas; `None` if no flag is set. The real program
+/// has no name for the third flag of sh and mh and leaves it out.
 #[must_use]
-pub fn scheduler_flags_text(scheduler: &str, flags: u32) -> String {
+pub fn scheduler_flags_text(scheduler: &str, flags: u32) -> Option<String> {
     let names = match scheduler {
-        "sh" => ["sh-fallback", "sh-port", "flag-3"],
-        "mh" => ["mh-fallback", "mh-port", "flag-3"],
-        _ => ["flag-1", "flag-2", "flag-3"],
+        "sh" => [Some("sh-fallback"), Some("sh-port"), None],
+        "mh" => [Some("mh-fallback"), Some("mh-port"), None],
+        _ => [Some("flag-1"), Some("flag-2"), Some("flag-3")],
     };
     let bits = [SERVICE_SCHED_1, SERVICE_SCHED_2, SERVICE_SCHED_3];
-    let set = bits
-        .iter()
-        .zip(names)
-        .filter(|(bit, _)| flags & *bit != 0)
-        .map(|(_, name)| name);
-    set.collect::<Vec<_>>().join(",")
+    if bits.iter().all(|bit| flags & bit == 0) {
+        return None;
+    }
+    let set = bits.iter().zip(names).filter(|(bit, _)| flags & *bit != 0);
+    Some(
+        set.filter_map(|(_, name)| name)
+            .collect::<Vec<_>>()
+            .join(","),
+    )
 }
 
 /// The `-A` line of a service, without a line feed.
@@ -133,24 +132,17 @@ pub fn service_line(service: &ServiceReply, names: &dyn Names) -> String {
     if flags & SERVICE_ONE_PACKET != 0 {
         line.push_str(" -o");
     }
-    let scheduler_flags = scheduler_flags_text(&settings.scheduler, flags);
-    if !scheduler_flags.is_empty() {
-        let _ = write!(line, " -b {scheduler_flags}");
+    if let Some(names) = scheduler_flags_text(&settings.scheduler, flags) {
+        let _ = write!(line, " -b {names}");
     }
     line
 }
 
 /// The `-a` line of a destination, without a line feed.
 #[must_use]
-pub fn dest_line(
-    service: ServiceKey,
-    dest: &DestReply,
-    thresholds: Thresholds,
-    names: &dyn Names,
-) -> String {
-    let DestKey { address, port } = dest.key;
+pub fn dest_line(service: ServiceKey, dest: &DestReply, names: &dyn Names) -> String {
     let settings = &dest.settings;
-    let server = endpoint_text(address, port, protocol(service), names);
+    let server = dest_text(service, dest.key, names);
     let method = match settings.forward {
         FORWARD_MASQUERADE => "-m",
         FORWARD_TUNNEL => "-i",
@@ -172,16 +164,6 @@ pub fn dest_line(
                 TUNNEL_REMCSUM => " --tun-remcsum",
                 _ => "",
             });
-        }
-    }
-    if thresholds == Thresholds::Kept {
-        for (option, value) in [
-            ("-x", settings.upper_threshold),
-            ("-y", settings.lower_threshold),
-        ] {
-            if value != 0 {
-                let _ = write!(line, " {option} {value}");
-            }
         }
     }
     line

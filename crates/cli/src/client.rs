@@ -1,0 +1,64 @@
+//! One request, its answer.
+
+use std::io;
+
+use control::netlink::{Errno, Reply, ReplyFrame, Request, replies};
+
+/// Carries requests to a director.
+pub trait Transport {
+    /// Sends a datagram of netlink requests and returns the datagrams that answer it, whole: see
+    /// [`control::netlink::expected`] and [`control::netlink::answered`].
+    ///
+    /// # Errors
+    /// The director cannot be reached, or went away; the text should name the socket.
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<Vec<u8>>>;
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The director refused.
+    Refused(Errno),
+    /// There is no director to ask.
+    Unreachable(io::Error),
+}
+
+/// Numbers the requests and reads the answers.
+pub(crate) struct Client<'a> {
+    transport: &'a mut dyn Transport,
+    sequence: u32,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(transport: &'a mut dyn Transport) -> Self {
+        Self {
+            transport,
+            sequence: 0,
+        }
+    }
+
+    /// The data of the answer; empty where there is only an acknowledgement.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Vec<Reply>, Failure> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let datagrams = self
+            .transport
+            .exchange(&request.encode(self.sequence, 0))
+            .map_err(Failure::Unreachable)?;
+        let mut data = Vec::new();
+        for datagram in &datagrams {
+            for reply in replies(datagram) {
+                let (header, frame) = reply.map_err(|errno| {
+                    let text = format!("the director's answer cannot be read ({errno})");
+                    Failure::Unreachable(io::Error::new(io::ErrorKind::InvalidData, text))
+                })?;
+                match frame {
+                    _ if header.sequence != self.sequence => {}
+                    ReplyFrame::Data(reply) => data.push(reply),
+                    ReplyFrame::Error(errno) => return Err(Failure::Refused(errno)),
+                    ReplyFrame::Acknowledged | ReplyFrame::Done => {}
+                }
+            }
+        }
+        Ok(data)
+    }
+}

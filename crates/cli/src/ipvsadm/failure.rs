@@ -1,0 +1,120 @@
+//! Messages and exit codes of what went wrong.
+
+use std::io::Write;
+
+use control::netlink::Errno;
+use control::rules::{Command, Listing, Refusal};
+
+use crate::client::Failure;
+
+/// A command that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// What to print, without the final line feed.
+    pub(super) text: Option<String>,
+    /// Exit code.
+    pub(super) code: i32,
+    /// Whether it ends a `-R`.
+    pub(super) fatal: bool,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            text: Some(refusal.text),
+            code: refusal.code,
+            fatal: refusal.fatal,
+        }
+    }
+}
+
+impl Failed {
+    /// The end of the program, a `-R` included, without a fault: help was asked for.
+    pub(super) const fn end() -> Self {
+        Self {
+            text: None,
+            code: 0,
+            fatal: true,
+        }
+    }
+
+    /// A command that changes something: the program goes on with the next line of a `-R`.
+    pub(super) fn command(command: &Command, failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(errno) => Self {
+                text: Some(text(command, errno)),
+                code: 255,
+                fatal: false,
+            },
+            Failure::Unreachable(error) => Self::unreachable(&error),
+        }
+    }
+
+    /// A listing: the program ends.
+    pub(super) fn listing(command: &Command, failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(errno) => Self {
+                text: Some(text(command, errno)),
+                code: 1,
+                fatal: true,
+            },
+            Failure::Unreachable(error) => Self::unreachable(&error),
+        }
+    }
+
+    fn unreachable(error: &std::io::Error) -> Self {
+        let text = format!(
+            "Can't initialize ipvs: {error}\nAre you sure that the director is running (ulvs run)?"
+        );
+        Self {
+            text: Some(text),
+            code: 2,
+            fatal: true,
+        }
+    }
+
+    pub(super) fn print(&self, err: &mut dyn Write) {
+        if let Some(text) = &self.text {
+            // What cannot be written cannot be reported either.
+            let _ = writeln!(err, "{text}");
+        }
+    }
+}
+
+/// ipvsadm's words for an error: first those of the command, then the general ones, then the C
+/// library's.
+fn text(command: &Command, errno: Errno) -> String {
+    let text = match (command, errno) {
+        (Command::AddService(..), Errno::EEXIST) => "Service already exists",
+        (Command::AddService(..) | Command::EditService(..), Errno::ENOENT) => {
+            "Scheduler or persistence engine not found"
+        }
+        (
+            Command::EditService(..)
+            | Command::DeleteService(_)
+            | Command::Zero(_)
+            | Command::List(Listing::Service(_), _),
+            Errno::ESRCH,
+        ) => "No such service",
+        (
+            Command::AddServer(..) | Command::EditServer(..) | Command::DeleteServer(..),
+            Errno::ESRCH,
+        ) => "Service not defined",
+        (Command::AddServer(..), Errno::EEXIST) => "Destination already exists",
+        (Command::EditServer(..) | Command::DeleteServer(..), Errno::ENOENT) => {
+            "No such destination"
+        }
+        (Command::StartDaemon(_), Errno::EEXIST) => "Daemon has already run",
+        (Command::StopDaemon(_), Errno::ESRCH) => "No daemon is running",
+        (_, Errno::EPERM) => "Permission denied (you must be root)",
+        (_, Errno::EINVAL) => {
+            "Invalid operation.  Possibly wrong module version, address not unicast, ..."
+        }
+        (_, Errno::ENOPROTOOPT) => "Protocol not available",
+        (_, Errno::ENOMEM) => "Memory allocation problem",
+        (_, Errno::EOPNOTSUPP) => "Operation not supported with IPv6",
+        (_, Errno::EAFNOSUPPORT) => "Operation not supported with specified address family",
+        _ => return errno.to_string(),
+    };
+    text.to_owned()
+}
