@@ -28,9 +28,11 @@ mod virtio;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+pub use af_packet::Group;
 pub use error::LinkError;
 pub use frame::{Frame, Outgoing, recycle};
 use packet::Packet;
+use steering::Steering;
 
 /// Frames that one call of [`Receive::receive`] gives at most. Measured on veth: batches beyond 8
 /// gain nothing in throughput, 64 bounds the time between two looks at the clock.
@@ -84,6 +86,51 @@ impl std::fmt::Debug for Link {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Link").finish_non_exhaustive()
     }
+}
+
+/// A kind of link, as the configuration names it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub summary: &'static str,
+    /// When to use it, in a sentence.
+    pub when: &'static str,
+    /// What it needs of the system.
+    pub needs: &'static str,
+    /// Opens one.
+    pub open: fn(&Request<'_>) -> Result<Opened, LinkError>,
+}
+
+/// Every kind of link there is.
+pub const ENTRIES: &[Entry] = &[af_packet::ENTRY, tun::ENTRY, pcap::ENTRY, memory::ENTRY];
+
+/// The kind of link of that name.
+#[must_use]
+pub fn entry(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.name == name)
+}
+
+/// What a link is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The interface; for a pcap link the file read, and after a comma the file written.
+    pub name: &'a str,
+    /// Links wanted, one per worker, at least 1.
+    pub workers: usize,
+    /// How frames are shared out among the workers, where the link can do that.
+    pub steering: &'a Steering,
+}
+
+/// Links that were opened together.
+#[derive(Debug)]
+pub struct Opened {
+    /// One per worker, in worker order; a kind that cannot be shared gives one.
+    pub links: Vec<Link>,
+    /// By which to change the steering; `None` where the link does not steer. Keep it as long as the
+    /// links.
+    pub group: Option<Group>,
 }
 
 /// What a receiver has seen since it was opened.
@@ -148,5 +195,58 @@ impl std::ops::AddAssign for Transmitted {
         self.down += other.down;
         self.refused += other.refused;
         self.last_errno = other.last_errno.or(self.last_errno);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_link_is_named_once_and_explained() {
+        for entry in ENTRIES {
+            assert_eq!(
+                crate::entry(entry.name).map(|found| found.summary),
+                Some(entry.summary)
+            );
+            let texts = [entry.summary, entry.when, entry.needs];
+            assert!(
+                texts
+                    .iter()
+                    .all(|text| text.ends_with('.') && text.len() > 5),
+                "{entry:?}"
+            );
+            assert!(
+                entry
+                    .name
+                    .chars()
+                    .all(|letter| letter.is_ascii_lowercase() || letter == '_')
+            );
+        }
+        assert!(entry("carrier_pigeon").is_none());
+    }
+
+    #[test]
+    fn transmit_results_add_up() {
+        let mut result = Transmitted::default();
+        for (errno, count) in [(libc::EMSGSIZE, 1), (libc::ENOMEM, 2), (libc::ENXIO, 3)] {
+            result.refuse(errno, count);
+        }
+        let mut total = Transmitted {
+            sent: 5,
+            ..Transmitted::default()
+        };
+        total.refuse(libc::EINVAL, 4);
+        total += result;
+        let Transmitted {
+            sent,
+            too_big,
+            queue_full,
+            down,
+            refused,
+            last_errno,
+        } = total;
+        assert_eq!((sent, too_big, queue_full, down, refused), (5, 1, 2, 3, 4));
+        assert_eq!((total.failed(), last_errno), (10, Some(libc::ENXIO)));
     }
 }

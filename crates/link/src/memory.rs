@@ -9,7 +9,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packet::Packet;
 
-use crate::{BATCH, Frame, Link, LinkError, Outgoing, Receive, Statistics, Transmit, Transmitted};
+use crate::{
+    BATCH, Entry, Frame, Link, LinkError, Opened, Outgoing, Receive, Statistics, Transmit,
+    Transmitted,
+};
+
+/// This kind of link: a loopback of its own.
+pub const ENTRY: Entry = Entry {
+    name: "memory",
+    summary: "A queue in memory: what is sent is received.",
+    when: "For tests and the scheduler lab, which use both ends of a pair.",
+    needs: "Nothing.",
+    open: |_| {
+        Ok(Opened {
+            links: vec![loopback()],
+            group: None,
+        })
+    },
+};
 
 /// Frames that one end holds at most.
 pub const CAPACITY: usize = 4096;

@@ -17,8 +17,27 @@ use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::{DataLink, PcapError, TsResolution};
 
 use crate::{
-    BATCH, ETHERNET, Frame, Link, LinkError, Outgoing, Receive, Statistics, TAG_OFFSET, Transmit,
-    Transmitted,
+    BATCH, ETHERNET, Entry, Frame, Link, LinkError, Opened, Outgoing, Receive, Statistics,
+    TAG_OFFSET, Transmit, Transmitted,
+};
+
+/// This kind of link: reads the file named first, writes the one named after a comma.
+pub const ENTRY: Entry = Entry {
+    name: "pcap",
+    summary: "A capture file to read frames from, and one to write what is sent to.",
+    when: "For looking at what the director would do with recorded traffic.",
+    needs: "The files' permissions.",
+    open: |request| {
+        let (input, output) = match request.name.split_once(',') {
+            Some((input, output)) => (input, Some(output)),
+            None => (request.name, None),
+        };
+        let link = open(Path::new(input), output.map(Path::new))?;
+        Ok(Opened {
+            links: vec![link],
+            group: None,
+        })
+    },
 };
 
 /// Octets of the longest frame written; what tcpdump uses.

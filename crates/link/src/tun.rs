@@ -15,7 +15,23 @@ use packet::Packet;
 
 use crate::sys::{interface, tun as sys_tun};
 use crate::{
-    BATCH, HEADROOM, Link, LinkError, Outgoing, Receive, Statistics, Transmit, Transmitted, virtio,
+    BATCH, Entry, HEADROOM, Link, LinkError, Opened, Outgoing, Receive, Statistics, Transmit,
+    Transmitted, virtio,
+};
+
+/// This kind of link.
+pub const ENTRY: Entry = Entry {
+    name: "tun",
+    summary: "IP packets that the host routes to a virtual interface, with virtio-net headers.",
+    when: "Where the host's routing shall decide what the director gets, or frames of the interface \
+           cannot be had.",
+    needs: "/dev/net/tun and CAP_NET_ADMIN, or a persistent device of the user's own.",
+    open: |request| {
+        Ok(Opened {
+            links: open(request.name, request.workers)?,
+            group: None,
+        })
+    },
 };
 
 /// Octets of a receive buffer: the largest packet, its virtio-net header, and headroom.

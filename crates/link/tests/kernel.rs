@@ -6,8 +6,14 @@ mod af_packet;
 mod bulk;
 #[path = "kernel/guard.rs"]
 mod guard;
+#[path = "kernel/guard_lifetime.rs"]
+mod guard_lifetime;
 #[path = "kernel/namespace.rs"]
 mod namespace;
+#[path = "kernel/privileges.rs"]
+mod privileges;
+#[path = "kernel/raw_ip.rs"]
+mod raw_ip;
 #[path = "kernel/steering.rs"]
 mod steering;
 #[path = "kernel/tun.rs"]

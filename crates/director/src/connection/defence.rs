@@ -56,3 +56,102 @@ impl DropRates {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use packet::Transport;
+
+    use super::*;
+    use crate::connection::{
+        ConnectionId, Cursor, HashKind, NewConnection, StateRules, Table, TableConfig,
+    };
+    use crate::destination::Method;
+    use crate::protocol::{Direction, Protocol};
+    use crate::shared::Timeouts;
+
+    fn seconds(seconds: u64) -> Instant {
+        Instant::START.after(Duration::from_secs(seconds))
+    }
+
+    fn table() -> Table {
+        Table::new(&TableConfig {
+            max_connections: 1000,
+            hash: HashKind::Fold,
+            seed: [0, 0],
+        })
+    }
+
+    fn insert(table: &mut Table, protocol: Protocol, port: u16, packets: u32) -> ConnectionId {
+        let new = NewConnection {
+            protocol,
+            client: (Ipv4Addr::new(192, 0, 2, 10).into(), port),
+            virtual_server: (Ipv4Addr::new(10, 8, 0, 1).into(), 80),
+            server: (Ipv4Addr::new(10, 2, 0, 11).into(), 80),
+            destination: None,
+            template: None,
+            method: Method::DirectRoute,
+            mark: 0,
+            client_interface: 1,
+            client_vlan: 0,
+        };
+        let connection = Connection::new(new, Timeouts::default());
+        let id = table.insert(connection, seconds(0)).unwrap();
+        for packet in 0..packets {
+            let transport = match protocol {
+                Protocol::Udp => Transport::Udp {
+                    source: port,
+                    destination: 80,
+                    checksum: 0,
+                },
+                _ => Transport::Tcp {
+                    source: port,
+                    destination: 80,
+                    sequence: 0,
+                    acknowledgment: 0,
+                    flags: if packet == 0 { 2 } else { 16 },
+                    header_len: 20,
+                },
+            };
+            let rules = StateRules::default();
+            table.observe(id, &transport, Direction::ToServer, rules, seconds(0));
+        }
+        id
+    }
+
+    #[test]
+    fn half_open_connections_go_at_once() {
+        let mut table = table();
+        let id = insert(&mut table, Protocol::Tcp, 1, 1);
+        assert!(DropRates::default().drops(table.get(id).unwrap(), seconds(0)));
+    }
+
+    #[test]
+    fn used_or_busy_connections_stay() {
+        let mut table = table();
+        let busy = insert(&mut table, Protocol::Tcp, 1, 2);
+        let used = insert(&mut table, Protocol::Tcp, 2, 9);
+        let mut rates = DropRates::default();
+        assert!(!rates.drops(table.get(busy).unwrap(), seconds(59)));
+        assert!(rates.drops(table.get(busy).unwrap(), seconds(60)));
+        assert!(!rates.drops(table.get(used).unwrap(), seconds(60)));
+    }
+
+    #[test]
+    fn of_those_with_n_packets_every_nth_goes() {
+        let mut table = table();
+        for port in 0..12 {
+            insert(&mut table, Protocol::Udp, port, 3);
+        }
+        let mut rates = DropRates::default();
+        let mut dropped = Vec::new();
+        let rest = table.sweep(
+            Cursor::default(),
+            100,
+            |connection| rates.drops(connection, seconds(100)),
+            |connection| dropped.push(connection.client().1),
+        );
+        assert_eq!((dropped, rest), (vec![0, 3, 6, 9], None));
+    }
+}

@@ -18,6 +18,9 @@ pub mod tcp;
 pub mod udp;
 mod wheel;
 
+#[cfg(test)]
+mod model;
+
 pub use defence::DropRates;
 pub use key::{FlowKey, HashKind};
 pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, StateRules};

@@ -435,6 +435,12 @@ impl Connection {
         u32::from(address) ^ self.mark
     }
 
+    /// Gives it a whole timeout from `now`.
+    #[inline]
+    pub(super) fn prolong(&mut self, now: Instant) {
+        self.deadline = now.after(Duration::from_secs(self.timeout.into()));
+    }
+
     /// Moves the end of life.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;

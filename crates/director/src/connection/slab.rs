@@ -105,12 +105,6 @@ impl Slab {
     pub(super) fn get(&self, index: u32) -> Option<&Connection> {
         self.slot(index)?.connection.as_ref()
     }
-
-    /// The connection in this slot, to be changed.
-    #[inline]
-    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
-        self.slot_mut(index)?.connection.as_mut()
-    }
 }
 
 /// A slot number as an index.

@@ -154,10 +154,15 @@ impl Table {
     ///
     /// # Errors
     /// [`Full`]; the connection is dropped then, and the table unchanged.
-    pub fn insert(&mut self, connection: Connection, now: Instant) -> Result<ConnectionId, Full> {
+    pub fn insert(
+        &mut self,
+        mut connection: Connection,
+        now: Instant,
+    ) -> Result<ConnectionId, Full> {
         if self.slab.len() >= self.max_connections {
             return Err(Full);
         }
+        connection.prolong(now);
         let keys = keys(&connection);
         let index = self.slab.insert(connection);
         for (key, direction) in keys.into_iter().flatten() {
@@ -168,7 +173,6 @@ impl Table {
             });
             self.index.grow(|entry| hash_of(slab, &self.hash, entry));
         }
-        set_deadline(&mut self.slab, index, now);
         self.wheel.arm(&mut self.slab, index);
         self.id(index).ok_or(Full)
     }
@@ -192,15 +196,16 @@ impl Table {
     ) {
         if let Some(connection) = self.get_mut(id) {
             connection.observe(transport, direction, rules);
-            self.refresh(id, now);
+            connection.prolong(now);
+            self.wheel.rearm(&mut self.slab, id.index);
         }
     }
 
     /// Gives the connection a whole timeout from `now`.
     #[inline]
     pub fn refresh(&mut self, id: ConnectionId, now: Instant) {
-        if self.get(id).is_some() {
-            set_deadline(&mut self.slab, id.index, now);
+        if let Some(connection) = self.get_mut(id) {
+            connection.prolong(now);
             self.wheel.rearm(&mut self.slab, id.index);
         }
     }
@@ -332,14 +337,6 @@ fn hash_of(slab: &Slab, hash: &FlowHash, entry: u32) -> u64 {
         Direction::ToClient => connection.reply_key(),
     });
     key.map_or(0, |key| hash.hash(&key))
-}
-
-/// A whole timeout from `now`.
-fn set_deadline(slab: &mut Slab, index: u32, now: Instant) {
-    if let Some(connection) = slab.get_mut(index) {
-        let timeout = core::time::Duration::from_secs(connection.timeout().into());
-        connection.set_deadline(now.after(timeout));
-    }
 }
 
 /// An index entry: the connection's slot and one of its directions.

@@ -73,14 +73,6 @@ pub fn index(name: &str) -> io::Result<u32> {
     }
 }
 
-/// Whether an interface of that index exists in this network namespace.
-#[must_use]
-pub fn exists(index: u32) -> bool {
-    let mut name = [0; libc::IF_NAMESIZE];
-    // SAFETY: `name` has the IF_NAMESIZE octets that the function may write.
-    !unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null()
-}
-
 /// The interface requests whose answers are read here.
 #[derive(Clone, Copy)]
 enum Request {

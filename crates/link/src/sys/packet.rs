@@ -89,3 +89,9 @@ pub(crate) fn take_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
         socket::option(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
     Ok(counted.tp_drops)
 }
+
+/// Whether the interface that the socket is bound to was removed.
+pub(crate) fn is_orphaned(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let address: libc::sockaddr_ll = socket::own_address(fd)?;
+    Ok(address.sll_ifindex == -1)
+}

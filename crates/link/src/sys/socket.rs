@@ -106,6 +106,17 @@ pub(crate) fn bind<T: Plain>(fd: impl AsFd, address: &T) -> io::Result<()> {
     Ok(())
 }
 
+/// `getsockname(2)`, for a socket whose family has addresses of type `T`.
+pub(crate) fn own_address<T: Plain>(fd: BorrowedFd<'_>) -> io::Result<T> {
+    let mut address = mem::MaybeUninit::<T>::zeroed();
+    let mut len = socklen::<T>();
+    let pointer = address.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` octets to `address`.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), pointer, &raw mut len) })?;
+    // SAFETY: zeroed before, and every bit pattern of a `Plain` is a value.
+    Ok(unsafe { address.assume_init() })
+}
+
 /// Raises the receive and send buffers to `octets` each, as far as this process may.
 pub(crate) fn raise_buffers(fd: BorrowedFd<'_>, octets: i32) -> io::Result<()> {
     for (forced, plain) in [

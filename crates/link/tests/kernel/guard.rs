@@ -1,8 +1,7 @@
 //! The guard, by both methods: what it drops, what it lets pass, and that it ends with its process.
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use link::Frame;
@@ -11,21 +10,21 @@ use link::guard::{Endpoint, Guard, Method, Rules};
 use crate::af_packet::{collect, open};
 use crate::namespace::{Namespace, mac, veth};
 
-const METHODS: [Method; 2] = [Method::Tcx, Method::Nftables];
-const VIPS: [&str; 2] = ["10.0.0.100", "2001:db8:0::100"];
+pub(crate) const METHODS: [Method; 2] = [Method::Tcx, Method::Nftables];
+pub(crate) const VIPS: [&str; 2] = ["10.0.0.100", "2001:db8:0::100"];
 const SERVERS: [&str; 2] = ["10.1.0.2", "2001:db8:1::2"];
 const CLIENTS: [&str; 2] = ["10.0.0.1", "2001:db8:0::1"];
 /// Long enough for an answer on veth under load, short enough to wait for one that never comes.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// client c0 - d0 director d1 - r0 server; the director forwards and has the virtual addresses.
-struct Topology {
-    client: Namespace,
-    director: Namespace,
+pub(crate) struct Topology {
+    pub(crate) client: Namespace,
+    pub(crate) director: Namespace,
     server: Namespace,
 }
 
-fn topology() -> Topology {
+pub(crate) fn topology() -> Topology {
     let (client, director, server) = (
         Namespace::new("c"),
         Namespace::new("d"),
@@ -65,7 +64,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn endpoints(addresses: &[&str], protocol: u8, port: u16) -> Vec<Endpoint> {
+pub(crate) fn endpoints(addresses: &[&str], protocol: u8, port: u16) -> Vec<Endpoint> {
     addresses
         .iter()
         .map(|text| Endpoint {
@@ -86,7 +85,7 @@ fn locals() -> Vec<IpAddr> {
 
 /// What a client that connects there gets: `ConnectionRefused` from a host without a listener,
 /// `TimedOut` from one that keeps silent.
-fn connect(namespace: &Namespace, to: &str, port: u16) -> Result<(), ErrorKind> {
+pub(crate) fn connect(namespace: &Namespace, to: &str, port: u16) -> Result<(), ErrorKind> {
     connect_within(PATIENCE, namespace, to, port)
 }
 
@@ -121,7 +120,7 @@ fn ask(namespace: &Namespace, to: &str, port: u16) -> ErrorKind {
     })
 }
 
-fn attach(topology: &Topology, method: Method) -> Guard {
+pub(crate) fn attach(topology: &Topology, method: Method) -> Guard {
     topology.director.enter("attaching", move || {
         let guard = Guard::attach_by(method, &["d0", "d1"]).expect("attach");
         assert_eq!(guard.method(), method);
@@ -432,98 +431,6 @@ fn datagram_behind(chain: &[u8]) -> Vec<u8> {
         &udp,
     ]
     .concat()
-}
-
-#[test]
-fn a_guard_follows_its_interfaces() {
-    for method in METHODS {
-        let topology = topology();
-        let mut guard = attach(&topology, method);
-        let rules = Rules {
-            services: endpoints(&VIPS, 6, 80),
-            ..Rules::default()
-        };
-        guard.update(&rules).expect("update");
-        topology.director.ip("link del d0");
-        veth((&topology.client, "c0", 1), (&topology.director, "d0", 2));
-        topology.client.ip("addr add 10.0.0.1/24 dev c0");
-        topology.director.ip("addr add 10.0.0.2/24 dev d0");
-        topology.director.ip("addr add 10.0.0.100/32 dev d0");
-        let guard = topology.director.enter("attaching again", move || {
-            guard.reattach(&["d0", "d1"]).expect("reattach");
-            guard
-        });
-        let silent = Err(ErrorKind::TimedOut);
-        assert_eq!(connect(&topology.client, VIPS[0], 80), silent, "{method}");
-        // Twice on one host is no conflict.
-        let _second = attach_in_another_process(&topology, method);
-        assert_eq!(connect(&topology.client, VIPS[0], 80), silent, "{method}");
-        drop(guard);
-    }
-}
-
-/// Environment by which this test binary is told to hold a guard until it is killed.
-const HOLDER: &str = "LINK_TEST_GUARD_HOLDER";
-
-struct Holder(std::process::Child);
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.0.kill().expect("SIGKILL");
-        self.0.wait().expect("wait");
-    }
-}
-
-fn attach_in_another_process(topology: &Topology, method: Method) -> Holder {
-    let test = "guard::a_guard_ends_with_its_process_however_that_ends";
-    let child = Command::new("ip")
-        .args(["netns", "exec", &topology.director.name])
-        .arg(std::env::current_exe().expect("this test"))
-        .args(["--exact", test, "--nocapture"])
-        .env(HOLDER, method.to_string())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = Holder(child.expect("start"));
-    let output = BufReader::new(child.0.stdout.take().expect("piped"));
-    let ready = output
-        .lines()
-        .any(|line| line.expect("a line").contains("guard is attached"));
-    assert!(ready, "the other process attached no guard");
-    child
-}
-
-#[test]
-fn a_guard_ends_with_its_process_however_that_ends() {
-    if let Ok(method) = std::env::var(HOLDER) {
-        let method = METHODS
-            .into_iter()
-            .find(|known| known.to_string() == method);
-        let mut guard = Guard::attach_by(method.expect("a method"), &["d0"]).expect("attach");
-        let rules = Rules {
-            services: endpoints(&VIPS, 6, 80),
-            ..Rules::default()
-        };
-        guard.update(&rules).expect("update");
-        println!("guard is attached");
-        loop {
-            std::thread::park();
-        }
-    }
-    let topology = topology();
-    for method in METHODS {
-        let holder = attach_in_another_process(&topology, method);
-        for vip in VIPS {
-            let silent = Err(ErrorKind::TimedOut);
-            assert_eq!(connect(&topology.client, vip, 80), silent, "{method} {vip}");
-        }
-        drop(holder);
-        for vip in VIPS {
-            // The kernel may finish the dead process's cleaning up a moment later.
-            let refused = (0..20)
-                .any(|_| connect(&topology.client, vip, 80) == Err(ErrorKind::ConnectionRefused));
-            assert!(refused, "{method} {vip}: the guard outlived its process");
-        }
-    }
 }
 
 #[test]

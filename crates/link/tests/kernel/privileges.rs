@@ -1,0 +1,144 @@
+//! What an ordinary user with CAP_NET_RAW alone may do, and what the refusals say.
+
+use std::net::Ipv6Addr;
+use std::process::Command;
+
+use link::guard::Guard;
+use link::steering::Steering;
+use link::sys::multicast::{Membership, solicited_node};
+use link::sys::{interface, raw_ip};
+use link::{Frame, af_packet, tun};
+
+use crate::namespace::{Namespace, veth};
+
+/// Environment by which this test binary is told that it runs as that user.
+const ROLE: &str = "LINK_TEST_PRIVILEGES";
+
+/// Runs a test of this binary in the namespace as an ordinary user with these capabilities.
+fn as_user(namespace: &Namespace, role: &str, test: &str, capabilities: &str) {
+    // The user need not be able to read the build folder.
+    let folder = tempfile::Builder::new()
+        .prefix("lk")
+        .tempdir()
+        .expect("a folder");
+    let binary = folder.path().join("kernel");
+    std::fs::copy(std::env::current_exe().expect("this test"), &binary).expect("copy");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).expect("permissions");
+    let output = Command::new("ip")
+        .args([
+            "netns",
+            "exec",
+            &namespace.name,
+            "setpriv",
+            "--reuid",
+            "65534",
+        ])
+        .args(["--regid", "65534", "--clear-groups", "--no-new-privs"])
+        .args([
+            format!("--inh-caps=-all{capabilities}"),
+            format!("--ambient-caps=-all{capabilities}"),
+        ])
+        .arg(format!("--bounding-set=-all{capabilities}"))
+        .arg(&binary)
+        .args(["--exact", test, "--nocapture"])
+        .env(ROLE, role)
+        .current_dir("/")
+        .output()
+        .expect("setpriv (util-linux)");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{role}: {text}\n{errors}"
+    );
+}
+
+fn is(role: &str) -> bool {
+    std::env::var(ROLE).is_ok_and(|given| given == role)
+}
+
+fn namespaces() -> (Namespace, Namespace) {
+    let (left, right) = (Namespace::new("l"), Namespace::new("r"));
+    veth((&left, "v0", 1), (&right, "v1", 2));
+    (left, right)
+}
+
+#[test]
+fn net_raw_alone_is_enough_for_frames() {
+    let steering = Steering::new(&["10.0.0.100".parse().expect("an address")], 1);
+    if is("net_raw") {
+        let (mut links, group) = af_packet::open("v0", 2, &steering).expect("open");
+        group.steer(&steering).expect("steer");
+        let frame = Frame::new(&[0xff; 60], 14);
+        assert_eq!(links[0].sender.transmit(&[frame.into()]).sent, 1);
+        links[1].receiver.receive(&mut Vec::new()).expect("receive");
+        raw_ip::Receiver::open(false, 4).expect("raw IPv4");
+        raw_ip::Injector::open(true).expect("raw IPv6");
+        let group = solicited_node(Ipv6Addr::LOCALHOST);
+        let index = interface::index("v0").expect("an index");
+        Membership::join(index, group).expect("join");
+        return;
+    }
+    let (left, _right) = namespaces();
+    as_user(
+        &left,
+        "net_raw",
+        "privileges::net_raw_alone_is_enough_for_frames",
+        ",+net_raw",
+    );
+}
+
+#[test]
+fn refusals_name_the_capability() {
+    if is("none") {
+        let steering = Steering::new(&[], 1);
+        let error = af_packet::open("v0", 1, &steering)
+            .expect_err("no capability")
+            .to_string();
+        assert_eq!(
+            error,
+            "cannot open a packet socket on v0: Operation not permitted (os error 1); needs \
+             CAP_NET_RAW: run as root, give the container `--cap-add NET_RAW`, or `setcap \
+             cap_net_raw+ep` the program"
+        );
+        let error = tun::open("lktun", 1)
+            .expect_err("no capability")
+            .to_string();
+        assert!(error.contains("needs CAP_NET_ADMIN"), "{error}");
+        let error = Guard::attach(&["v0"])
+            .expect_err("no capability")
+            .to_string();
+        let start = "cannot keep the host's own stack from answering for virtual addresses: \
+                     neither by TCX (cannot make a BPF map for the guard on v0: Operation not \
+                     permitted";
+        assert!(error.starts_with(start), "{error}");
+        assert!(
+            error.contains("nor by nftables (cannot make an nftables table"),
+            "{error}"
+        );
+        return;
+    }
+    let (left, _right) = namespaces();
+    as_user(
+        &left,
+        "none",
+        "privileges::refusals_name_the_capability",
+        "",
+    );
+}
+
+#[test]
+fn tcx_is_taken_where_allowed_else_nftables() {
+    // Without CAP_BPF only nftables is left, and it is taken.
+    if is("net_admin") {
+        let guard = Guard::attach(&["v0"]).expect("attach");
+        assert_eq!(guard.method(), link::guard::Method::Nftables);
+        return;
+    }
+    let (left, _right) = namespaces();
+    let test = "privileges::tcx_is_taken_where_allowed_else_nftables";
+    as_user(&left, "net_admin", test, ",+net_admin");
+    let guard = left.enter("attaching", || Guard::attach(&["v0"]).expect("attach"));
+    assert_eq!(guard.method(), link::guard::Method::Tcx);
+}
