@@ -2,7 +2,7 @@
 //! ipvsadm command line; otherwise its first argument says what it does.
 
 use std::io::{self, BufWriter};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -36,6 +36,9 @@ enum Command {
     Decap(DecapArguments),
     /// Show the three forwarding methods in network namespaces of their own.
     Demo,
+    /// A real server of the demo: answers HTTP requests with its name.
+    #[command(hide = true)]
+    DemoServer(DemoServerArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,6 +72,14 @@ struct DecapArguments {
     gue_ports: Vec<u16>,
 }
 
+#[derive(Debug, clap::Args)]
+struct DemoServerArguments {
+    /// The name it answers with.
+    name: String,
+    /// Where it listens.
+    address: SocketAddr,
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
@@ -84,6 +95,7 @@ fn main() -> ExitCode {
         Command::Ipvsadm(given) | Command::IpvsadmSave(given) | Command::IpvsadmRestore(given) => {
             ipvsadm(&given.arguments)
         }
+        Command::DemoServer(arguments) => demo_server(&arguments),
     }
 }
 
@@ -135,6 +147,13 @@ fn run(arguments: RunArguments) -> ExitCode {
         control,
         state,
     }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn demo_server(arguments: &DemoServerArguments) -> ExitCode {
+    match runtime::demo::server::serve(&arguments.name, arguments.address) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
