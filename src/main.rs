@@ -1,11 +1,15 @@
 //! The `ulvs` binary: one file, many names. Called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore` it is the
 //! ipvsadm command line; otherwise its first argument says what it does.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::io::{self, BufWriter};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// The names under which this program is ipvsadm.
+const IPVSADM: [&str; 3] = ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"];
 
 /// Userspace Linux Virtual Server: IPVS without the kernel module.
 #[derive(Debug, Parser)]
@@ -19,10 +23,22 @@ struct Arguments {
 enum Command {
     /// Run the director until SIGTERM; SIGHUP reads the configuration again.
     Run(RunArguments),
+    /// Configure a running director, as the program of that name does; a link of that name to this file does the same.
+    #[command(disable_help_flag = true)]
+    Ipvsadm(IpvsadmArguments),
+    /// Print the services of a running director as ipvsadm commands.
+    #[command(disable_help_flag = true)]
+    IpvsadmSave(IpvsadmArguments),
+    /// Replace the services of a running director by the commands on standard input.
+    #[command(disable_help_flag = true)]
+    IpvsadmRestore(IpvsadmArguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
     /// Show the three forwarding methods in network namespaces of their own.
     Demo,
+    /// A real server of the demo: answers HTTP requests with its name.
+    #[command(hide = true)]
+    DemoServer(DemoServerArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +56,13 @@ struct RunArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct IpvsadmArguments {
+    /// Arguments of ipvsadm(8); the environment variable ULVS_CONTROL names the director's control socket.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
 struct DecapArguments {
     /// A virtual address that tunnelled packets may be for; repeat for several.
     #[arg(long = "vip", value_name = "ADDRESS", required = true)]
@@ -49,12 +72,67 @@ struct DecapArguments {
     gue_ports: Vec<u16>,
 }
 
+#[derive(Debug, clap::Args)]
+struct DemoServerArguments {
+    /// The name it answers with.
+    name: String,
+    /// Where it listens.
+    address: SocketAddr,
+}
+
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    if let Some(arguments) = ipvsadm_arguments(&words) {
+        return ipvsadm(arguments);
+    }
     match Arguments::parse().command {
         Command::Run(arguments) => run(arguments),
         Command::Decap(arguments) => decap(arguments),
         Command::Demo => demo(),
+        // Taken before clap, whose grammar is not ipvsadm's; they stand here for the help.
+        Command::Ipvsadm(given) | Command::IpvsadmSave(given) | Command::IpvsadmRestore(given) => {
+            ipvsadm(&given.arguments)
+        }
+        Command::DemoServer(arguments) => demo_server(&arguments),
     }
+}
+
+/// The words from the name ipvsadm on, if this is ipvsadm: by the name of the file, or by the first argument.
+fn ipvsadm_arguments(words: &[String]) -> Option<&[String]> {
+    let is_ipvsadm = |word: &String| {
+        let name = Path::new(word).file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| IPVSADM.contains(&name))
+    };
+    match words {
+        [program, ..] if is_ipvsadm(program) => Some(words),
+        [_, rest @ ..]
+            if rest
+                .first()
+                .is_some_and(|word| IPVSADM.contains(&word.as_str())) =>
+        {
+            Some(rest)
+        }
+        _ => None,
+    }
+}
+
+/// Carries ipvsadm's requests to the daemon.
+struct Transport(runtime::client::Client);
+
+impl cli::Transport for Transport {
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        self.0.exchange(request)
+    }
+}
+
+fn ipvsadm(words: &[String]) -> ExitCode {
+    let mut transport = Transport(runtime::client::Client::new(runtime::client::path()));
+    let mut out = BufWriter::new(io::stdout().lock());
+    let (mut input, mut errors) = (io::stdin().lock(), io::stderr().lock());
+    let code = cli::ipvsadm::run(words, &mut input, &mut out, &mut errors, &mut transport);
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 
 fn run(arguments: RunArguments) -> ExitCode {
@@ -74,8 +152,8 @@ fn run(arguments: RunArguments) -> ExitCode {
     }
 }
 
-fn demo() -> ExitCode {
-    match runtime::demo::run() {
+fn demo_server(arguments: &DemoServerArguments) -> ExitCode {
+    match runtime::demo::server::serve(&arguments.name, arguments.address) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -92,6 +170,13 @@ fn decap(arguments: DecapArguments) -> ExitCode {
             println!("{counters}");
             ExitCode::SUCCESS
         }
+        Err(error) => fail(&error),
+    }
+}
+
+fn demo() -> ExitCode {
+    match runtime::demo::run() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }

@@ -21,8 +21,9 @@ use mio::{Interest, Poll, Registry, Token, Waker};
 use super::control::Control;
 use super::guard::Shield;
 use super::{Daemon, LISTENER, NETWORK, SIGNALS, TICK, WORKERS};
+use crate::client;
 use crate::clock::Clock;
-use crate::control_socket::{self, ControlSocket};
+use crate::control_socket::ControlSocket;
 use crate::error::{Result, RuntimeError};
 use crate::links::{Links, Wanted};
 use crate::network::Watcher;
@@ -32,8 +33,6 @@ use crate::state::StateFile;
 use crate::vips::{Choice, Forwarding};
 use crate::worker::{self, Reporter};
 
-/// Environment variable with the path of the control socket.
-const CONTROL_VARIABLE: &str = "ULVS_CONTROL";
 /// Where the state is kept by default.
 const STATE_PATH: &str = "/var/lib/ulvs/state.rules";
 /// The line of the state file that says which configured rules the state began with.
@@ -71,16 +70,11 @@ impl Settings {
     /// # Errors
     /// What is wrong with it, with file, line and key.
     pub(super) fn read(options: &Options) -> Result<Self> {
-        let from_environment = || std::env::var_os(CONTROL_VARIABLE).map(PathBuf::from);
         Ok(Self {
             interfaces: Wanted::All,
             workers: 1,
             vips: BTreeMap::new(),
-            control: options
-                .control
-                .clone()
-                .or_else(from_environment)
-                .unwrap_or_else(|| control_socket::DEFAULT_PATH.into()),
+            control: options.control.clone().unwrap_or_else(client::path),
             state: options.state.clone().unwrap_or_else(|| STATE_PATH.into()),
             max_connections: 1 << 20,
             rules: DesiredState::default(),
