@@ -12,7 +12,7 @@ use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, Ta
 use crate::frame::{Frame, Output};
 use crate::icmp_limit::IcmpLimit;
 use crate::net::neighbour::Resolver;
-use crate::net::{Interface, NeighbourTable, Network, PathMtus};
+use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
 use crate::protocol::{Direction, Protocol};
 use crate::reassembly::{Progress, Reassembly};
 use crate::services::Services;
@@ -372,5 +372,10 @@ fn link_fields(frame: &[u8]) -> Option<(Mac, u16)> {
 
 /// Whether a packet to `address` is delivered on this host: an address of the host, or an owned VIP.
 pub(crate) fn is_for_us(network: &Network, address: core::net::IpAddr) -> bool {
-    network.vips.contains_key(&address) || network.is_local(address)
+    network.vips.contains_key(&address)
+        || network
+            .routes
+            .lookup(address)
+            .is_some_and(|route| route.kind == RouteKind::Local)
+        || network.is_local(address)
 }

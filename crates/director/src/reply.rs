@@ -7,7 +7,7 @@ use crate::director::{Batch, Datagram, Worker};
 use crate::frame::Output;
 use crate::protocol::Direction;
 use crate::refuse::Refusal;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 
 impl Worker {
     /// A packet of connection `id` from its real server.
@@ -38,14 +38,17 @@ impl Worker {
         let Some(connection) = self.connections.get(id) else {
             return Verdict::Pass;
         };
-        let source = Some(connection.virtual_server());
+        let virtual_server = connection.virtual_server();
         if hop.interface == connection.client_interface() {
             datagram.set_vlan(connection.client_vlan());
+        }
+        if !datagram.process_options(virtual_server.0) {
+            return Verdict::Drop(DropReason::IpOptions);
         }
         datagram.decrement_ttl();
         self.observe(batch, id, &datagram, Direction::ToClient);
         match datagram.translate(Translation {
-            source,
+            source: Some(virtual_server),
             destination: None,
         }) {
             Ok(()) => self.emit(batch, &hop, datagram, output),

@@ -37,9 +37,13 @@ impl Worker {
         batch: &Batch<'_>,
         protocol: Protocol,
         id: Option<ConnectionId>,
-        datagram: Datagram<'a, '_>,
+        mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        let vip = datagram.headers.destination;
+        if (id.is_some() || is_for_us(batch.network, vip)) && !datagram.process_options(vip) {
+            return Verdict::Drop(DropReason::IpOptions);
+        }
         match id.map_or(Found::Nothing, |id| self.usable(batch, id, &datagram)) {
             Found::Usable(id) => self.forward_on(batch, id, datagram, output),
             Found::Unavailable => Verdict::Drop(DropReason::DestinationUnavailable),

@@ -76,6 +76,7 @@ impl Worker {
             id: self.id(),
             ..*tunnel
         };
+        let (mtu, pieces) = outer_fragments(&datagram, &tunnel, hop.mtu);
         let headers = &datagram.headers;
         match datagram
             .frame
@@ -95,10 +96,10 @@ impl Worker {
                 let outer = Datagram {
                     frame,
                     headers,
-                    pieces: &[],
+                    pieces: &pieces,
                     ingress,
                 };
-                self.emit(batch, hop, outer, output)
+                self.emit(batch, &Hop { mtu, ..*hop }, outer, output)
             }
             Err(malformed) => Verdict::Drop(DropReason::Malformed(malformed)),
         }
@@ -138,6 +139,29 @@ impl Worker {
             copy_df: self.shared.sysctls.is_on(Sysctl::PmtuDisc),
         })
     }
+}
+
+/// How the outer packet of a datagram that came in fragments is fragmented: into pieces of at most so many octets, or
+/// into these pieces. Whole datagrams have neither. (Recordings `packets.frags_*`, `packets.frags6_*`: an outer IPv4
+/// packet is cut to the largest fragment's size; an outer IPv6 packet keeps the pieces, the first one longer by what
+/// the tunnel put in front, where that leaves multiples of eight.)
+fn outer_fragments(datagram: &Datagram<'_, '_>, tunnel: &Tunnel, mtu: usize) -> (usize, Vec<u16>) {
+    let headers = &datagram.headers;
+    let Some(&largest) = datagram.pieces.iter().max() else {
+        return (mtu, Vec::new());
+    };
+    let front = headers.transport_offset - headers.network_offset;
+    if tunnel.destination.is_ipv4() {
+        return (mtu.min(front + usize::from(largest)), Vec::new());
+    }
+    let outer = packet::ipv6::LEN;
+    let added = front + tunnel.overhead() - outer;
+    let mut pieces = datagram.pieces.to_vec();
+    match (pieces.first_mut(), u16::try_from(added)) {
+        (Some(first), Ok(added)) if added.is_multiple_of(8) => *first = first.saturating_add(added),
+        _ => pieces.clear(),
+    }
+    (mtu, pieces)
 }
 
 /// A port for the flow, the same for all its packets, so that the network keeps them in order.

@@ -27,6 +27,8 @@ pub enum DropReason {
     Malformed(Malformed),
     /// The connection's real server was deleted (kernel: dropped silently, BEHAVIOURS 29).
     DestinationUnavailable,
+    /// IP options that forbid forwarding: a source route, or one that is malformed (BEHAVIOURS 17).
+    IpOptions,
     /// Every real server is quiesced, overloaded or missing; answered with ICMP port unreachable.
     NoDestination,
     /// The TTL or hop limit ran out; answered with ICMP time exceeded.
@@ -55,7 +57,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed(Malformed::LinkTruncated),
         Self::Malformed(Malformed::NotIp),
         Self::Malformed(Malformed::NetworkTruncated),
@@ -65,6 +67,7 @@ impl DropReason {
         Self::Malformed(Malformed::ExtensionTruncated),
         Self::Malformed(Malformed::TransportTruncated),
         Self::DestinationUnavailable,
+        Self::IpOptions,
         Self::NoDestination,
         Self::TtlExpired,
         Self::TooBig,
@@ -101,6 +104,7 @@ impl DropReason {
             Self::Malformed(Malformed::ExtensionTruncated) => "extension_truncated",
             Self::Malformed(Malformed::TransportTruncated) => "transport_truncated",
             Self::DestinationUnavailable => "destination_unavailable",
+            Self::IpOptions => "ip_options",
             Self::NoDestination => "no_destination",
             Self::TtlExpired => "ttl_expired",
             Self::TooBig => "too_big",

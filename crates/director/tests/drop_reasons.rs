@@ -142,6 +142,21 @@ fn no_destination() {
 }
 
 #[test]
+fn ip_options() {
+    let mut header =
+        etherparse::Ipv4Header::new(20, 64, etherparse::ip_number::TCP, CLIENT, VIP4).unwrap();
+    header.options = [131, 7, 4, 1, 2, 3, 4, 0].as_slice().try_into().unwrap();
+    header.set_payload_len(20).unwrap();
+    header.header_checksum = header.calc_header_checksum();
+    let mut frame = syn(64, 80)[..14].to_vec();
+    header.write(&mut frame).unwrap();
+    frame.extend(&syn(64, 80)[34..]);
+    let mut world = world(Method::Masq);
+    assert_dropped(&mut world, &frame, DropReason::IpOptions);
+    assert!(world.director.connections().is_empty());
+}
+
+#[test]
 fn ttl_expired() {
     assert_dropped(
         &mut world(Method::DirectRoute),

@@ -475,7 +475,7 @@ mod tests {
             let connection = table.get(id).unwrap();
             assert_eq!(
                 connection.expires_in(seconds(at)).as_secs(),
-                connection.timeout().into()
+                u64::from(connection.timeout())
             );
             connection.state()
         };
