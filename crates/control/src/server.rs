@@ -125,7 +125,7 @@ impl Server {
                 let replies = destinations.map(|destination| destination_reply(destination));
                 return Ok(Answer::List(replies.map(Reply::Dest).collect()));
             }
-            Request::NewDaemon(daemon) => return Err(new_daemon(daemon)),
+            Request::NewDaemon(daemon) => return Err(self.new_daemon(daemon)),
             Request::DelDaemon(daemon) => {
                 // None runs.
                 daemon.state.ok_or(Errno::EINVAL)?;
@@ -163,6 +163,25 @@ impl Server {
             .ok_or(Errno::ESRCH)
     }
 
+    /// Synchronisation daemons are not there yet: what is wrong with the request anyway comes first. Their
+    /// protocol has no word for a real server of another family than its clients'.
+    fn new_daemon(&self, daemon: &DaemonAttrs) -> Errno {
+        let is_whole = matches!(
+            (daemon.state, &daemon.interface, daemon.sync_id),
+            (Some(1 | 2), Some(_), Some(0..=255))
+        );
+        let is_mixed = self.shared.snapshot().iter().any(|service| {
+            let family = service.config.key.family();
+            let mut destinations = service.destinations.iter();
+            destinations.any(|destination| (family == Family::V6) != destination.address.is_ipv6())
+        });
+        if is_whole && !is_mixed {
+            Errno::EOPNOTSUPP
+        } else {
+            Errno::EINVAL
+        }
+    }
+
     fn timeouts(&self) -> Timeouts {
         let director::shared::Timeouts { tcp, tcp_fin, udp } = self.shared.timeouts();
         Timeouts {
@@ -176,14 +195,6 @@ impl Server {
 impl From<CommandError> for Errno {
     fn from(error: CommandError) -> Self {
         Self::from_number(error.errno()).unwrap_or(Self::EINVAL)
-    }
-}
-
-/// Synchronisation daemons are not there yet: what is wrong with the request anyway comes first.
-fn new_daemon(daemon: &DaemonAttrs) -> Errno {
-    match (daemon.state, &daemon.interface, daemon.sync_id) {
-        (Some(1 | 2), Some(_), Some(0..=255)) => Errno::EOPNOTSUPP,
-        _ => Errno::EINVAL,
     }
 }
 

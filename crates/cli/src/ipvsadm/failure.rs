@@ -106,6 +106,9 @@ fn text(command: &Command, errno: Errno) -> String {
         }
         (Command::StartDaemon(_), Errno::EEXIST) => "Daemon has already run",
         (Command::StopDaemon(_), Errno::ESRCH) => "No daemon is running",
+        (Command::StartDaemon(_) | Command::StopDaemon(_), Errno::EOPNOTSUPP) => {
+            "This director does not synchronise connections"
+        }
         (_, Errno::EPERM) => "Permission denied (you must be root)",
         (_, Errno::EINVAL) => {
             "Invalid operation.  Possibly wrong module version, address not unicast, ..."

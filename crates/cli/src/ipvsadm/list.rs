@@ -254,9 +254,9 @@ fn service_entry(service: &ServiceReply, format: Format, names: &dyn Names) -> S
             Netmask::V6(prefix) if prefix != 128 => text.push_str(&format!(" mask {prefix}")),
             _ => {}
         }
-    }
-    if let Some(engine) = &settings.engine {
-        text.push_str(&format!(" pe {engine}"));
+        if let Some(engine) = &settings.engine {
+            text.push_str(&format!(" pe {engine}"));
+        }
     }
     if flags & SERVICE_ONE_PACKET != 0 {
         text.push_str(" ops");

@@ -218,3 +218,143 @@ fn runs_are_those_of_the_real_one() {
     }
     assert!(count > 700, "only {count} runs");
 }
+
+/// Nothing listens.
+struct Nobody;
+
+impl Transport for Nobody {
+    fn exchange(&mut self, _request: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
+        let text = "cannot connect to /run/ulvs/control.sock: No such file or directory";
+        Err(std::io::Error::new(std::io::ErrorKind::NotFound, text))
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn without_a_director_it_says_so() {
+    let expected = "Can't initialize ipvs: cannot connect to /run/ulvs/control.sock: No such file or \
+                    directory\nAre you sure that the director is running (ulvs run)?\n";
+    for line in ["-Ln", "-A -t 10.8.0.1:80", "-S"] {
+        let (code, out, err) = run_recorded(&words(line), "", &mut Nobody);
+        assert_eq!(
+            (code, out.as_str(), err.as_str()),
+            (2, "", expected),
+            "{line}"
+        );
+    }
+    let restored = "-A -t 10.8.0.1:80\n-A -t 10.8.0.1:81\n";
+    let (code, _, err) = run_recorded(&words("-R"), restored, &mut Nobody);
+    assert_eq!(
+        (code, err.as_str()),
+        (2, expected),
+        "the first line ends it"
+    );
+    assert_eq!(
+        run_recorded(&words("-h"), "", &mut Nobody).0,
+        0,
+        "help needs no director"
+    );
+}
+
+/// Runs under another name.
+fn run_as(name: &str, arguments: &[&str], stdin: &str, director: &mut Recorded) -> (i32, String) {
+    let argv: Vec<String> = core::iter::once(name)
+        .chain(arguments.iter().copied())
+        .map(str::to_owned)
+        .collect();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = run_with_names(
+        &argv,
+        &mut stdin.as_bytes(),
+        &mut out,
+        &mut err,
+        director,
+        &NumericNames,
+    );
+    out.extend(err);
+    (code, String::from_utf8(out).expect("UTF-8"))
+}
+
+#[test]
+fn restore_script_clears_first_and_leaves_comments_out() {
+    let mut director = Recorded::default();
+    let text = "# saved\n-A -t 10.8.0.1:80 -s rr\n#-A -t 10.8.0.1:81\n";
+    let result = run_as("/sbin/ipvsadm-restore", &[], text, &mut director);
+    assert_eq!(result, (0, String::new()));
+    assert!(
+        matches!(
+            director.asked.as_slice(),
+            [Request::Flush, Request::NewService(_)]
+        ),
+        "{:?}",
+        director.asked
+    );
+}
+
+#[test]
+fn save_script_knows_n_only() {
+    let mut director = Recorded::default();
+    assert_eq!(
+        run_as("ipvsadm-save", &["-n"], "", &mut director),
+        (0, String::new())
+    );
+    assert_eq!(director.asked, [Request::DumpServices]);
+    let (code, text) = run_as("ipvsadm-save", &["--exact"], "", &mut director);
+    assert_eq!(code, 1);
+    assert!(
+        text.starts_with("ipvsadm-save: Script to save the IPVS table to stdout.\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn connections_stand_in_columns() {
+    let template = control::netlink::ConnectionEntry {
+        protocol: 17,
+        client: "192.0.2.10".parse().expect("address"),
+        client_port: 0,
+        virtual_address: "10.8.0.2".parse().expect("address"),
+        virtual_port: 5060,
+        destination: "10.2.0.11".parse().expect("address"),
+        destination_port: 5060,
+        state: "NONE".to_owned(),
+        expires_ms: 59_999,
+        flags: 0x1000,
+        engine: Some(("sip".to_owned(), b"abc@x".to_vec())),
+    };
+    let six = control::netlink::ConnectionEntry {
+        protocol: 6,
+        client: "2001:db8:1234:5678:9abc:def0:aaaa:1"
+            .parse()
+            .expect("address"),
+        client_port: 1001,
+        virtual_address: "fd00:8::1".parse().expect("address"),
+        virtual_port: 80,
+        destination: "10.3.0.11".parse().expect("address"),
+        destination_port: 80,
+        state: "SYN_RECV".to_owned(),
+        expires_ms: 900_000,
+        flags: 0,
+        engine: None,
+    };
+    let replies = [Reply::Connection(template), Reply::Connection(six)];
+    let mut format = Format {
+        numeric: true,
+        ..Format::default()
+    };
+    let first = "UDP 00:59  NONE        192.0.2.10:0       10.8.0.2:5060      10.2.0.11:5060";
+    let second = "TCP 15:00  SYN_RECV    [2001:db8:1234:5678:9abc:def0:aaaa:1]:1001 \
+                  [fd00:8::1]:80     10.3.0.11:80";
+    let title = "IPVS connection entries\n\
+                 pro expire state       source             virtual            destination";
+    let text = connections::text(&replies, format, &NumericNames);
+    assert_eq!(text, format!("{title}\n{first}\n{second}\n"));
+    format.persistent_connections = true;
+    let text = connections::text(&replies, format, &NumericNames);
+    let title = format!("{title}        pe name          pe_data");
+    let first = format!("{first}   sip                abc@x");
+    assert_eq!(text, format!("{title}\n{first}\n{second}\n"));
+}
