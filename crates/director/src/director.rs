@@ -318,13 +318,18 @@ impl Worker {
         direction: Direction,
     ) {
         self.count(id, datagram, direction);
-        let rules = StateRules {
-            timeouts: self.timeouts,
-            secure_tcp: self.shared.sysctls.get(Sysctl::SecureTcp) > 1,
-        };
+        let rules = self.state_rules();
         let transport = &datagram.headers.transport;
         self.connections
             .observe(id, transport, direction, rules, batch.now);
+    }
+
+    /// What decides over states and lifetimes now.
+    pub(crate) fn state_rules(&self) -> StateRules {
+        StateRules {
+            timeouts: self.timeouts,
+            secure_tcp: self.shared.sysctls.get(Sysctl::SecureTcp) > 1,
+        }
     }
 
     /// Counts a packet for its connection's real server and service.
@@ -370,12 +375,12 @@ fn link_fields(frame: &[u8]) -> Option<(Mac, u16)> {
     Some((Mac([a, b, c, d, e, f]), u16::from_be_bytes([high, low])))
 }
 
-/// Whether a packet to `address` is delivered on this host: an address of the host, or an owned VIP.
+/// Whether a packet to `address` is delivered on this host: an address of the host, one that a local route covers
+/// (`ip route add local`), or a VIP.
 pub(crate) fn is_for_us(network: &Network, address: core::net::IpAddr) -> bool {
-    network.vips.contains_key(&address)
-        || network
-            .routes
-            .lookup(address)
-            .is_some_and(|route| route.kind == RouteKind::Local)
-        || network.is_local(address)
+    let is_routed_here = || {
+        let route = network.routes.lookup(address);
+        route.is_some_and(|route| route.kind == RouteKind::Local)
+    };
+    network.vips.contains_key(&address) || network.is_local(address) || is_routed_here()
 }

@@ -20,6 +20,7 @@ mod egress;
 mod forward;
 pub mod frame;
 mod icmp_limit;
+mod local;
 pub mod net;
 pub mod protocol;
 mod reassembly;

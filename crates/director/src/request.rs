@@ -9,6 +9,7 @@ use crate::connection::{Connection, ConnectionId, NewConnection};
 use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::forward::Target;
 use crate::frame::Output;
+use crate::local::is_local;
 use crate::protocol::{Direction, Protocol};
 use crate::refuse::Refusal;
 use crate::scheduler::Flow;
@@ -97,6 +98,9 @@ impl Worker {
             return Verdict::Pass;
         };
         self.observe(batch, id, &datagram, Direction::ToServer);
+        if is_local(batch, &target) {
+            return self.deliver(batch, Some(id), datagram, output);
+        }
         self.forward(batch, &target, datagram, output)
     }
 
@@ -189,6 +193,9 @@ impl Worker {
             let target = Target::of(&connection);
             drop(connection);
             self.release(template.as_ref());
+            if is_local(batch, &target) {
+                return self.deliver(batch, None, datagram, output);
+            }
             return self.forward(batch, &target, datagram, output);
         }
         if let Ok(id) = self.connections.insert(connection, batch.now) {
