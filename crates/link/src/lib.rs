@@ -23,6 +23,7 @@ pub mod pcap;
 pub mod steering;
 pub mod sys;
 pub mod tun;
+pub mod tun_plain;
 mod virtio;
 
 use std::os::fd::BorrowedFd;
@@ -104,7 +105,13 @@ pub struct Entry {
 }
 
 /// Every kind of link there is.
-pub const ENTRIES: &[Entry] = &[af_packet::ENTRY, tun::ENTRY, pcap::ENTRY, memory::ENTRY];
+pub const ENTRIES: &[Entry] = &[
+    af_packet::ENTRY,
+    tun::ENTRY,
+    tun_plain::ENTRY,
+    pcap::ENTRY,
+    memory::ENTRY,
+];
 
 /// The kind of link of that name.
 #[must_use]

@@ -9,9 +9,10 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::slice;
 use std::sync::Arc;
 
-use packet::Packet;
+use packet::{Offload, Packet};
 
 use crate::sys::{interface, tun as sys_tun};
 use crate::{
@@ -50,44 +51,46 @@ pub fn open(name: &str, workers: usize) -> Result<Vec<Link>, LinkError> {
         let file = sys_tun::open(name, header, several).map_err(|source| {
             LinkError::new("open a TUN queue (/dev/net/tun)", name, source).needs("CAP_NET_ADMIN")
         })?;
-        let file = Arc::new(file);
-        links.push(Link {
-            receiver: Box::new(Receiver::new(Arc::clone(&file), name)),
-            sender: Arc::new(Sender { file }),
-        });
+        links.push(link(file, name, true));
     }
-    bring_up(name).map_err(|source| {
-        LinkError::new("bring the interface up", name, source).needs("CAP_NET_ADMIN")
-    })?;
+    bring_up(name)?;
     Ok(links)
 }
 
-fn bring_up(name: &str) -> io::Result<()> {
-    if interface::lookup(name)?.up {
-        Ok(())
-    } else {
-        interface::set_up(name, true)
+/// A link over an open queue, with virtio-net headers or without.
+pub(crate) fn link(file: File, name: &str, virtio: bool) -> Link {
+    let file = Arc::new(file);
+    Link {
+        receiver: Box::new(Receiver {
+            file: Arc::clone(&file),
+            name: name.to_owned(),
+            virtio,
+            buffers: [const { Vec::new() }; BATCH],
+            statistics: Statistics::default(),
+        }),
+        sender: Arc::new(Sender { file, virtio }),
     }
+}
+
+/// Brings the interface up unless it is.
+pub(crate) fn bring_up(name: &str) -> Result<(), LinkError> {
+    let up = interface::lookup(name).and_then(|found| match found.up {
+        true => Ok(()),
+        false => interface::set_up(name, true),
+    });
+    up.map_err(|source| {
+        LinkError::new("bring the interface up", name, source).needs("CAP_NET_ADMIN")
+    })
 }
 
 struct Receiver {
     file: Arc<File>,
     name: String,
+    /// Whether a virtio-net header stands in front of each packet.
+    virtio: bool,
     /// One per frame of a batch, each made when first needed.
     buffers: [Vec<u8>; BATCH],
     statistics: Statistics,
-}
-
-impl Receiver {
-    fn new(file: Arc<File>, name: &str) -> Self {
-        let buffers = [const { Vec::new() }; BATCH];
-        Self {
-            file,
-            name: name.to_owned(),
-            buffers,
-            statistics: Statistics::default(),
-        }
-    }
 }
 
 impl Receive for Receiver {
@@ -95,9 +98,11 @@ impl Receive for Receiver {
         let Self {
             file,
             name,
+            virtio,
             buffers,
             statistics,
         } = self;
+        let header_len = if *virtio { virtio::LEN } else { 0 };
         let before = batch.len();
         for buffer in buffers {
             if buffer.is_empty() {
@@ -113,16 +118,22 @@ impl Receive for Receiver {
                 }
                 Err(error) => return Err(LinkError::new("receive", name, error)),
             };
-            let Some((header, _)) = room.get(..len).and_then(<[u8]>::split_first_chunk) else {
+            let Some((header, _)) = room
+                .get(..len)
+                .and_then(|packet| packet.split_at_checked(header_len))
+            else {
                 statistics.truncated += 1;
                 continue;
             };
-            let Some(offload) = virtio::decode(*header) else {
+            let offload = match header.first_chunk() {
+                Some(header) => virtio::decode(*header),
+                None => Some(Offload::default()),
+            };
+            let Some(offload) = offload else {
                 statistics.unknown_offload += 1;
                 continue;
             };
-            let range = HEADROOM + virtio::LEN..HEADROOM + len;
-            let mut packet = Packet::new(buffer, range, 0);
+            let mut packet = Packet::new(buffer, HEADROOM + header_len..HEADROOM + len, 0);
             packet.offload = offload;
             batch.push(packet);
         }
@@ -142,15 +153,25 @@ impl Receive for Receiver {
 
 struct Sender {
     file: Arc<File>,
+    virtio: bool,
 }
 
 impl Transmit for Sender {
     fn transmit(&self, frames: &[Outgoing<'_>]) -> Transmitted {
         let mut result = Transmitted::default();
         for frame in frames {
-            let bytes = frame.bytes();
-            let header = virtio::encode(frame.offload(), bytes, 0);
-            match sys_tun::write(&self.file, &[IoSlice::new(&header), IoSlice::new(bytes)]) {
+            let (bytes, offload) = (frame.bytes(), frame.offload());
+            let header = virtio::encode(offload, bytes, 0);
+            let pieces = [IoSlice::new(&header), IoSlice::new(bytes)];
+            let sent = match pieces.as_slice() {
+                pieces if self.virtio => sys_tun::write(&self.file, pieces),
+                [_, packet] if *offload == Offload::default() => {
+                    sys_tun::write(&self.file, slice::from_ref(packet))
+                }
+                // Nobody would finish it.
+                _ => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+            };
+            match sent {
                 Ok(_) => result.sent += 1,
                 // A TUN device that is down says EIO.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::interface::named_request;
@@ -54,13 +54,26 @@ fn set_offloads(file: &File) -> io::Result<()> {
     set(tcp | udp).or_else(|_| set(tcp)).map(drop)
 }
 
-/// Reads one packet, virtio-net header first; returns the octets read. A packet longer than the
+/// Opens the one queue of a TUN device without virtio-net headers: the kernel finishes every packet
+/// before it hands it over.
+pub(crate) fn open_plain(name: &str) -> io::Result<File> {
+    // tun-tap would cut a longer name.
+    named_request(name)?;
+    let device = tun_tap::Iface::without_packet_info(name, tun_tap::Mode::Tun)?;
+    device.set_non_blocking()?;
+    // SAFETY: `into_raw_fd` gives the descriptor away.
+    let fd = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
+    // tun-tap does not ask for close-on-exec; a clone of std's has it.
+    Ok(fd.try_clone()?.into())
+}
+
+/// Reads one packet, virtio-net header first when the queue has one; returns the octets read. A packet longer than the
 /// buffer is cut.
 pub(crate) fn read(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     retry(|| file.read(buffer))
 }
 
-/// Writes one packet, virtio-net header first.
+/// Writes one packet, virtio-net header first when the queue has one.
 pub(crate) fn write(mut file: &File, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     retry(|| file.write_vectored(pieces))
 }

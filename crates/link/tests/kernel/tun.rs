@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use link::sys::poll;
-use link::{Link, Outgoing, Statistics, tun};
+use link::{Link, Outgoing, Statistics, tun, tun_plain};
 
 use crate::namespace::Namespace;
 
@@ -42,58 +42,91 @@ fn reflect(mut link: Link, stop: &AtomicBool) -> (usize, Statistics) {
     (longest, link.receiver.statistics())
 }
 
+/// Talks to itself through the links; returns the longest packet and the counters of each.
+fn talk(namespace: &Namespace, links: Vec<Link>) -> Vec<(usize, Statistics)> {
+    namespace.ip("addr add 10.9.0.1/24 dev lktun");
+    let stop = Arc::new(AtomicBool::new(false));
+    let start = |link| {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || reflect(link, &stop))
+    };
+    let reflectors: Vec<_> = links.into_iter().map(start).collect();
+    namespace.enter("talking", || {
+        datagram();
+        bulk();
+    });
+    stop.store(true, Ordering::Relaxed);
+    reflectors
+        .into_iter()
+        .map(|thread| thread.join().expect("reflect"))
+        .collect()
+}
+
+fn datagram() {
+    let server = UdpSocket::bind("10.9.0.1:53").expect("bind");
+    server
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .expect("timeout");
+    let client = UdpSocket::bind("10.9.0.1:5300").expect("bind");
+    client.send_to(b"question", "10.9.0.2:53").expect("send");
+    let mut buffer = [0; 100];
+    let (len, from) = server.recv_from(&mut buffer).expect("receive");
+    let other_end = Ipv4Addr::new(10, 9, 0, 2);
+    assert_eq!(
+        (&buffer[..len], from.ip()),
+        (&b"question"[..], other_end.into())
+    );
+}
+
+fn bulk() {
+    let listener = TcpListener::bind("10.9.0.1:80").expect("bind");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        stream.write_all(&vec![0x5a; OCTETS]).expect("send");
+    });
+    let mut stream = TcpStream::connect("10.9.0.2:80").expect("connect");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("timeout");
+    let mut data = Vec::new();
+    stream.read_to_end(&mut data).expect("receive");
+    assert!(data == vec![0x5a; OCTETS]);
+    server.join().expect("sent");
+}
+
 #[test]
 fn datagrams_and_bulk_tcp_through_two_queues() {
     let namespace = Namespace::new("t");
     let links = namespace.enter("opening", || tun::open("lktun", 2).expect("open"));
     assert_eq!(links.len(), 2);
-    namespace.ip("addr add 10.9.0.1/24 dev lktun");
-    let stop = Arc::new(AtomicBool::new(false));
-    let reflectors: Vec<_> = links
-        .into_iter()
-        .map(|link| {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || reflect(link, &stop))
-        })
-        .collect();
-    namespace.enter("talking", || {
-        let server = UdpSocket::bind("10.9.0.1:53").expect("bind");
-        server
-            .set_read_timeout(Some(Duration::from_secs(2)))
-            .expect("timeout");
-        let client = UdpSocket::bind("10.9.0.1:5300").expect("bind");
-        client.send_to(b"question", "10.9.0.2:53").expect("send");
-        let mut buffer = [0; 100];
-        let (len, from) = server.recv_from(&mut buffer).expect("receive");
-        assert_eq!(
-            (&buffer[..len], from.ip()),
-            (&b"question"[..], Ipv4Addr::new(10, 9, 0, 2).into())
-        );
-
-        let listener = TcpListener::bind("10.9.0.1:80").expect("bind");
-        let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("accept");
-            stream.write_all(&vec![0x5a; OCTETS]).expect("send");
-        });
-        let mut stream = TcpStream::connect("10.9.0.2:80").expect("connect");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("timeout");
-        let mut data = Vec::new();
-        stream.read_to_end(&mut data).expect("receive");
-        assert!(data == vec![0x5a; OCTETS]);
-        server.join().expect("sent");
-    });
-    stop.store(true, Ordering::Relaxed);
-    let seen: Vec<_> = reflectors
-        .into_iter()
-        .map(|thread| thread.join().expect("reflect"))
-        .collect();
+    let seen = talk(&namespace, links);
     assert!(
         seen.iter().any(|(longest, _)| *longest > 20_000),
         "no super-frame: {seen:?}"
     );
     assert!(seen.iter().all(|(_, statistics)| statistics.truncated == 0));
+}
+
+#[test]
+fn without_virtio_headers_every_packet_is_complete() {
+    let namespace = Namespace::new("t");
+    let link = namespace.enter("opening", || tun_plain::open("lktun").expect("open"));
+    let mut unfinished = link::Frame::new(&[0x45; 40], 0);
+    unfinished.offload.partial_checksum = Some(16);
+    let result = link.sender.transmit(&[unfinished.into()]);
+    assert_eq!(
+        (result.refused, result.last_errno),
+        (1, Some(95)),
+        "{result:?}"
+    );
+    let [(longest, statistics)] = talk(&namespace, vec![link])[..] else {
+        panic!("one link")
+    };
+    assert_eq!(longest, 1500);
+    assert!(
+        statistics.received > 10_000 && statistics.truncated == 0,
+        "{statistics:?}"
+    );
 }
 
 #[test]
