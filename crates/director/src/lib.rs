@@ -21,6 +21,7 @@ mod forward;
 pub mod frame;
 mod icmp_limit;
 pub mod net;
+pub mod persistence;
 pub mod protocol;
 mod reassembly;
 mod refuse;
