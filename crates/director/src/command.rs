@@ -5,11 +5,9 @@ use core::net::IpAddr;
 use packet::Family;
 
 use crate::destination::{DestinationConfig, Method, TunnelKind};
+use crate::persistence;
 use crate::scheduler::{self, Entry};
 use crate::service::{NO_SCHEDULER, ServiceConfig};
-
-/// Persistence engines that a service may name (`--pe`).
-pub const PERSISTENCE_ENGINES: &[&str] = &["sip"];
 
 /// Why a command changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +84,7 @@ pub(crate) fn check_service(
         name => Some(scheduler::find(name).ok_or(CommandError::NoScheduler)?),
     };
     if let Some(engine) = &config.persistence_engine
-        && !PERSISTENCE_ENGINES.contains(&engine.as_str())
+        && persistence::find(engine).is_none()
     {
         return Err(CommandError::NoPersistenceEngine);
     }

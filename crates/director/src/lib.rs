@@ -22,6 +22,7 @@ pub mod frame;
 mod icmp_limit;
 mod local;
 pub mod net;
+pub mod persistence;
 pub mod protocol;
 mod reassembly;
 mod refuse;

@@ -10,6 +10,7 @@ use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::forward::Target;
 use crate::frame::Output;
 use crate::local::is_local;
+use crate::persistence;
 use crate::protocol::{Direction, Protocol};
 use crate::refuse::Refusal;
 use crate::scheduler::Flow;
@@ -20,6 +21,8 @@ use crate::verdict::{DropReason, Verdict};
 
 /// SCTP chunk type INIT (RFC 9260 section 3.3.2).
 const SCTP_INIT: u8 = 1;
+/// Octets of a UDP header.
+const UDP_HEADER_LEN: usize = 8;
 
 /// What a packet finds where its connection should be.
 enum Found {
@@ -144,7 +147,8 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        match self.shared.schedule(service, flow, None, batch.now) {
+        let data = persistence_data(service, &datagram);
+        match self.shared.schedule(service, flow, data, batch.now) {
             Scheduled::Assigned(assignment) => {
                 self.begin(batch, assignment, flow, datagram, output)
             }
@@ -205,10 +209,10 @@ impl Worker {
         Verdict::Drop(DropReason::TableFull)
     }
 
-    /// Tells the template of a connection that is not kept.
+    /// Tells the template of a connection that is not kept; the template lives on.
     fn release(&self, template: Option<&Arc<Template>>) {
         if let Some(template) = template {
-            self.shared.release_template(template, true);
+            self.shared.release_template(template, false);
         }
     }
 
@@ -235,4 +239,18 @@ fn begins_connection(transport: &Transport) -> bool {
         Transport::Sctp { chunk, .. } => chunk == Some(SCTP_INIT),
         _ => false,
     }
+}
+
+/// What the service's persistence engine finds in a datagram.
+fn persistence_data<'a>(service: &Service, datagram: &'a Datagram<'_, '_>) -> Option<&'a [u8]> {
+    let engine = persistence::find(service.config.persistence_engine.as_deref()?)?;
+    let headers = &datagram.headers;
+    let protocol = Protocol::from_number(headers.protocol)?;
+    let header_len = match headers.transport {
+        Transport::Tcp { header_len, .. } => usize::from(header_len),
+        Transport::Udp { .. } => UDP_HEADER_LEN,
+        _ => return None,
+    };
+    let payload = headers.transport_offset + header_len..headers.end;
+    engine.find(protocol, datagram.frame.bytes().get(payload)?)
 }

@@ -87,7 +87,7 @@ pub struct ServiceConfig {
     /// Persistence granularity: an IPv4 mask in host order (255.255.255.255 = one template a client), or an
     /// IPv6 prefix length.
     pub netmask: u32,
-    /// Persistence engine name.
+    /// Persistence engine name, as in [`crate::persistence::ENGINES`].
     pub persistence_engine: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-pub use crate::command::{CommandError, PERSISTENCE_ENGINES};
+pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::destination::{Destination, DestinationConfig};
 use crate::protocol::Protocol;

@@ -2,8 +2,9 @@
 
 use core::net::Ipv6Addr;
 
+use director::persistence::ENGINES;
 use director::service::NO_SCHEDULER;
-use director::shared::{Options, PERSISTENCE_ENGINES};
+use director::shared::Options;
 use proptest::prelude::*;
 
 use super::*;
@@ -106,7 +107,8 @@ fn key(family: Family) -> impl Strategy<Value = ServiceKey> {
 fn service() -> impl Strategy<Value = ServiceConfig> {
     let mut names: Vec<_> = scheduler::ENTRIES.iter().map(|entry| entry.name).collect();
     names.push(NO_SCHEDULER);
-    let engine = proptest::option::of(proptest::sample::select(PERSISTENCE_ENGINES));
+    let engines: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
+    let engine = proptest::option::of(proptest::sample::select(engines));
     let rest = (
         proptest::sample::select(names),
         0..64_u32,
