@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 
 use tempfile::TempDir;
 
 use super::process::{stderr, stdout};
 
-/// One test's machines and scratch directory.
+/// One test's machines and scratch directory. Machines live for as long as it does.
 #[derive(Debug)]
 pub(crate) struct Lab {
     prefix: String,
+    machines: Mutex<Vec<Host>>,
     directory: TempDir,
 }
 
@@ -25,6 +26,7 @@ impl Lab {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
             prefix: format!("ulvs-{}-{number}", std::process::id()),
+            machines: Mutex::default(),
             directory: TempDir::new().expect("a temporary directory can be made"),
         }
     }
@@ -40,6 +42,10 @@ impl Lab {
         host.sysctl("net.ipv6.conf.all.accept_dad", "0");
         host.sysctl("net.ipv6.conf.default.accept_dad", "0");
         host.ip("link set lo up");
+        self.machines
+            .lock()
+            .expect("no other holder panics")
+            .push(host.clone());
         host
     }
 
@@ -75,7 +81,7 @@ impl Drop for Namespace {
     }
 }
 
-/// One machine: a network namespace, deleted when its last clone is dropped.
+/// One machine: a network namespace, deleted with its lab.
 #[derive(Clone, Debug)]
 pub(crate) struct Host(Arc<Namespace>);
 

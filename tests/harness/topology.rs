@@ -2,7 +2,7 @@
 //! same last part, and the real servers are called `rs1`, `rs2`, ... and run nginx.
 
 use super::director::{Director, DirectorBuilder, names_path};
-use super::lab::{Host, Lab, Switch, cable};
+use super::lab::{Host, Lab, cable};
 use super::process::{Process, eventually};
 use super::web::WebServer;
 use std::time::Duration;
@@ -35,7 +35,6 @@ pub(crate) struct Flat {
     pub(crate) servers: Vec<Host>,
     /// The world they are in.
     pub(crate) lab: Lab,
-    _switch: Switch,
 }
 
 impl Flat {
@@ -66,7 +65,6 @@ impl Flat {
             director,
             servers,
             lab,
-            _switch: switch,
         }
     }
 
@@ -120,7 +118,6 @@ pub(crate) struct TwoArm {
     pub(crate) servers: Vec<Host>,
     /// The world they are in.
     pub(crate) lab: Lab,
-    _switch: Switch,
 }
 
 impl TwoArm {
@@ -156,7 +153,6 @@ impl TwoArm {
             director,
             servers,
             lab,
-            _switch: switch,
         }
     }
 
@@ -198,7 +194,6 @@ pub(crate) struct Routed {
     pub(crate) servers: Vec<Host>,
     /// The world they are in.
     pub(crate) lab: Lab,
-    _switches: [Switch; 2],
 }
 
 impl Routed {
@@ -243,7 +238,6 @@ impl Routed {
             router,
             servers,
             lab,
-            _switches: [near, far],
         }
     }
 

@@ -56,14 +56,20 @@ TCP  10.100.10.101:80 rr
     );
 }
 
-/// Two real servers on the client's network, each made to take the VIP by the given command.
+/// Two real servers on the client's network, each made to take the VIP by the given command. The
+/// director has an address besides the VIP: a real server that has the VIP itself answers no ARP request
+/// that seems to come from it, with kernel IPVS as with ulvs.
 fn direct_routing(take_vip: impl Fn(&Host, &str)) {
     let lab = Lab::new();
     let switch = lab.switch("sw");
     let client = lab.host("client");
     switch.plug(&client, "eth0", &["10.100.10.1/24"]);
     let server1 = lab.host("server1");
-    switch.plug(&server1, "enp0s9", &["10.100.10.101/24"]);
+    switch.plug(
+        &server1,
+        "enp0s9",
+        &["10.100.10.100/24", "10.100.10.101/24"],
+    );
     let servers =
         [("server2", "10.100.10.102"), ("server3", "10.100.10.103")].map(|(role, address)| {
             let server = lab.host(role);
