@@ -105,7 +105,7 @@ impl Shield {
         } else {
             guard.reattach(&names(&interfaces))
         };
-        let rules = rules(tables, services, answers, forwarding);
+        let rules = rules(tables, services, answers);
         let updated = if rules == self.rules {
             Ok(())
         } else {
@@ -139,7 +139,6 @@ fn rules(
     tables: &Tables,
     services: &Services,
     answers: &HashMap<IpAddr, Answer>,
-    forwarding: Forwarding,
 ) -> Rules {
     let owned = answers
         .iter()
@@ -169,9 +168,10 @@ fn rules(
                 port,
             });
         }
-        // Replies to be translated would leak untranslated through a kernel that forwards.
+        // Replies to be translated would leak untranslated through a kernel that forwards, now or later: turning
+        // forwarding on is nothing that the kernel tells us.
         for server in service.destinations.iter() {
-            if server.method() == Method::Masq && forwarding.of(server.address) {
+            if server.method() == Method::Masq {
                 let (address, port) = (server.address, server.port);
                 rules.real_servers.push(Endpoint {
                     protocol: protocol.number(),
