@@ -25,7 +25,7 @@ pub(crate) struct Expected {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectedCase {
-    /// `TOPIC.CASE`; a trailing `*` stands for any ending.
+    /// `TOPIC.CASE`; one `*` stands for anything.
     pub(crate) name: String,
     /// Which record differs, in words.
     pub(crate) record: String,
@@ -81,8 +81,12 @@ impl Expected {
 impl ExpectedCase {
     /// Whether this line is about the case.
     pub(crate) fn matches(&self, name: &str) -> bool {
-        match self.name.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
+        match self.name.split_once('*') {
+            Some((start, end)) => {
+                name.len() >= start.len() + end.len()
+                    && name.starts_with(start)
+                    && name.ends_with(end)
+            }
             None => self.name == name,
         }
     }
