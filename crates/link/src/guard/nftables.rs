@@ -12,8 +12,7 @@ use crate::LinkError;
 use crate::sys::interface;
 use crate::sys::netlink::Netlink;
 
-/// Set elements in one message: an attribute's length has 16 bits, and a batch must fit the
-/// socket's buffer.
+/// Set elements in one message: an attribute's length has 16 bits.
 const ELEMENTS: usize = 1000;
 
 /// A table.
@@ -89,24 +88,26 @@ impl Nftables {
             table,
             sequence: 0,
         };
-        guard.create(interfaces, false)?;
+        guard.create(interfaces, None)?;
         Ok(guard)
     }
 
-    /// Replaces the table by one on other interfaces with the same entries; there is no moment
-    /// without rules, but one without entries.
+    /// Replaces the table by one on other interfaces with these entries, at once.
     pub(super) fn recreate(
         &mut self,
         interfaces: &[&str],
         entries: &[Entry],
     ) -> Result<(), LinkError> {
-        self.create(interfaces, true)?;
-        self.insert(entries)
+        self.create(interfaces, Some(entries))
     }
 
-    fn create(&mut self, interfaces: &[&str], replace: bool) -> Result<(), LinkError> {
+    fn create(
+        &mut self,
+        interfaces: &[&str],
+        replacing: Option<&[Entry]>,
+    ) -> Result<(), LinkError> {
         let mut batch = Batch::new(&self.table, self.sequence);
-        if replace {
+        if replacing.is_some() {
             batch.delete_table();
         }
         batch.new_table();
@@ -119,6 +120,11 @@ impl Nftables {
                     (family.len, family.address_type)
                 };
                 batch.new_set(&set_name(role, family), len, kind);
+            }
+        }
+        for (set, elements) in elements_by_set(replacing.unwrap_or(&[])) {
+            for some in elements.chunks(ELEMENTS) {
+                batch.add_elements(&set, some);
             }
         }
         batch.new_chain(interfaces);
@@ -150,19 +156,11 @@ impl Nftables {
         change: fn(&mut Batch, &str, &[Vec<u8>]),
     ) -> Result<(), LinkError> {
         let failed = failed("change the guard's nftables table", "all interfaces");
-        for family in FAMILIES {
-            for role in ROLES {
-                let elements: Vec<Vec<u8>> = entries
-                    .iter()
-                    .filter(|entry| entry.role == role)
-                    .filter(|entry| entry.address.to_ipv4_mapped().is_some() == (family.len == 4))
-                    .map(element)
-                    .collect();
-                for some in elements.chunks(ELEMENTS) {
-                    let mut batch = Batch::new(&self.table, self.sequence);
-                    change(&mut batch, &set_name(role, family), some);
-                    self.commit(batch).map_err(&failed)?;
-                }
+        for (set, elements) in elements_by_set(entries) {
+            for some in elements.chunks(ELEMENTS) {
+                let mut batch = Batch::new(&self.table, self.sequence);
+                change(&mut batch, &set, some);
+                self.commit(batch).map_err(&failed)?;
             }
         }
         Ok(())
@@ -189,6 +187,23 @@ impl Nftables {
             None => Err(io::Error::other("the kernel did not answer")),
         }
     }
+}
+
+/// The entries as set elements, under the names of their sets.
+fn elements_by_set(entries: &[Entry]) -> Vec<(String, Vec<Vec<u8>>)> {
+    let mut sets = Vec::new();
+    for family in FAMILIES {
+        for role in ROLES {
+            let elements = entries
+                .iter()
+                .filter(|entry| entry.role == role)
+                .filter(|entry| entry.address.to_ipv4_mapped().is_some() == (family.len == 4))
+                .map(element)
+                .collect();
+            sets.push((set_name(role, family), elements));
+        }
+    }
+    sets
 }
 
 /// A set element: address, and for endpoints protocol and port, each filled up to 4 octets.

@@ -15,7 +15,8 @@ impl Netlink {
     /// Opens a socket for `protocol`, such as `libc::NETLINK_NETFILTER`.
     pub(crate) fn open(protocol: i32) -> io::Result<Self> {
         let fd = socket::open(libc::AF_NETLINK, libc::SOCK_RAW, protocol)?;
-        socket::raise_buffers(fd.as_fd(), 1 << 20)?;
+        // A datagram must fit.
+        socket::raise_buffers(fd.as_fd(), 16 << 20)?;
         // Acknowledgements without the message they are for.
         socket::set_option(&fd, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, &1_i32)?;
         Ok(Self { fd })

@@ -13,8 +13,12 @@ fn a_guard_follows_its_interfaces() {
     for method in METHODS {
         let topology = topology();
         let mut guard = attach(&topology, method);
+        // Many, so that making it anew is a long message.
+        let services = (80..5080)
+            .flat_map(|port| endpoints(&VIPS, 6, port))
+            .collect();
         let rules = Rules {
-            services: endpoints(&VIPS, 6, 80),
+            services,
             ..Rules::default()
         };
         guard.update(&rules).expect("update");
