@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use director::shared::Options;
 
 use super::*;
-use crate::netlink::{NLM_F_MULTI, ReplyFrame, replies};
+use crate::netlink::{DaemonAttrs, NLM_F_MULTI, ReplyFrame, replies};
 
 const PORT: u32 = 4321;
 
@@ -221,6 +221,20 @@ fn timeouts_of_0_stay() {
         udp: Some(300),
     };
     assert_eq!(frames[0], ReplyFrame::Data(Reply::Config(timeouts)));
+}
+
+/// [cli_errors]: no daemon runs, and none can be started.
+#[test]
+fn no_daemon_runs() {
+    let server = server();
+    let master = DaemonAttrs {
+        state: Some(1),
+        ..DaemonAttrs::default()
+    };
+    fails(&server, &Request::NewDaemon(master.clone()), Errno::EINVAL);
+    fails(&server, &Request::DelDaemon(master), Errno::ESRCH);
+    let unclear = DaemonAttrs::default();
+    fails(&server, &Request::DelDaemon(unclear), Errno::EINVAL);
 }
 
 #[test]
