@@ -21,50 +21,97 @@ const NIL: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct Bucket {
-    tags: [u8; WAYS],
+    /// Tags of ways 0 to 7, from the lowest octet on. Words, because octets that are written apart and read
+    /// together stall the processor.
+    low: u64,
+    /// Tags of ways 8 to 11.
+    high: u32,
     overflow: u32,
     entries: [u32; WAYS],
 }
 
 impl Bucket {
     const EMPTY: Self = Self {
-        tags: [0; WAYS],
+        low: 0,
+        high: 0,
         overflow: NIL,
         entries: [0; WAYS],
     };
 
-    /// The ways whose tag is this one, as the top bits of octets.
+    /// The ways whose tag is this one, in order.
     #[inline]
-    fn tagged(&self, tag: u8) -> u128 {
-        const LOW: u128 = 0x7f7f_7f7f_7f7f_7f7f_7f7f_7f7f;
-        let mut octets = [0; 16];
-        octets[..WAYS].copy_from_slice(&self.tags);
-        let differing = u128::from_le_bytes(octets) ^ (u128::from(tag) * (LOW / 0x7f));
+    fn tagged(&self, tag: u8) -> Ways {
+        const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+        const HIGH: u32 = 0x7f7f_7f7f;
+        let low = self.low ^ (u64::from(tag) * (LOW / 0x7f));
+        let high = self.high ^ (u32::from(tag) * (HIGH / 0x7f));
         // An octet that is 0 is the only one that neither has its top bit nor gets it by the addition.
-        !(((differing & LOW) + LOW) | differing | LOW) & (LOW + LOW / 0x7f)
+        Ways {
+            low: !(((low & LOW) + LOW) | low | LOW),
+            high: !(((high & HIGH) + HIGH) | high | HIGH),
+        }
     }
 
-    /// The first free way.
-    fn free(&self) -> Option<usize> {
-        self.tags.iter().position(|&tag| tag == 0)
+    /// Puts an entry into a way.
+    fn put(&mut self, way: usize, tag: u8, entry: u32) {
+        self.set_tag(way, tag);
+        self.entries[way] = entry;
     }
 
-    fn is_empty(&self) -> bool {
-        self.tags == [0; WAYS]
+    fn set_tag(&mut self, way: usize, tag: u8) {
+        if let Some(way) = way.checked_sub(8) {
+            self.high = self.high & !(0xff << (8 * way)) | u32::from(tag) << (8 * way);
+        } else {
+            self.low = self.low & !(0xff << (8 * way)) | u64::from(tag) << (8 * way);
+        }
+    }
+
+    /// The first free way from `begin` on.
+    fn free(&self, begin: usize) -> Option<usize> {
+        self.tagged(0).find(|&way| way >= begin)
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.low == 0 && self.high == 0
+    }
+
+    /// The entries in order.
+    fn entries(&self) -> impl Iterator<Item = u32> {
+        let tags = self
+            .low
+            .to_le_bytes()
+            .into_iter()
+            .chain(self.high.to_le_bytes());
+        let occupied = tags.zip(self.entries).filter(|&(tag, _)| tag != 0);
+        occupied.map(|(_, entry)| entry)
     }
 }
 
-/// The ways that a mask of [`Bucket::tagged`] names.
-#[inline]
-fn ways(mut mask: u128) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        if mask == 0 {
+/// A choice of ways: the top bit of an octet for each.
+#[derive(Clone, Copy)]
+struct Ways {
+    low: u64,
+    high: u32,
+}
+
+impl Iterator for Ways {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let way = if self.low != 0 {
+            let way = self.low.trailing_zeros() / 8;
+            self.low &= self.low - 1;
+            way
+        } else if self.high != 0 {
+            let way = 8 + self.high.trailing_zeros() / 8;
+            self.high &= self.high - 1;
+            way
+        } else {
             return None;
-        }
-        let way = mask.trailing_zeros() / 8;
-        mask &= mask - 1;
+        };
         usize::try_from(way).ok()
-    })
+    }
 }
 
 /// Where a bucket lies.
@@ -118,7 +165,7 @@ impl Index {
     pub(super) fn find(&self, hash: u64, is_same: impl Fn(u32) -> bool) -> Option<u32> {
         let mut bucket = &self.buckets[self.home(hash)];
         loop {
-            for way in ways(bucket.tagged(tag(hash))) {
+            for way in bucket.tagged(tag(hash)) {
                 let entry = bucket.entries[way];
                 if is_same(entry) {
                     return Some(entry);
@@ -132,7 +179,7 @@ impl Index {
     #[inline]
     pub(super) fn candidate(&self, hash: u64) -> Option<u32> {
         let bucket = &self.buckets[self.home(hash)];
-        let way = ways(bucket.tagged(tag(hash))).next()?;
+        let way = bucket.tagged(tag(hash)).next()?;
         Some(bucket.entries[way])
     }
 
@@ -153,7 +200,7 @@ impl Index {
             self.work += 1;
             let bucket = self.bucket_mut(spot);
             let mut begin = 0;
-            for way in ways(bucket.tagged(tag)) {
+            for way in bucket.tagged(tag) {
                 if is_same(bucket.entries[way]) {
                     core::mem::swap(&mut bucket.entries[way], &mut carried);
                     begin = way + 1;
@@ -161,8 +208,7 @@ impl Index {
                 }
             }
             if free.is_none() {
-                let way = bucket.tags[begin..].iter().position(|&tag| tag == 0);
-                free = way.map(|way| (spot, begin + way));
+                free = bucket.free(begin).map(|way| (spot, way));
             }
             if bucket.overflow == NIL {
                 break;
@@ -170,9 +216,7 @@ impl Index {
             spot = Spot::Overflow(bucket.overflow);
         }
         let (spot, way) = free.unwrap_or_else(|| (self.extend(spot), 0));
-        let bucket = self.bucket_mut(spot);
-        bucket.tags[way] = tag;
-        bucket.entries[way] = carried;
+        self.bucket_mut(spot).put(way, tag, carried);
     }
 
     /// Takes this very entry out; whether it was there.
@@ -182,9 +226,10 @@ impl Index {
         loop {
             self.work += 1;
             let bucket = self.bucket_mut(spot);
-            let found = ways(bucket.tagged(tag(hash))).find(|&way| bucket.entries[way] == entry);
+            let mut ways = bucket.tagged(tag(hash));
+            let found = ways.find(|&way| bucket.entries[way] == entry);
             if let Some(way) = found {
-                bucket.tags[way] = 0;
+                bucket.set_tag(way, 0);
                 let (empty, next) = (bucket.is_empty(), bucket.overflow);
                 self.len -= 1;
                 if let (true, Some(before), Spot::Overflow(number)) = (empty, before, spot) {
@@ -219,11 +264,11 @@ impl Index {
         let old = self.buckets.len() - self.base;
         let mut moved = core::mem::take(&mut self.moved);
         let first = core::mem::replace(&mut self.buckets[old], Bucket::EMPTY);
-        collect(&first, &mut moved);
+        moved.extend(first.entries());
         let mut overflow = first.overflow;
         while overflow != NIL {
             let bucket = &self.overflow[index(overflow)];
-            collect(bucket, &mut moved);
+            moved.extend(bucket.entries());
             let next = bucket.overflow;
             self.release(overflow);
             overflow = next;
@@ -248,13 +293,11 @@ impl Index {
             spot = Spot::Overflow(bucket.overflow);
             bucket = self.bucket_mut(spot);
         }
-        let (spot, way) = match bucket.free() {
+        let (spot, way) = match bucket.free(0) {
             Some(way) => (spot, way),
             None => (self.extend(spot), 0),
         };
-        let bucket = self.bucket_mut(spot);
-        bucket.tags[way] = tag(hash);
-        bucket.entries[way] = entry;
+        self.bucket_mut(spot).put(way, tag(hash), entry);
     }
 
     /// Hangs an empty bucket behind one that has none behind it.
@@ -301,16 +344,6 @@ impl Index {
             home - self.base
         }
     }
-}
-
-/// Appends the bucket's entries in their order.
-fn collect(bucket: &Bucket, entries: &mut Vec<u32>) {
-    let occupied = bucket.tags.iter().zip(bucket.entries);
-    entries.extend(
-        occupied
-            .filter(|(tag, _)| **tag != 0)
-            .map(|(_, entry)| entry),
-    );
 }
 
 /// The octet of a hash that stands beside its entry; never 0.
