@@ -135,11 +135,7 @@ fn names(interfaces: &BTreeSet<String>) -> Vec<&str> {
 }
 
 /// What the kernel must not see.
-fn rules(
-    tables: &Tables,
-    services: &Services,
-    answers: &HashMap<IpAddr, Answer>,
-) -> Rules {
+fn rules(tables: &Tables, services: &Services, answers: &HashMap<IpAddr, Answer>) -> Rules {
     let owned = answers
         .iter()
         .filter(|(_, answer)| **answer == Answer::Owned);

@@ -5,13 +5,26 @@
 
 use packet::{Family, Transport, tcp};
 
+use super::{Entry, Passage, Target};
 use crate::connection::ConnectionId;
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker, is_for_us};
-use crate::forward::Target;
 use crate::frame::Output;
 use crate::protocol::Direction;
 use crate::verdict::Verdict;
+
+/// The director's own stack.
+pub(super) const METHOD: Entry = Entry {
+    method: Method::Local,
+    option: None,
+    name: "Local",
+    summary: "the director's own stack takes the packet",
+    send,
+};
+
+fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
+    worker.deliver(passage.batch, None, passage.datagram, passage.output)
+}
 
 /// IP and TCP header of a RST, octets.
 const RESET_V4: u64 = 40;

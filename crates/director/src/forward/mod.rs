@@ -16,6 +16,37 @@ use crate::refuse::Refusal;
 use crate::sysctl::Sysctl;
 use crate::verdict::{DropReason, Verdict};
 
+mod bypass;
+mod direct;
+mod local;
+mod masq;
+mod tunnel;
+
+pub(crate) use local::is_local;
+
+/// A forwarding method.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Which.
+    pub method: Method,
+    /// ipvsadm's option; `None` where the operator cannot ask for it.
+    pub option: Option<&'static str>,
+    /// Name in `ipvsadm -Ln`.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    send: for<'a, 'b, 'o> fn(&mut Worker, Passage<'a, 'b, 'o>) -> Verdict,
+}
+
+/// Every method, by number ([`Method`]).
+pub(super) const METHODS: [&Entry; 5] = [
+    &masq::METHOD,
+    &local::METHOD,
+    &tunnel::METHOD,
+    &direct::METHOD,
+    &bypass::METHOD,
+];
+
 /// IPv6 header and fragment header, octets.
 const IPV6_FRAGMENT_OVERHEAD: usize = 48;
 
@@ -43,6 +74,16 @@ impl Target {
     }
 }
 
+/// A client's packet on its way to a real server, its TTL already taken.
+#[derive(Debug)]
+struct Passage<'a, 'b, 'o> {
+    batch: &'b Batch<'b>,
+    target: &'b Target,
+    hop: &'b Hop,
+    datagram: Datagram<'a, 'b>,
+    output: &'o mut Output<'a>,
+}
+
 impl Worker {
     /// Sends a client's packet to its real server.
     pub(crate) fn forward<'a>(
@@ -60,32 +101,28 @@ impl Worker {
             return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
         }
         datagram.decrement_ttl();
-        match target.method {
-            Method::Masq => {
-                let destination = Some((target.address, target.port));
-                let translation = Translation {
-                    source: None,
-                    destination,
-                };
-                self.route_on(batch, &hop, translation, datagram, output)
-            }
-            Method::DirectRoute | Method::Bypass => {
-                self.route_on(batch, &hop, Translation::default(), datagram, output)
-            }
-            Method::Tunnel => self.tunnel(batch, target, &hop, datagram, output),
-            Method::Local => Verdict::Pass,
-        }
+        let send = METHODS[target.method as usize].send;
+        send(
+            self,
+            Passage {
+                batch,
+                target,
+                hop: &hop,
+                datagram,
+                output,
+            },
+        )
     }
 
-    /// DR and NAT: the packet itself goes on, as it is or with its destination translated.
-    fn route_on<'a>(
-        &mut self,
-        batch: &Batch<'_>,
-        hop: &Hop,
-        translation: Translation,
-        mut datagram: Datagram<'a, '_>,
-        output: &mut Output<'a>,
-    ) -> Verdict {
+    /// The packet itself goes on, as it is or with addresses translated.
+    fn route_on(&mut self, passage: Passage<'_, '_, '_>, translation: Translation) -> Verdict {
+        let Passage {
+            batch,
+            hop,
+            mut datagram,
+            output,
+            ..
+        } = passage;
         if self.is_too_big(&datagram, hop.mtu) {
             return self.refuse(
                 batch,
@@ -153,5 +190,21 @@ impl Datagram<'_, '_> {
         self.frame
             .edit(|packet| translate(packet, headers, translation))
             .map_err(DropReason::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_stand_at_their_numbers() {
+        for (number, entry) in METHODS.into_iter().enumerate() {
+            assert_eq!(entry.method as usize, number, "{}", entry.name);
+            assert_eq!(
+                Method::from_number(number.try_into().unwrap()),
+                Some(entry.method)
+            );
+        }
     }
 }

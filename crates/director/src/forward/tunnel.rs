@@ -9,10 +9,11 @@ use core::net::IpAddr;
 
 use packet::{Headers, Tunnel, TunnelError, encapsulate};
 
-use crate::destination::{TunnelChecksum, TunnelConfig, TunnelKind};
+use super::{Entry, Passage, Target};
+use crate::destination::{Method, TunnelChecksum, TunnelConfig, TunnelKind};
 use crate::director::{Batch, Datagram, Worker};
 use crate::egress::Hop;
-use crate::forward::Target;
+
 use crate::frame::{Frame, Output};
 use crate::refuse::Refusal;
 use crate::sysctl::Sysctl;
@@ -23,9 +24,29 @@ const GUE_PORT_FIRST: u16 = 32_768;
 /// How many there are.
 const GUE_PORTS: u32 = 28_232;
 
+/// Tunnelling.
+pub(super) const METHOD: Entry = Entry {
+    method: Method::Tunnel,
+    option: Some("-i"),
+    name: "Tunnel",
+    summary: "the packet travels inside another one (IPIP, GRE, GUE)",
+    send,
+};
+
+fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
+    let Passage {
+        batch,
+        target,
+        hop,
+        datagram,
+        output,
+    } = passage;
+    worker.tunnel(batch, target, hop, datagram, output)
+}
+
 impl Worker {
     /// Puts a client's packet into the tunnel to its real server.
-    pub(crate) fn tunnel<'a>(
+    fn tunnel<'a>(
         &mut self,
         batch: &Batch<'_>,
         target: &Target,
