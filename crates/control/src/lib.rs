@@ -1,6 +1,7 @@
 //! Desired state: IPVS netlink codec, command semantics, configuration file, saved state.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod listing;
 pub mod netlink;
 pub mod proc;

@@ -14,12 +14,14 @@ mod draft;
 mod names;
 mod options;
 mod parse;
+mod refused;
 mod save;
 mod value;
 
 pub use command::{Command, Format, Listing};
 pub use names::{Names, NumericNames};
 pub use parse::{Refusal, parse, words};
+pub use refused::refusal_text;
 pub use save::{
     address_text, dest_line, dest_text, endpoint_text, scheduler_flags_text, service_line,
 };
