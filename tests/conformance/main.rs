@@ -34,6 +34,9 @@ struct Options {
     verbose: bool,
 }
 
+/// Where `ipvsadm -L` has names of services from.
+const SERVICES: &str = "/etc/services";
+
 const USAGE: &str =
     "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [-v] [DIR or FILE]...
 Replays recordings through ulvs. Without DIR: the recordings in tests/data/conformance/vectors.";
@@ -111,6 +114,11 @@ fn main() -> ExitCode {
 /// # Errors
 /// A sentence when the recordings or the list of expected differences cannot be read.
 fn run(options: &Options) -> Result<bool, String> {
+    if !Path::new(SERVICES).exists() {
+        return Err(format!(
+            "{SERVICES} is missing: recorded lists have names of services (Debian: apt-get install netbase)"
+        ));
+    }
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/expected.toml");
     let expected = Expected::read(&list)?;
     let mut paths = Vec::new();

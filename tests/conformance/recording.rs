@@ -132,9 +132,6 @@ pub(crate) enum Record {
     },
     /// A frame came out of the director.
     Recv {
-        /// The send's number, `"sleep"` or `"cmd"`.
-        #[serde(rename = "re")]
-        cause: Value,
         /// Interface.
         #[serde(rename = "if")]
         port: Port,

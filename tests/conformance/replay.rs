@@ -45,6 +45,9 @@ struct Replay<'a> {
     has_tables: bool,
 }
 
+/// A path, the kernel's entries after it, and ours.
+type Row<'r> = (String, &'r [Entry], Option<&'r Vec<Entry>>);
+
 /// A client's address and port, as `/proc/net/ip_vs_conn` prints them.
 type Client = (String, String);
 
@@ -115,21 +118,7 @@ impl<'a> Replay<'a> {
                 port,
                 frame,
                 note,
-            } => {
-                let note = note
-                    .as_deref()
-                    .map_or(String::new(), |note| format!(" ({note})"));
-                self.cause = (
-                    line.number,
-                    format!("send {n}{note}: {}", crate::decode::frame(frame)),
-                );
-                self.system.frame(*port, &frame.0);
-                let server = compare::chosen(self.system.output());
-                self.chosen.push((begins(&frame.0), server));
-                if self.has_tables {
-                    self.note_client(*port, frame);
-                }
-            }
+            } => self.send(line.number, *n, *port, frame, note.as_deref()),
             Record::Cmd {
                 argv,
                 rc,
@@ -168,6 +157,18 @@ impl<'a> Replay<'a> {
             }
             Record::Sleep { s } => self.cause = (line.number, format!("sleep {s}")),
             Record::Recv { .. } | Record::End {} => {}
+        }
+    }
+
+    fn send(&mut self, line: usize, n: u32, port: Port, frame: &Frame, note: Option<&str>) {
+        let note = note.map_or_else(String::new, |note| format!(" ({note})"));
+        let what = format!("send {n}{note}: {}", crate::decode::frame(frame));
+        self.cause = (line, what);
+        self.system.frame(port, &frame.0);
+        let server = compare::chosen(self.system.output());
+        self.chosen.push((begins(&frame.0), server));
+        if self.has_tables {
+            self.note_client(port, frame);
         }
     }
 
@@ -337,10 +338,10 @@ impl<'a> Replay<'a> {
 
     fn table(&mut self, line: usize, path: &str, result: &TableResult) {
         let clients = std::mem::take(&mut self.clients);
-        let rows: Vec<(String, &Vec<Entry>, Option<&Vec<Entry>>)> = match result {
+        let rows: Vec<Row<'_>> = match result {
             TableResult::One(entries) => {
                 let ours = clients.last().map(|(_, entries)| entries);
-                vec![(path.to_owned(), entries, ours)]
+                vec![(path.to_owned(), entries.as_slice(), ours)]
             }
             TableResult::Many(rows) => rows
                 .0
@@ -348,7 +349,7 @@ impl<'a> Replay<'a> {
                 .enumerate()
                 .map(|(index, (key, entries))| {
                     let ours = clients.get(index).map(|(_, entries)| entries);
-                    (format!("{path} {key}"), entries, ours)
+                    (format!("{path} {key}"), entries.as_slice(), ours)
                 })
                 .collect(),
         };
