@@ -15,6 +15,9 @@ use crate::time::Instant;
 /// Entries of the index carry a slot number and a bit for the direction.
 const LIMIT: usize = (1 << 31) - 1;
 
+/// Connections from which on a table is too big for a second-level cache.
+const PREFETCHED: usize = 8192;
+
 /// Properties of a table that are fixed when it is made.
 #[derive(Clone, Debug)]
 pub struct TableConfig {
@@ -93,8 +96,11 @@ impl Table {
     ///
     /// There is no prefetch instruction in safe Rust, so this reads: first a word of every bucket, then of every
     /// connection that is probably meant. No read waits for another packet's, so the processor overlaps the
-    /// misses of the whole batch, which is what a prefetch is for.
+    /// misses of the whole batch, which is what a prefetch is for. A small table is in the cache anyway.
     pub fn prefetch(&self, hashes: &[u64]) {
+        if self.len() < PREFETCHED {
+            return;
+        }
         let mut sum = 0;
         for &hash in hashes {
             sum ^= self.index.touch(hash);
@@ -121,10 +127,15 @@ impl Table {
     #[inline]
     #[must_use]
     pub fn find_hashed(&self, key: &FlowKey, hash: u64) -> Option<(ConnectionId, Direction)> {
-        let entry = self
-            .index
-            .find(hash, |entry| is_meant(&self.slab, entry, key))?;
-        Some((self.id(slot_of(entry))?, direction_of(entry)))
+        self.index.find(hash, |entry| {
+            let (index, direction) = (slot_of(entry), direction_of(entry));
+            let slot = self.slab.slot(index)?;
+            let generation = slot.generation;
+            slot.connection
+                .as_ref()?
+                .matches(key, direction)
+                .then_some((ConnectionId { index, generation }, direction))
+        })
     }
 
     /// The connection of this name, unless it has ended.
