@@ -1,9 +1,9 @@
-//! Replays the kernel's recorded connection states: the frames of a recording go through a table as the
-//! packet path would put them, and state, remaining time and the active and inactive counts must be those that the
-//! recording shows.
+//! Replays the kernel's recorded connection states: the frames of a recording go through a table as
+//! the packet path would put them, and state, remaining time and the active and inactive counts
+//! must be those that the recording shows.
 //!
-//! The recordings lie in `tests/data/conformance/vectors` of the workspace, or where the environment variable
-//! `ULVS_CONFORMANCE` says.
+//! The recordings lie in `tests/data/conformance/vectors` of the workspace, or where the
+//! environment variable `ULVS_CONFORMANCE` says.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -228,8 +228,8 @@ impl Replay {
         Connection::new(new, self.rules.timeouts)
     }
 
-    /// Connections that expire at this very moment are in the kernel's list or not by timing, so both sides go
-    /// without them; the time left may differ by the moment of looking.
+    /// Connections that expire at this very moment are in the kernel's list or not by timing, so
+    /// both sides go without them; the time left may differ by the moment of looking.
     fn compare_rows(&mut self, recorded: &[Row], chosen: impl Fn(&Row) -> bool) {
         let mut rows = Vec::new();
         let rest = self

@@ -1,8 +1,8 @@
 //! A vector that grows without moving what it holds.
 //!
-//! Promises: a push never copies; elements keep their place for good. Each chunk is twice as big as the one before, so that
-//! there are few of them and the big ones lie on huge pages; memory that was not written to yet costs nothing.
-//! Never shrinks.
+//! Promises: a push never copies; elements keep their place for good. Each chunk is twice as big as
+//! the one before, so that there are few of them and the big ones lie on huge pages; memory that
+//! was not written to yet costs nothing. Never shrinks.
 
 use core::ops::{Index, IndexMut};
 
@@ -60,8 +60,8 @@ impl<T> Chunks<T> {
     }
 }
 
-/// Chunk n holds `FIRST << n` elements, so with `FIRST` added to an index, the top bit tells the chunk and the others
-/// the place in it.
+/// Chunk n holds `FIRST << n` elements, so with `FIRST` added to an index, the top bit tells the
+/// chunk and the others the place in it.
 #[inline]
 const fn split(index: usize) -> (usize, usize) {
     let index = index + FIRST;

@@ -1,7 +1,7 @@
 //! The `drop_entry` defence: which connections may be sacrificed when memory runs short.
 //!
-//! The kernel looks at a random 1/32 of its table each second; here the caller takes [`super::Table::random_cursor`] and
-//! [`super::Table::sweep`]s from there.
+//! The kernel looks at a random 1/32 of its table each second; here the caller takes
+//! [`super::Table::random_cursor`] and [`super::Table::sweep`]s from there.
 
 use core::time::Duration;
 
@@ -13,7 +13,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A connection with more packets than this from its client is let be.
 const PACKETS: usize = 8;
 
-/// Of connections with n packets from the client, the first candidate and then every n-th is dropped; this counts them.
+/// Of connections with n packets from the client, the first candidate and then every n-th is
+/// dropped; this counts them.
 #[derive(Clone, Debug, Default)]
 pub struct DropRates {
     /// By n: candidates until the next is dropped, that one included.
@@ -21,8 +22,9 @@ pub struct DropRates {
 }
 
 impl DropRates {
-    /// Whether `drop_entry` ends this connection: half-open ones always, established ones and UDP only when they were idle
-    /// for a minute and hardly ever used, and not even all of those (kernel: `todrop_entry`).
+    /// Whether `drop_entry` ends this connection: half-open ones always, established ones and UDP
+    /// only when they were idle for a minute and hardly ever used, and not even all of those
+    /// (kernel: `todrop_entry`).
     pub fn drops(&mut self, connection: &Connection, now: Instant) -> bool {
         match connection.state() {
             State::Tcp(tcp::State::SynRecv | tcp::State::SynAck)

@@ -1,8 +1,9 @@
 //! From the hash of a flow to its connection: buckets of one cache line that split one at a time.
 //!
-//! Promises: a lookup reads one bucket, and in the rare case its overflow, before it touches a connection; growth is
-//! linear hashing, a bounded number of splits with each insertion, so there is never a moment at which everything is
-//! rehashed; of several entries with the same key the newest is found. Never shrinks.
+//! Promises: a lookup reads one bucket, and in the rare case its overflow, before it touches a
+//! connection; growth is linear hashing, a bounded number of splits with each insertion, so there
+//! is never a moment at which everything is rehashed; of several entries with the same key the
+//! newest is found. Never shrinks.
 
 use super::chunks::Chunks;
 
@@ -10,9 +11,11 @@ use super::chunks::Chunks;
 const WAYS: usize = 12;
 /// Buckets of an empty index.
 const FIRST: usize = 16;
-/// Mean entries in a bucket at which the number of buckets begins to double: 1 bucket in 8 overflows then.
+/// Mean entries in a bucket at which the number of buckets begins to double: 1 bucket in 8
+/// overflows then.
 const FULL: usize = 9;
-/// Buckets split with each insertion while the index grows; with 2, growth ends long before the next one is due.
+/// Buckets split with each insertion while the index grows; with 2, growth ends long before the
+/// next one is due.
 const SPLITS: u32 = 2;
 /// No overflow bucket.
 const NIL: u32 = u32::MAX;
@@ -21,8 +24,8 @@ const NIL: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// Tags of ways 0 to 7, from the lowest octet on. Words, because octets that are written apart and read
-    /// together stall the processor.
+    /// Tags of ways 0 to 7, from the lowest octet on. Words, because octets that are written apart
+    /// and read together stall the processor.
     low: u64,
     /// Tags of ways 8 to 11.
     high: u32,
@@ -45,11 +48,11 @@ impl Bucket {
         const HIGH: u32 = 0x7f7f_7f7f;
         let low = self.low ^ (u64::from(tag) * (LOW / 0x7f));
         let high = self.high ^ (u32::from(tag) * (HIGH / 0x7f));
-        // An octet that is 0 is the only one that neither has its top bit nor gets it by the addition.
-        Ways {
-            low: !(((low & LOW) + LOW) | low | LOW),
-            high: !(((high & HIGH) + HIGH) | high | HIGH),
-        }
+        // An octet that is 0 is the only one that neither has its top bit nor gets it by the
+        // addition.
+        let low = !(((low & LOW) + LOW) | low | LOW);
+        let high = !(((high & HIGH) + HIGH) | high | HIGH);
+        Ways(u128::from(high) << 64 | u128::from(low))
     }
 
     /// Puts an entry into a way.
@@ -87,30 +90,22 @@ impl Bucket {
     }
 }
 
-/// A choice of ways: the top bit of an octet for each.
+/// A choice of ways: the top bit of an octet for each. One word, because a branch between two would
+/// be mispredicted every other time, after the wait for the bucket.
 #[derive(Clone, Copy)]
-struct Ways {
-    low: u64,
-    high: u32,
-}
+struct Ways(u128);
 
 impl Iterator for Ways {
     type Item = usize;
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        let way = if self.low != 0 {
-            let way = self.low.trailing_zeros() / 8;
-            self.low &= self.low - 1;
-            way
-        } else if self.high != 0 {
-            let way = 8 + self.high.trailing_zeros() / 8;
-            self.high &= self.high - 1;
-            way
-        } else {
+        if self.0 == 0 {
             return None;
-        };
-        usize::try_from(way).ok()
+        }
+        let way = self.0.trailing_zeros() / 8;
+        self.0 &= self.0 - 1;
+        Some(way as usize)
     }
 }
 
@@ -160,22 +155,24 @@ impl Index {
         self.work
     }
 
-    /// The newest entry under this hash that `is_same` says yes to.
+    /// What `read` makes of the newest entry under this hash that it does not refuse.
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_same: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(super) fn find<T>(&self, hash: u64, read: impl Fn(u32) -> Option<T>) -> Option<T> {
+        let tag = tag(hash);
         let mut bucket = &self.buckets[self.home(hash)];
         loop {
-            for way in bucket.tagged(tag(hash)) {
-                let entry = bucket.entries[way];
-                if is_same(entry) {
-                    return Some(entry);
+            for way in bucket.tagged(tag) {
+                let found = read(bucket.entries[way]);
+                if found.is_some() {
+                    return found;
                 }
             }
             bucket = self.overflow.get(index(bucket.overflow))?;
         }
     }
 
-    /// The first entry whose tag is that of this hash: very likely the one that [`Index::find`] will give.
+    /// The first entry whose tag is that of this hash: very likely the one that [`Index::find`]
+    /// will give.
     #[inline]
     pub(super) fn candidate(&self, hash: u64) -> Option<u32> {
         let bucket = &self.buckets[self.home(hash)];
@@ -246,8 +243,8 @@ impl Index {
         }
     }
 
-    /// Does a bounded part of the growth that is due; to be called with each insertion. `hash_of` gives the hash that an
-    /// entry was inserted under.
+    /// Does a bounded part of the growth that is due; to be called with each insertion. `hash_of`
+    /// gives the hash that an entry was inserted under.
     pub(super) fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
         if !self.growing {
             self.growing = self.len > self.buckets.len() * FULL;

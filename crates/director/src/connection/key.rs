@@ -19,7 +19,8 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// The key of packets that go the other way: what an ICMP error's quoted packet is looked up by.
+    /// The key of packets that go the other way: what an ICMP error's quoted packet is looked up
+    /// by.
     #[must_use]
     pub const fn reversed(self) -> Self {
         Self {
@@ -33,8 +34,9 @@ impl FlowKey {
 /// Which keyed hash spreads the flows over the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HashKind {
-    /// foldhash with a secret seed (its "quality" variant: the fast one spreads neighbouring ports badly): about
-    /// 2 ns a packet, and without knowledge of the seed collisions are not to be aimed at.
+    /// foldhash with a secret seed (its "quality" variant: the fast one spreads neighbouring ports
+    /// badly): about 2 ns a packet, and without knowledge of the seed collisions are not to be
+    /// aimed at.
     #[default]
     Fold,
     /// SipHash-1-3: a cryptographer's answer to collision attacks, about 10 ns a packet dearer.
@@ -102,7 +104,8 @@ mod tests {
 
     use super::*;
 
-    /// Every tag and every low bit pattern must come up about equally often, also for neighbouring clients.
+    /// Every tag and every low bit pattern must come up about equally often, also for neighbouring
+    /// clients.
     fn spread(kind: HashKind, key: impl Fn(u32) -> FlowKey) {
         const FLOWS: u32 = 1 << 16;
         let hash = FlowHash::new(kind, [7, 11]);

@@ -1,9 +1,9 @@
 //! The connections of one worker: which real server a flow was given to, and for how long.
 //!
-//! Promises: no lock, no clock, no sharing; a worker owns its table outright, and no operation holds it up for more than a
-//! fraction of a millisecond, however many connections there are. [`Table`] finds and expires, [`Connection`] is
-//! the record, [`tcp`], [`udp`] and [`sctp`] are the state machines. Deciding what becomes of a packet is the
-//! packet path's.
+//! Promises: no lock, no clock, no sharing; a worker owns its table outright, and no operation
+//! holds it up for more than a fraction of a millisecond, however many connections there are.
+//! [`Table`] finds and expires, [`Connection`] is the record, [`tcp`], [`udp`] and [`sctp`] are the
+//! state machines. Deciding what becomes of a packet is the packet path's.
 
 mod chunks;
 mod defence;
@@ -20,6 +20,8 @@ mod wheel;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;
 
 pub use defence::DropRates;
 pub use key::{FlowKey, HashKind};

@@ -371,7 +371,8 @@ fn no_operation_does_much_at_once() {
     });
     assert_eq!(looked.count(), CONNECTIONS as usize);
 
-    // All at once: a call ends no more connections than its budget says, and all are gone in the end.
+    // All at once: a call ends no more connections than its budget says, and all are gone in the
+    // end.
     let now = Instant::START.after(Duration::from_secs(3));
     let (mut ended, mut calls) = (0, 0);
     loop {

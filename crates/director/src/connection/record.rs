@@ -1,8 +1,8 @@
 //! One connection: who talks to whom, by which real server, in which state, until when.
 //!
-//! Promises: 72 octets for IPv4 (IPv6 keeps its addresses in a further 48), so that ten million fit. Follows the
-//! protocol state and keeps the real server's counts of active and inactive connections; that happens here
-//! and nowhere else. Never decides what becomes of a packet.
+//! Promises: 72 octets for IPv4 (IPv6 keeps its addresses in a further 48), so that ten million
+//! fit. Follows the protocol state and keeps the real server's counts of active and inactive
+//! connections; that happens here and nowhere else. Never decides what becomes of a packet.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -17,7 +17,8 @@ use crate::shared::Timeouts;
 use crate::template::Template;
 use crate::time::Instant;
 
-/// IP_VS_CONN_F_NOOUTPUT: the server's packets have not been seen; the states follow the client's alone.
+/// IP_VS_CONN_F_NOOUTPUT: the server's packets have not been seen; the states follow the client's
+/// alone.
 pub const FLAG_NO_OUTPUT: u16 = 0x0080;
 /// IP_VS_CONN_F_INACTIVE: counted as inactive for the real server.
 pub const FLAG_INACTIVE: u16 = 0x0100;
@@ -31,13 +32,13 @@ pub struct NewConnection {
     pub protocol: Protocol,
     /// CIP and the client's port, host order.
     pub client: (IpAddr, u16),
-    /// VIP and port as the client addressed them (the packet's own, also with firewall marks and any-port
-    /// services).
+    /// VIP and port as the client addressed them (the packet's own, also with firewall marks and
+    /// any-port services).
     pub virtual_server: (IpAddr, u16),
     /// RIP and the port on the real server; with a service of any port, the packet's own.
     pub server: (IpAddr, u16),
-    /// The real server, which has been told ([`Destination::bind`]); none when the packet goes to its original
-    /// destination (bypass).
+    /// The real server, which has been told ([`Destination::bind`]); none when the packet goes to
+    /// its original destination (bypass).
     pub destination: Option<Arc<Destination>>,
     /// The persistence template that made the choice.
     pub template: Option<Arc<Template>>,
@@ -71,8 +72,8 @@ enum Addresses {
 struct AddressSet<A> {
     client: A,
     virtual_server: A,
-    /// The real server's; the virtual server's where it is of the other family (tunnels), because then
-    /// [`Destination::address`] has it and no reply is ever looked up.
+    /// The real server's; the virtual server's where it is of the other family (tunnels), because
+    /// then [`Destination::address`] has it and no reply is ever looked up.
     server: A,
 }
 
@@ -114,8 +115,9 @@ const fn as_v6(address: IpAddr) -> Ipv6Addr {
 
 /// A connection.
 ///
-/// Counted by its real server ([`Destination::bind`]) from the moment the server was picked until the connection is
-/// dropped. Whoever drops it tells the template ([`crate::shared::Shared::release_template`]).
+/// Counted by its real server ([`Destination::bind`]) from the moment the server was picked until
+/// the connection is dropped. Whoever drops it tells the template
+/// ([`crate::shared::Shared::release_template`]).
 ///
 /// The fields that every packet needs stand first, within the record's first cache line.
 #[derive(Debug)]
@@ -138,7 +140,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection before its first packet, inactive, with the lifetime of its protocol's first state.
+    /// A connection before its first packet, inactive, with the lifetime of its protocol's first
+    /// state.
     #[must_use]
     pub fn new(new: NewConnection, timeouts: Timeouts) -> Self {
         let state = State::first(new.protocol);
@@ -191,7 +194,8 @@ impl Connection {
         (address, self.virtual_port)
     }
 
-    /// RIP and the port on the real server, host order. In tunnels the RIP may be of the other family.
+    /// RIP and the port on the real server, host order. In tunnels the RIP may be of the other
+    /// family.
     #[must_use]
     pub fn server(&self) -> (IpAddr, u16) {
         let address = match (&self.destination, &self.addresses) {
@@ -307,7 +311,8 @@ impl Connection {
         })
     }
 
-    /// Whether a packet with this key belongs to the connection in this direction. The method is not asked.
+    /// Whether a packet with this key belongs to the connection in this direction. The method is
+    /// not asked.
     #[inline]
     pub(super) fn matches(&self, key: &FlowKey, direction: Direction) -> bool {
         let ports = match direction {
@@ -328,11 +333,13 @@ impl Connection {
         }
     }
 
-    /// Whether a SYN (TCP) or INIT (SCTP) on it means that the client began anew, so that the packet path gives the
-    /// connection up and schedules again (kernel: `is_new_conn_expected`; BEHAVIOURS 28).
+    /// Whether a SYN (TCP) or INIT (SCTP) on it means that the client began anew, so that the
+    /// packet path gives the connection up and schedules again (kernel: `is_new_conn_expected`;
+    /// BEHAVIOURS 28).
     ///
-    /// `reuse_mode` is `conn_reuse_mode`: with bit 2 set also in FIN_WAIT, where only the client is seen. The
-    /// caller asks for a mode other than 0, and for the bit 0 cases of `expire_nodest_conn`.
+    /// `reuse_mode` is `conn_reuse_mode`: with bit 2 set also in FIN_WAIT, where only the client is
+    /// seen. The caller asks for a mode other than 0, and for the bit 0 cases of
+    /// `expire_nodest_conn`.
     #[must_use]
     pub fn is_reusable(&self, reuse_mode: u32) -> bool {
         if reuse_mode == 0 || self.template.is_some() {
@@ -356,8 +363,8 @@ impl Connection {
             .is_some_and(|destination| !destination.is_available())
     }
 
-    /// Advances the state by one packet and sets the lifetime that goes with it. The deadline is the table's to
-    /// move ([`super::Table::observe`]).
+    /// Advances the state by one packet and sets the lifetime that goes with it. The deadline is
+    /// the table's to move ([`super::Table::observe`]).
     pub(super) fn observe(
         &mut self,
         transport: &Transport,
@@ -409,8 +416,8 @@ impl Connection {
         self.timeout = next.timeout(rules.timeouts);
     }
 
-    /// Takes on a state and moves the connection between the real server's counts where that changes its
-    /// being active.
+    /// Takes on a state and moves the connection between the real server's counts where that
+    /// changes its being active.
     fn enter(&mut self, next: State) {
         if next == self.state {
             return;

@@ -137,8 +137,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event of a packet whose first two chunks are of these types. Only an ABORT bundled behind COOKIE ECHO or
-    /// COOKIE ACK makes the second one count.
+    /// The event of a packet whose first two chunks are of these types. Only an ABORT bundled
+    /// behind COOKIE ECHO or COOKIE ACK makes the second one count.
     #[must_use]
     pub const fn of(chunk: u8, second_chunk: Option<u8>) -> Self {
         match (chunk, second_chunk) {

@@ -1,4 +1,5 @@
-//! Where the connections lie: numbered slots that keep their place, with room for the timer's links.
+//! Where the connections lie: numbered slots that keep their place, with room for the timer's
+//! links.
 
 use core::mem;
 
@@ -14,7 +15,8 @@ pub(super) const NIL: u32 = u32::MAX;
 pub(super) struct Slot {
     /// None while the slot is free.
     pub(super) connection: Option<Connection>,
-    /// How often the slot was given away, so that an old [`super::ConnectionId`] does not find a new connection.
+    /// How often the slot was given away, so that an old [`super::ConnectionId`] does not find a
+    /// new connection.
     pub(super) generation: u32,
     /// Next slot in the timer's list, or in the list of free slots.
     pub(super) next: u32,
@@ -54,8 +56,8 @@ impl Slab {
         u32::try_from(self.slots.len()).unwrap_or(NIL)
     }
 
-    /// Puts a connection into a free slot and gives the slot's number; the caller keeps the number of connections
-    /// below 2^31.
+    /// Puts a connection into a free slot and gives the slot's number; the caller keeps the number
+    /// of connections below 2^31.
     pub(super) fn insert(&mut self, connection: Connection) -> u32 {
         self.len += 1;
         let free = self.free;

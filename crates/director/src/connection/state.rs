@@ -56,7 +56,8 @@ impl State {
         }
     }
 
-    /// Whether the connection counts as active (`ActiveConn`) for its real server; UDP never does (BEHAVIOURS 2).
+    /// Whether the connection counts as active (`ActiveConn`) for its real server; UDP never does
+    /// (BEHAVIOURS 2).
     #[must_use]
     pub const fn is_active(self) -> bool {
         match self {

@@ -15,6 +15,9 @@ use crate::time::Instant;
 /// Entries of the index carry a slot number and a bit for the direction.
 const LIMIT: usize = (1 << 31) - 1;
 
+/// Connections from which on a table is too big for a second-level cache.
+const PREFETCHED: usize = 8192;
+
 /// Properties of a table that are fixed when it is made.
 #[derive(Clone, Debug)]
 pub struct TableConfig {
@@ -22,11 +25,13 @@ pub struct TableConfig {
     pub max_connections: usize,
     /// How flows are hashed.
     pub hash: HashKind,
-    /// The hash's secret: random bits that nobody outside can know. The same seed gives the same behaviour.
+    /// The hash's secret: random bits that nobody outside can know. The same seed gives the same
+    /// behaviour.
     pub seed: [u64; 2],
 }
 
-/// Names a connection of a [`super::Table`]. Becomes invalid, and stays so, when the connection ends.
+/// Names a connection of a [`super::Table`]. Becomes invalid, and stays so, when the connection
+/// ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     index: u32,
@@ -46,8 +51,9 @@ pub struct Full;
 
 /// The connection table of one worker.
 ///
-/// Every operation takes bounded time at every size: lookups read one cache line before the connection's own; insertions
-/// carry a constant share of the growth; what concerns many connections (expiry, listing, sweeping) takes a budget.
+/// Every operation takes bounded time at every size: lookups read one cache line before the
+/// connection's own; insertions carry a constant share of the growth; what concerns many
+/// connections (expiry, listing, sweeping) takes a budget.
 #[derive(Debug)]
 pub struct Table {
     hash: FlowHash,
@@ -91,10 +97,14 @@ impl Table {
 
     /// Brings into the cache what the lookups of a batch will read.
     ///
-    /// There is no prefetch instruction in safe Rust, so this reads: first a word of every bucket, then of every
-    /// connection that is probably meant. No read waits for another packet's, so the processor overlaps the
-    /// misses of the whole batch, which is what a prefetch is for.
+    /// There is no prefetch instruction in safe Rust, so this reads: first a word of every bucket,
+    /// then of every connection that is probably meant. No read waits for another packet's, so the
+    /// processor overlaps the misses of the whole batch, which is what a prefetch is for. A small
+    /// table is in the cache anyway.
     pub fn prefetch(&self, hashes: &[u64]) {
+        if self.len() < PREFETCHED {
+            return;
+        }
         let mut sum = 0;
         for &hash in hashes {
             sum ^= self.index.touch(hash);
@@ -110,7 +120,8 @@ impl Table {
         black_box(sum);
     }
 
-    /// The connection that a packet belongs to, and the packet's direction on it; of several the newest.
+    /// The connection that a packet belongs to, and the packet's direction on it; of several the
+    /// newest.
     #[inline]
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<(ConnectionId, Direction)> {
@@ -121,10 +132,15 @@ impl Table {
     #[inline]
     #[must_use]
     pub fn find_hashed(&self, key: &FlowKey, hash: u64) -> Option<(ConnectionId, Direction)> {
-        let entry = self
-            .index
-            .find(hash, |entry| is_meant(&self.slab, entry, key))?;
-        Some((self.id(slot_of(entry))?, direction_of(entry)))
+        self.index.find(hash, |entry| {
+            let (index, direction) = (slot_of(entry), direction_of(entry));
+            let slot = self.slab.slot(index)?;
+            let generation = slot.generation;
+            slot.connection
+                .as_ref()?
+                .matches(key, direction)
+                .then_some((ConnectionId { index, generation }, direction))
+        })
     }
 
     /// The connection of this name, unless it has ended.
@@ -149,8 +165,8 @@ impl Table {
 
     /// Takes in a connection, to expire after its timeout.
     ///
-    /// Where there is a connection already that the same packets belong to, the new one gets them; the old one gets
-    /// them back if it outlives the new one (BEHAVIOURS 19).
+    /// Where there is a connection already that the same packets belong to, the new one gets them;
+    /// the old one gets them back if it outlives the new one (BEHAVIOURS 19).
     ///
     /// # Errors
     /// [`Full`]; the connection is dropped then, and the table unchanged.
@@ -184,8 +200,9 @@ impl Table {
         self.take(id.index)
     }
 
-    /// Advances the connection's state by a packet, and its life to a whole timeout from `now`. When it has proved itself
-    /// (established; for UDP, answered), its template becomes ASSURED (BEHAVIOURS 30).
+    /// Advances the connection's state by a packet, and its life to a whole timeout from `now`.
+    /// When it has proved itself (established; for UDP, answered), its template becomes ASSURED
+    /// (BEHAVIOURS 30).
     pub fn observe(
         &mut self,
         id: ConnectionId,
@@ -210,8 +227,9 @@ impl Table {
         }
     }
 
-    /// Lets a connection expire at the next tick (at most 4.2 ms later). From now on no packet finds it, but it is listed,
-    /// with no time left, until then (kernel: `ip_vs_conn_expire_now`; BEHAVIOURS 28).
+    /// Lets a connection expire at the next tick (at most 4.2 ms later). From now on no packet
+    /// finds it, but it is listed, with no time left, until then (kernel: `ip_vs_conn_expire_now`;
+    /// BEHAVIOURS 28).
     pub fn expire_now(&mut self, id: ConnectionId, now: Instant) {
         if let Some(connection) = self.get_mut(id) {
             connection.set_deadline(now);
@@ -222,8 +240,8 @@ impl Table {
 
     /// Ends the connections whose time has come, and gives them back.
     ///
-    /// `budget` counts steps, each the work of one connection or less. Whether the budget sufficed; if not, call again
-    /// soon.
+    /// `budget` counts steps, each the work of one connection or less. Whether the budget sufficed;
+    /// if not, call again soon.
     pub fn expire(
         &mut self,
         now: Instant,
@@ -244,7 +262,8 @@ impl Table {
         self.wheel.next_event()
     }
 
-    /// Shows connections from `cursor` on, looking at no more than `max` places; where to go on, or none at the end.
+    /// Shows connections from `cursor` on, looking at no more than `max` places; where to go on, or
+    /// none at the end.
     pub fn list<'a>(
         &'a self,
         cursor: Cursor,
@@ -260,8 +279,8 @@ impl Table {
         (end < self.slab.slots()).then_some(Cursor(end))
     }
 
-    /// Ends the connections that `ends` says yes to, from `cursor` on, looking at no more than `max` places, and gives
-    /// them to `ended`; where to go on, or none at the end.
+    /// Ends the connections that `ends` says yes to, from `cursor` on, looking at no more than
+    /// `max` places, and gives them to `ended`; where to go on, or none at the end.
     pub fn sweep(
         &mut self,
         cursor: Cursor,
@@ -287,7 +306,8 @@ impl Table {
         Cursor(random % self.slab.slots().max(1))
     }
 
-    /// Steps that insertions and removals have taken so far: buckets read, and entries moved by growth.
+    /// Steps that insertions and removals have taken so far: buckets read, and entries moved by
+    /// growth.
     #[must_use]
     pub const fn work(&self) -> u64 {
         self.index.work()
@@ -353,198 +373,5 @@ const fn direction_of(entry: u32) -> Direction {
         Direction::ToServer
     } else {
         Direction::ToClient
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use core::net::{IpAddr, Ipv4Addr};
-    use core::time::Duration;
-
-    use super::*;
-    use crate::connection::{NewConnection, State, tcp};
-    use crate::destination::Method;
-    use crate::protocol::Protocol;
-    use crate::shared::Timeouts;
-
-    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
-    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1));
-    const VIP_2: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 2));
-    const RIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 11));
-
-    fn table() -> Table {
-        Table::new(&TableConfig {
-            max_connections: 1000,
-            hash: HashKind::Fold,
-            seed: [1, 2],
-        })
-    }
-
-    fn connection(port: u16, vip: IpAddr, method: Method) -> Connection {
-        let new = NewConnection {
-            protocol: Protocol::Tcp,
-            client: (CLIENT, port),
-            virtual_server: (vip, 80),
-            server: (RIP, 8080),
-            destination: None,
-            template: None,
-            method,
-            mark: 0,
-            client_interface: 2,
-            client_vlan: 0,
-        };
-        Connection::new(new, Timeouts::default())
-    }
-
-    fn key(source: (IpAddr, u16), destination: (IpAddr, u16)) -> FlowKey {
-        FlowKey {
-            protocol: 6,
-            source,
-            destination,
-        }
-    }
-
-    fn seconds(seconds: u64) -> Instant {
-        Instant::START.after(Duration::from_secs(seconds))
-    }
-
-    fn segment(flags: u8) -> Transport {
-        Transport::Tcp {
-            source: 0,
-            destination: 0,
-            sequence: 0,
-            acknowledgment: 0,
-            flags,
-            header_len: 20,
-        }
-    }
-
-    #[test]
-    fn nat_is_found_from_both_sides_and_others_from_one() {
-        let mut table = table();
-        let nat = table
-            .insert(connection(2001, VIP, Method::Masq), seconds(0))
-            .unwrap();
-        let route = table
-            .insert(connection(2002, VIP, Method::DirectRoute), seconds(0))
-            .unwrap();
-        let find = |source, destination| table.find(&key(source, destination));
-        assert_eq!(
-            find((CLIENT, 2001), (VIP, 80)),
-            Some((nat, Direction::ToServer))
-        );
-        assert_eq!(
-            find((RIP, 8080), (CLIENT, 2001)),
-            Some((nat, Direction::ToClient))
-        );
-        assert_eq!(
-            find((CLIENT, 2002), (VIP, 80)),
-            Some((route, Direction::ToServer))
-        );
-        assert_eq!(find((RIP, 8080), (CLIENT, 2002)), None);
-        assert_eq!(find((CLIENT, 2003), (VIP, 80)), None);
-    }
-
-    /// Recording `misc.two_vips_same_rs` (BEHAVIOURS 19).
-    #[test]
-    fn the_newest_gets_the_replies() {
-        let mut table = table();
-        let ids = [VIP, VIP_2, VIP, VIP_2].map(|vip| {
-            table
-                .insert(connection(2001, vip, Method::Masq), seconds(0))
-                .unwrap()
-        });
-        for &id in ids.iter().rev() {
-            let found = table.find(&key((RIP, 8080), (CLIENT, 2001)));
-            assert_eq!(found, Some((id, Direction::ToClient)));
-            assert!(table.remove(id).is_some());
-        }
-        assert!(table.is_empty());
-        assert_eq!(table.find(&key((RIP, 8080), (CLIENT, 2001))), None);
-    }
-
-    #[test]
-    fn a_packet_moves_the_end_of_life() {
-        let rules = StateRules::default();
-        let mut table = table();
-        let id = table
-            .insert(connection(2001, VIP, Method::Masq), seconds(0))
-            .unwrap();
-        let mut observe = |flags, direction, at| {
-            table.observe(id, &segment(flags), direction, rules, seconds(at));
-            let connection = table.get(id).unwrap();
-            assert_eq!(
-                connection.expires_in(seconds(at)).as_secs(),
-                u64::from(connection.timeout())
-            );
-            connection.state()
-        };
-        let (to_server, to_client) = (Direction::ToServer, Direction::ToClient);
-        assert_eq!(observe(2, to_server, 1), State::Tcp(tcp::State::SynRecv));
-        assert_eq!(observe(0x12, to_client, 1), State::Tcp(tcp::State::SynRecv));
-        assert_eq!(
-            observe(0x10, to_server, 2),
-            State::Tcp(tcp::State::Established)
-        );
-        assert_eq!(
-            observe(0x10, to_server, 3),
-            State::Tcp(tcp::State::Established)
-        );
-        assert_eq!(observe(4, to_server, 4), State::Tcp(tcp::State::Close));
-        let mut ended = 0;
-        assert!(table.expire(seconds(13), 100, |_| ended += 1));
-        assert_eq!(table.get(id).map(|it| it.packets()), Some(4));
-        let tick = seconds(14).after(Duration::from_millis(5));
-        assert!(table.expire(tick, 100, |_| ended += 1));
-        assert_eq!((ended, table.get(id).is_none(), table.len()), (1, true, 0));
-        assert_eq!(table.next_expiry(), None);
-    }
-
-    #[test]
-    fn an_expiring_connection_is_listed_but_not_found() {
-        let mut table = table();
-        let id = table
-            .insert(connection(2001, VIP, Method::Masq), seconds(5))
-            .unwrap();
-        table.expire_now(id, seconds(7));
-        assert_eq!(table.find(&key((CLIENT, 2001), (VIP, 80))), None);
-        let mut listed = 0;
-        let rest = table.list(Cursor::default(), 10, |_, connection| {
-            listed += 1;
-            assert!(connection.expires_in(seconds(7)).is_zero());
-        });
-        assert_eq!((listed, rest), (1, None));
-        let tick = seconds(7).after(Duration::from_millis(5));
-        assert!(table.expire(tick, 100, drop));
-        assert!(table.is_empty());
-    }
-
-    #[test]
-    fn a_full_table_refuses_and_changes_nothing() {
-        let mut table = Table::new(&TableConfig {
-            max_connections: 1,
-            hash: HashKind::Sip13,
-            seed: [1, 2],
-        });
-        let first = connection(1, VIP, Method::Tunnel);
-        assert!(table.insert(first, seconds(0)).is_ok());
-        let second = connection(2, VIP, Method::Tunnel);
-        assert_eq!(table.insert(second, seconds(0)), Err(Full));
-        assert_eq!(table.find(&key((CLIENT, 2), (VIP, 80))), None);
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn an_old_name_does_not_find_a_new_connection() {
-        let mut table = table();
-        let old = table
-            .insert(connection(1, VIP, Method::Masq), seconds(0))
-            .unwrap();
-        assert!(table.remove(old).is_some());
-        let new = table
-            .insert(connection(2, VIP, Method::Masq), seconds(0))
-            .unwrap();
-        assert!(table.get(old).is_none() && table.remove(old).is_none());
-        assert!(table.get(new).is_some());
     }
 }

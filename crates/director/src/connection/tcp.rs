@@ -1,7 +1,8 @@
-//! The TCP states that the director follows: not those of an endpoint, but what can be told from the segments
-//! that pass (both directions with NAT, the client's alone otherwise).
+//! The TCP states that the director follows: not those of an endpoint, but what can be told from
+//! the segments that pass (both directions with NAT, the client's alone otherwise).
 //!
-//! Recordings: `tcp_states.*` (NAT: 15 kinds of segment in every state; DR: the client's sequences), `timeouts.*`.
+//! Recordings: `tcp_states.*` (NAT: 15 kinds of segment in every state; DR: the client's
+//! sequences), `timeouts.*`.
 
 use crate::protocol::Direction;
 use crate::shared::Timeouts;
@@ -9,7 +10,8 @@ use crate::shared::Timeouts;
 /// How many states there are.
 const STATES: usize = 11;
 
-/// State; the numbers are the kernel's (`IP_VS_TCP_S_*`), as the synchronisation protocol carries them.
+/// State; the numbers are the kernel's (`IP_VS_TCP_S_*`), as the synchronisation protocol carries
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {
@@ -70,8 +72,8 @@ impl State {
         }
     }
 
-    /// Lifetime without a segment, seconds (BEHAVIOURS 25). `--set` changes ESTABLISHED and FIN_WAIT, not TIME_WAIT and
-    /// CLOSE_WAIT.
+    /// Lifetime without a segment, seconds (BEHAVIOURS 25). `--set` changes ESTABLISHED and
+    /// FIN_WAIT, not TIME_WAIT and CLOSE_WAIT.
     #[must_use]
     pub const fn timeout(self, timeouts: Timeouts) -> u32 {
         match self {
@@ -193,8 +195,8 @@ const fn secure(
 
 /// The state after a segment.
 ///
-/// `one_directional`: the server's segments do not pass the director (every method but NAT), so the client's
-/// must stand for both. `secure_tcp`: the defence of that name is on.
+/// `one_directional`: the server's segments do not pass the director (every method but NAT), so the
+/// client's must stand for both. `secure_tcp`: the defence of that name is on.
 #[must_use]
 pub fn next(
     state: State,

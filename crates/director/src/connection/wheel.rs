@@ -1,13 +1,14 @@
 //! Timers of connections: a hierarchical wheel whose lists run through the slots.
 //!
-//! Promises: arming, disarming and re-arming take constant time; a connection never ends before its deadline, and at
-//! most one tick (4.2 ms) after it when [`Wheel::advance`] is called often enough; every step of `advance`
-//! touches one connection or jumps over a stretch without any. A deadline that moves away costs nothing: the
-//! connection is put where it belongs when its old place comes up.
+//! Promises: arming, disarming and re-arming take constant time; a connection never ends before its
+//! deadline, and at most one tick (4.2 ms) after it when [`Wheel::advance`] is called often enough;
+//! every step of `advance` touches one connection or jumps over a stretch without any. A deadline
+//! that moves away costs nothing: the connection is put where it belongs when its old place comes
+//! up.
 //!
-//! Seven levels of 64 lists cover the whole clock. The level is where a deadline's tick first differs from the
-//! cursor's, in digits of six bits, so a connection's place depends on nothing else and stays valid until the cursor
-//! enters it.
+//! Seven levels of 64 lists cover the whole clock. The level is where a deadline's tick first
+//! differs from the cursor's, in digits of six bits, so a connection's place depends on nothing
+//! else and stays valid until the cursor enters it.
 
 use super::slab::{NIL, Slab};
 use crate::time::Instant;
@@ -96,8 +97,8 @@ impl Wheel {
         }
     }
 
-    /// Takes out the next connection whose deadline has come. None when there is none at `now`, or when `budget` ran out;
-    /// each step takes 1 from the budget.
+    /// Takes out the next connection whose deadline has come. None when there is none at `now`, or
+    /// when `budget` ran out; each step takes 1 from the budget.
     pub(super) fn advance(
         &mut self,
         slab: &mut Slab,
