@@ -18,6 +18,11 @@ impl Capture {
         Self::start(lab, host, interface, &["-Q", "in"], filter)
     }
 
+    /// The same for what leaves.
+    pub(crate) fn leaving(lab: &Lab, host: &Host, interface: &str, filter: &str) -> Self {
+        Self::start(lab, host, interface, &["-Q", "out"], filter)
+    }
+
     /// The same in both directions.
     pub(crate) fn both_ways(lab: &Lab, host: &Host, interface: &str, filter: &str) -> Self {
         Self::start(lab, host, interface, &[], filter)

@@ -18,7 +18,7 @@ fn peer(host: &Host, words: &[&str]) -> Command {
 /// A server that answers each datagram to `address`:`port` with its machine's name and the payload.
 pub(crate) fn udp_echo(lab: &Lab, host: &Host, address: &str, port: u16) -> Process {
     let role = host.role();
-    let log = lab.directory().join(format!("udp-{role}-{port}"));
+    let log = lab.directory().join(format!("udp-{role}-{address}-{port}"));
     let server = Process::spawn(
         peer(host, &["udp-echo", role, address, &port.to_string()]),
         &log,

@@ -26,12 +26,21 @@ fn assert_clean_nat(net: &TwoArm, vip: &str, servers: [&str; 2]) {
     let director = net.start();
     nat_service(&director, vip, servers);
     let capture = Capture::arriving(&net.lab, &net.client, "eth0", "tcp or icmp or icmp6");
+    let replies = net
+        .servers
+        .iter()
+        .map(|server| Capture::leaving(&net.lab, server, "eth0", "tcp src port 80"))
+        .collect::<Vec<_>>();
     fetch_each(
         &net.client,
         &format!("http://{}/", bracketed(vip)),
         REQUESTS,
     );
     let frames = capture.stop();
+    let replied: usize = replies
+        .into_iter()
+        .map(|capture| capture.stop().len())
+        .sum();
     let all = || frames.join("\n");
     assert!(
         lines_with(&frames, "Flags [R").is_empty(),
@@ -51,18 +60,11 @@ fn assert_clean_nat(net: &TwoArm, vip: &str, servers: [&str; 2]) {
         "no ICMP error:\n{}",
         all()
     );
-    let accepted = lines_with(&frames, "Flags [S.]").len();
+    let arrived = lines_with(&frames, ".80 > ").len();
     assert_eq!(
-        accepted,
-        REQUESTS,
-        "one SYN-ACK a connection, no duplicate:\n{}",
-        all()
-    );
-    let ended = lines_with(&frames, "Flags [F.]").len();
-    assert_eq!(
-        ended,
-        REQUESTS,
-        "one FIN a connection, no duplicate:\n{}",
+        arrived,
+        replied,
+        "each frame of the servers arrives once:\n{}",
         all()
     );
 }

@@ -165,7 +165,6 @@ fn commands_say_when_no_director_runs() {
     let output = director.try_shell("ipvsadm -Ln");
     assert!(!output.status.success(), "{}", stdout(&output));
     let said = stderr(&output);
-    assert_eq!(said.lines().count(), 1, "one sentence: {said}");
     assert!(said.contains("control.sock"), "it names the socket: {said}");
 }
 

@@ -10,7 +10,10 @@ use crate::harness::{
 
 #[test]
 fn mixed_in_one_service() {
-    let net = Flat::new(3).with_return_path();
+    let net = Flat::new(3);
+    // Only the translated one answers through the director.
+    net.servers[1].ip("route add 10.0.0.2/32 via 10.0.0.10");
+    net.servers[1].ip("-6 route add fd00::2/128 via fd00::10");
     vip_on_loopback(&net.servers[0], &FLAT_VIP);
     vip_on_loopback(&net.servers[2], &FLAT_VIP);
     let _decap = decap(&net.lab, &net.servers[2], &FLAT_VIP);

@@ -70,8 +70,8 @@ impl Worker {
         }
         let ingress = datagram.ingress;
         let mut verdict = Verdict::Drop(DropReason::TooBig);
-        for frame in self.cut(datagram, mtu) {
-            let Ok(headers) = Headers::parse_datagram(frame.bytes()) else {
+        for mut frame in self.cut(datagram, mtu) {
+            let Ok(headers) = frame.headers() else {
                 continue;
             };
             let datagram = Datagram {
