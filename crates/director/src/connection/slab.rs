@@ -22,6 +22,9 @@ pub(super) struct Slot {
     pub(super) next: u32,
     /// Previous slot in the timer's list; [`NIL`] at its head.
     pub(super) previous: u32,
+    /// The low bits of the hashes that the connection is indexed under, by direction, so that
+    /// neither growth nor removal has to hash again.
+    pub(super) hashes: [u32; 2],
     /// The timer's list that the slot is in.
     pub(super) position: u16,
 }
@@ -73,6 +76,7 @@ impl Slab {
             generation: 0,
             next: NIL,
             previous: NIL,
+            hashes: [0; 2],
             position: 0,
         });
         index
