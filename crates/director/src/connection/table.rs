@@ -7,7 +7,7 @@ use packet::Transport;
 use super::index::{Index, low_bits};
 use super::key::{FlowHash, FlowKey, HashKind};
 use super::record::{Connection, StateRules};
-use super::slab::Slab;
+use super::slab::{Slab, Slot};
 use super::wheel::Wheel;
 use crate::destination::Method;
 use crate::protocol::Direction;
@@ -17,7 +17,11 @@ use crate::time::Instant;
 const LIMIT: usize = (1 << 31) - 1;
 
 /// Connections from which on a table is too big for a second-level cache.
-const PREFETCHED: usize = 8192;
+const PREFETCHED: usize = 16_384;
+
+/// Hashes that [`Table::prefetch`] works on together: enough for all the reads that a processor can
+/// have under way.
+const BATCH: usize = 64;
 
 /// Properties of a table that are fixed when it is made.
 #[derive(Clone, Debug)]
@@ -107,15 +111,17 @@ impl Table {
             return;
         }
         let mut sum = 0;
-        for &hash in hashes {
-            sum ^= self.index.touch(hash);
-        }
-        for &hash in hashes {
-            if let Some(entry) = self.index.candidate(hash)
-                && let Some(slot) = self.slab.slot(slot_of(entry))
-            {
-                sum ^= slot.generation;
-                sum ^= slot.connection.as_ref().map_or(0, Connection::touch);
+        let mut slots = [0; BATCH];
+        for hashes in hashes.chunks(BATCH) {
+            // Each loop does little beside its reads, so that many of them are under way at once.
+            for &hash in hashes {
+                sum ^= self.index.touch(hash);
+            }
+            for (slot, &hash) in slots.iter_mut().zip(hashes) {
+                *slot = self.index.candidate(hash).map_or(u32::MAX, slot_of);
+            }
+            for &slot in slots.iter().take(hashes.len()) {
+                sum ^= self.slab.slot(slot).map_or(0, Slot::touch);
             }
         }
         black_box(sum);
