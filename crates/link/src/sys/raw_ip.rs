@@ -99,6 +99,17 @@ impl Receiver {
     }
 }
 
+/// Lets an IPv6 UDP socket receive datagrams without a checksum, as tunnels may send them (RFC 6935);
+/// otherwise the kernel drops them.
+///
+/// # Errors
+/// None for an IPv6 UDP socket.
+pub fn accept_unsummed_udp(fd: impl AsFd) -> io::Result<()> {
+    // linux/udp.h; libc does not have it.
+    const UDP_NO_CHECK6_RX: i32 = 102;
+    socket::set_option(fd, libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, &1_i32)
+}
+
 /// The address in a packet-info control message.
 fn destination(message: &libc::msghdr) -> Option<IpAddr> {
     // SAFETY: `message` was filled by recvmsg; the macros walk only what it wrote, and the two

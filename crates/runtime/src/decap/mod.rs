@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use link::sys::poll;
-use link::sys::raw_ip::{Injector, Receiver};
+use link::sys::raw_ip::{self, Injector, Receiver};
 use link::sys::signal::Signals;
 use packet::protocol;
 
@@ -260,11 +260,17 @@ fn gue(port: u16, v6: bool) -> Result<Source> {
     } else {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     };
-    let socket = UdpSocket::bind((any, port))
-        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-        .map_err(|source| {
-            RuntimeError::system(format!("cannot listen on UDP port {port}"), source)
-        })?;
+    let open = || -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind((any, port))?;
+        socket.set_nonblocking(true)?;
+        if v6 {
+            raw_ip::accept_unsummed_udp(&socket)?;
+        }
+        Ok(socket)
+    };
+    let socket = open().map_err(|source| {
+        RuntimeError::system(format!("cannot listen on UDP port {port}"), source)
+    })?;
     Ok(Source::Gue(socket))
 }
 
