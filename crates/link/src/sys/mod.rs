@@ -23,6 +23,7 @@ pub mod seqpacket;
 pub mod signal;
 pub(crate) mod socket;
 pub(crate) mod tun;
+pub mod udp;
 
 use std::io;
 

@@ -261,7 +261,14 @@ fn gue(port: u16, v6: bool) -> Result<Source> {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     };
     let socket = UdpSocket::bind((any, port))
-        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            if v6 {
+                // A director puts no checksum into GUE unless it is told to (`--tun-csum`).
+                link::sys::udp::accept_without_checksum(&socket)?;
+            }
+            Ok(socket)
+        })
         .map_err(|source| {
             RuntimeError::system(format!("cannot listen on UDP port {port}"), source)
         })?;
