@@ -13,8 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(recordings), Some(corpus)) = (arguments.next(), arguments.next()) else {
         return Err("usage: seeds RECORDINGS CORPUS".into());
     };
-    let headers = corpus.join("headers");
+    let (headers, rules) = (corpus.join("headers"), corpus.join("rules"));
     fs::create_dir_all(&headers)?;
+    fs::create_dir_all(&rules)?;
     for entry in fs::read_dir(recordings)? {
         let path = entry?.path();
         if path
@@ -22,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .is_some_and(|extension| extension == "jsonl")
         {
             frames(&path, &headers)?;
+            commands(&path, &rules)?;
         }
     }
     Ok(())
@@ -39,6 +41,29 @@ fn frames(path: &Path, corpus: &Path) -> Result<(), Box<dyn Error>> {
         let seed = [&[0], frame.as_slice()].concat();
         fs::write(corpus.join(format!("{:016x}", hasher.finish())), seed)?;
     }
+    Ok(())
+}
+
+/// The ipvsadm lines of one recording.
+fn commands(path: &Path, corpus: &Path) -> Result<(), Box<dyn Error>> {
+    let mut lines = String::new();
+    for line in fs::read_to_string(path)?.lines() {
+        let record: serde_json::Value = serde_json::from_str(line)?;
+        if record["op"] != "cmd" || record["argv"][0] != "ipvsadm" {
+            continue;
+        }
+        let words: Vec<&str> = record["argv"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .skip(1)
+            .filter_map(serde_json::Value::as_str)
+            .collect();
+        lines.push_str(&words.join(" "));
+        lines.push('\n');
+    }
+    let name = path.file_stem().unwrap_or_default();
+    fs::write(corpus.join(name), lines)?;
     Ok(())
 }
 

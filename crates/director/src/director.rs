@@ -24,6 +24,9 @@ use crate::verdict::{Counters, DropReason, Verdict};
 /// Connections that one [`Director::tick`] may end, so that it takes well under a millisecond.
 const EXPIRY_BUDGET: u32 = 1024;
 
+/// The VLAN identifier in the tag control information (IEEE 802.1Q section 9.6).
+const VLAN_IDENTIFIER: u16 = 0x0fff;
+
 /// What all workers share of the host.
 #[derive(Debug, Default)]
 pub struct Host {
@@ -148,6 +151,9 @@ impl Director {
         };
         let verdict = match batch.network.interface(interface) {
             None => Verdict::Drop(DropReason::NoInterface),
+            Some(interface) if is_for_vlan_interface(batch.network, interface, &packet) => {
+                Verdict::Pass
+            }
             Some(interface) => {
                 let ingress = Ingress {
                     interface,
@@ -366,6 +372,15 @@ impl Worker {
         let [_, _, high, low] = self.next_id.to_be_bytes();
         u16::from_be_bytes([high, low])
     }
+}
+
+/// Whether a tagged frame belongs to an 802.1Q interface of the host, which receives it too.
+fn is_for_vlan_interface(network: &Network, interface: &Interface, packet: &Packet<'_>) -> bool {
+    packet.vlan.is_some_and(|vlan| {
+        network
+            .vlan_interfaces
+            .contains(&(interface.index, vlan.tci & VLAN_IDENTIFIER))
+    })
 }
 
 /// Destination address and EtherType.

@@ -61,6 +61,11 @@ impl Bucket {
         self.entries[way] = entry;
     }
 
+    fn tag(&self, way: usize) -> u8 {
+        let tags = [self.low.to_le_bytes(), u64::from(self.high).to_le_bytes()];
+        tags[way / 8][way % 8]
+    }
+
     fn set_tag(&mut self, way: usize, tag: u8) {
         if let Some(way) = way.checked_sub(8) {
             self.high = self.high & !(0xff << (8 * way)) | u32::from(tag) << (8 * way);
@@ -78,15 +83,14 @@ impl Bucket {
         self.low == 0 && self.high == 0
     }
 
-    /// The entries in order.
-    fn entries(&self) -> impl Iterator<Item = u32> {
+    /// Tags and entries in order.
+    fn entries(&self) -> impl Iterator<Item = (u8, u32)> {
         let tags = self
             .low
             .to_le_bytes()
             .into_iter()
             .chain(self.high.to_le_bytes());
-        let occupied = tags.zip(self.entries).filter(|&(tag, _)| tag != 0);
-        occupied.map(|(_, entry)| entry)
+        tags.zip(self.entries).filter(|&(tag, _)| tag != 0)
     }
 }
 
@@ -126,7 +130,7 @@ pub(super) struct Index {
     overflow: Chunks<Bucket>,
     free_overflow: u32,
     len: usize,
-    moved: Vec<u32>,
+    moved: Vec<(u8, u32)>,
     /// Buckets read and entries rehashed by insertions and removals, ever.
     work: u64,
 }
@@ -159,7 +163,7 @@ impl Index {
     #[inline]
     pub(super) fn find<T>(&self, hash: u64, read: impl Fn(u32) -> Option<T>) -> Option<T> {
         let tag = tag(hash);
-        let mut bucket = &self.buckets[self.home(hash)];
+        let mut bucket = &self.buckets[self.home(low_bits(hash))];
         loop {
             for way in bucket.tagged(tag) {
                 let found = read(bucket.entries[way]);
@@ -175,7 +179,7 @@ impl Index {
     /// will give.
     #[inline]
     pub(super) fn candidate(&self, hash: u64) -> Option<u32> {
-        let bucket = &self.buckets[self.home(hash)];
+        let bucket = &self.buckets[self.home(low_bits(hash))];
         let way = bucket.tagged(tag(hash)).next()?;
         Some(bucket.entries[way])
     }
@@ -183,7 +187,7 @@ impl Index {
     /// Reads from the bucket of this hash, so that it is in the cache when it is needed.
     #[inline]
     pub(super) fn touch(&self, hash: u64) -> u32 {
-        self.buckets[self.home(hash)].overflow
+        self.buckets[self.home(low_bits(hash))].overflow
     }
 
     /// Adds an entry in front of those that `is_same` says yes to.
@@ -192,7 +196,7 @@ impl Index {
         let tag = tag(hash);
         let mut carried = entry;
         let mut free = None;
-        let mut spot = Spot::Primary(self.home(hash));
+        let mut spot = Spot::Primary(self.home(low_bits(hash)));
         loop {
             self.work += 1;
             let bucket = self.bucket_mut(spot);
@@ -216,15 +220,14 @@ impl Index {
         self.bucket_mut(spot).put(way, tag, carried);
     }
 
-    /// Takes this very entry out; whether it was there.
-    pub(super) fn remove(&mut self, hash: u64, entry: u32) -> bool {
+    /// Takes out this very entry, inserted under a hash with these low bits; whether it was there.
+    pub(super) fn remove(&mut self, low: u32, entry: u32) -> bool {
         let mut before = None;
-        let mut spot = Spot::Primary(self.home(hash));
+        let mut spot = Spot::Primary(self.home(low));
         loop {
             self.work += 1;
             let bucket = self.bucket_mut(spot);
-            let mut ways = bucket.tagged(tag(hash));
-            let found = ways.find(|&way| bucket.entries[way] == entry);
+            let found = (0..WAYS).find(|&way| bucket.entries[way] == entry && bucket.tag(way) != 0);
             if let Some(way) = found {
                 bucket.set_tag(way, 0);
                 let (empty, next) = (bucket.is_empty(), bucket.overflow);
@@ -243,21 +246,21 @@ impl Index {
         }
     }
 
-    /// Does a bounded part of the growth that is due; to be called with each insertion. `hash_of`
-    /// gives the hash that an entry was inserted under.
-    pub(super) fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
+    /// Does a bounded part of the growth that is due; to be called with each insertion. `low_of`
+    /// gives the low bits of the hash that an entry was inserted under.
+    pub(super) fn grow(&mut self, low_of: impl Fn(u32) -> u32) {
         if !self.growing {
             self.growing = self.len > self.buckets.len() * FULL;
         }
         for _ in 0..SPLITS {
             if self.growing {
-                self.split(&hash_of);
+                self.split(&low_of);
             }
         }
     }
 
     /// Divides the next bucket in turn between itself and a new one.
-    fn split(&mut self, hash_of: impl Fn(u32) -> u64) {
+    fn split(&mut self, low_of: impl Fn(u32) -> u32) {
         let old = self.buckets.len() - self.base;
         let mut moved = core::mem::take(&mut self.moved);
         let first = core::mem::replace(&mut self.buckets[old], Bucket::EMPTY);
@@ -276,15 +279,15 @@ impl Index {
             self.growing = false;
         }
         self.work += 1 + moved.len() as u64;
-        for entry in moved.drain(..) {
-            self.append(hash_of(entry), entry);
+        for (tag, entry) in moved.drain(..) {
+            self.append(low_of(entry), tag, entry);
         }
         self.moved = moved;
     }
 
     /// Adds an entry behind all others of its bucket.
-    fn append(&mut self, hash: u64, entry: u32) {
-        let mut spot = Spot::Primary(self.home(hash));
+    fn append(&mut self, low: u32, tag: u8, entry: u32) {
+        let mut spot = Spot::Primary(self.home(low));
         let mut bucket = self.bucket_mut(spot);
         while bucket.overflow != NIL {
             spot = Spot::Overflow(bucket.overflow);
@@ -294,7 +297,7 @@ impl Index {
             Some(way) => (spot, way),
             None => (self.extend(spot), 0),
         };
-        self.bucket_mut(spot).put(way, tag(hash), entry);
+        self.bucket_mut(spot).put(way, tag, entry);
     }
 
     /// Hangs an empty bucket behind one that has none behind it.
@@ -331,10 +334,11 @@ impl Index {
         }
     }
 
-    /// The bucket of this hash: by one more bit where the bucket has been split already.
+    /// The bucket of a hash with these low bits: by one more bit where the bucket has been split
+    /// already.
     #[inline]
-    fn home(&self, hash: u64) -> usize {
-        let home = low_bits(hash, 2 * self.base);
+    fn home(&self, low: u32) -> usize {
+        let home = index(low) & (2 * self.base - 1);
         if home < self.buckets.len() {
             home
         } else {
@@ -349,13 +353,14 @@ fn tag(hash: u64) -> u8 {
     hash.to_be_bytes()[0].max(1)
 }
 
+/// The part of a hash that chooses the bucket.
 #[inline]
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "only bits below the modulus are kept"
+    reason = "the low bits are what is asked for"
 )]
-const fn low_bits(hash: u64, modulus: usize) -> usize {
-    hash as usize & (modulus - 1)
+pub(super) const fn low_bits(hash: u64) -> u32 {
+    hash as u32
 }
 
 #[inline]

@@ -4,11 +4,12 @@ use core::hint::black_box;
 
 use packet::Transport;
 
-use super::index::Index;
+use super::index::{Index, low_bits};
 use super::key::{FlowHash, FlowKey, HashKind};
 use super::record::{Connection, StateRules};
-use super::slab::Slab;
+use super::slab::{Slab, Slot};
 use super::wheel::Wheel;
+use crate::destination::Method;
 use crate::protocol::Direction;
 use crate::time::Instant;
 
@@ -16,7 +17,11 @@ use crate::time::Instant;
 const LIMIT: usize = (1 << 31) - 1;
 
 /// Connections from which on a table is too big for a second-level cache.
-const PREFETCHED: usize = 8192;
+const PREFETCHED: usize = 16_384;
+
+/// Hashes that [`Table::prefetch`] works on together: enough for all the reads that a processor can
+/// have under way.
+const BATCH: usize = 64;
 
 /// Properties of a table that are fixed when it is made.
 #[derive(Clone, Debug)]
@@ -106,15 +111,17 @@ impl Table {
             return;
         }
         let mut sum = 0;
-        for &hash in hashes {
-            sum ^= self.index.touch(hash);
-        }
-        for &hash in hashes {
-            if let Some(entry) = self.index.candidate(hash)
-                && let Some(slot) = self.slab.slot(slot_of(entry))
-            {
-                sum ^= slot.generation;
-                sum ^= slot.connection.as_ref().map_or(0, Connection::touch);
+        let mut slots = [0; BATCH];
+        for hashes in hashes.chunks(BATCH) {
+            // Each loop does little beside its reads, so that many of them are under way at once.
+            for &hash in hashes {
+                sum ^= self.index.touch(hash);
+            }
+            for (slot, &hash) in slots.iter_mut().zip(hashes) {
+                *slot = self.index.candidate(hash).map_or(u32::MAX, slot_of);
+            }
+            for &slot in slots.iter().take(hashes.len()) {
+                sum ^= self.slab.slot(slot).map_or(0, Slot::touch);
             }
         }
         black_box(sum);
@@ -183,11 +190,13 @@ impl Table {
         let index = self.slab.insert(connection);
         for (key, direction) in keys.into_iter().flatten() {
             let hash = self.hash.hash(&key);
+            if let Some(slot) = self.slab.slot_mut(index) {
+                slot.hashes[direction as usize] = low_bits(hash);
+            }
             let slab = &self.slab;
-            self.index.insert(hash, entry(index, direction), |other| {
-                is_meant(slab, other, &key)
-            });
-            self.index.grow(|entry| hash_of(slab, &self.hash, entry));
+            let is_same = |other| is_meant(slab, other, &key);
+            self.index.insert(hash, entry(index, direction), is_same);
+            self.index.grow(|entry| low_of(slab, entry));
         }
         self.wheel.arm(&mut self.slab, index);
         self.id(index).ok_or(Full)
@@ -321,10 +330,15 @@ impl Table {
 
     /// Takes a connection out of the index, if it is in it.
     fn forget(&mut self, index: u32) {
-        let keys = self.slab.get(index).map_or([None; 2], keys);
-        for (key, direction) in keys.into_iter().flatten() {
-            self.index
-                .remove(self.hash.hash(&key), entry(index, direction));
+        let Some(connection) = self.slab.get(index) else {
+            return;
+        };
+        let has_reply = connection.method() == Method::Masq;
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            if direction == Direction::ToServer || has_reply {
+                let entry = entry(index, direction);
+                self.index.remove(low_of(&self.slab, entry), entry);
+            }
         }
     }
 
@@ -349,14 +363,11 @@ fn is_meant(slab: &Slab, entry: u32, key: &FlowKey) -> bool {
         .is_some_and(|connection| connection.matches(key, direction_of(entry)))
 }
 
-/// The hash under which an entry stands in the index.
-fn hash_of(slab: &Slab, hash: &FlowHash, entry: u32) -> u64 {
-    let connection = slab.get(slot_of(entry));
-    let key = connection.and_then(|connection| match direction_of(entry) {
-        Direction::ToServer => Some(connection.client_key()),
-        Direction::ToClient => connection.reply_key(),
-    });
-    key.map_or(0, |key| hash.hash(&key))
+/// Low bits of the hash under which an entry stands in the index.
+fn low_of(slab: &Slab, entry: u32) -> u32 {
+    let direction = direction_of(entry) as usize;
+    slab.slot(slot_of(entry))
+        .map_or(0, |slot| slot.hashes[direction])
 }
 
 /// An index entry: the connection's slot and one of its directions.

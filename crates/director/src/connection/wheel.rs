@@ -26,6 +26,9 @@ const LEVELS: usize = (u64::BITS - TICK_SHIFT).div_ceil(DIGIT) as usize;
 pub(super) struct Wheel {
     /// Everything before this tick has been dealt with.
     cursor: u64,
+    /// The level whose list the cursor has entered; of the others, only level 0 has anything where
+    /// the cursor is, because what comes out of a coarse list goes to finer ones.
+    entered: usize,
     heads: [[u32; LISTS]; LEVELS],
     /// A bit for every list that is not empty.
     occupied: [u64; LEVELS],
@@ -36,6 +39,7 @@ impl Wheel {
     pub(super) const fn new() -> Self {
         Self {
             cursor: 0,
+            entered: 0,
             heads: [[NIL; LISTS]; LEVELS],
             occupied: [0; LEVELS],
         }
@@ -108,8 +112,8 @@ impl Wheel {
         let end = now.as_nanos() >> TICK_SHIFT;
         while *budget > 0 && self.cursor <= end {
             let Some(index) = self.current() else {
-                let next = self.next().filter(|&next| next <= end);
-                self.cursor = next.unwrap_or(end);
+                let next = self.next().filter(|&(tick, _)| tick <= end);
+                (self.cursor, self.entered) = next.unwrap_or((end, 0));
                 next?;
                 *budget -= 1;
                 continue;
@@ -130,28 +134,28 @@ impl Wheel {
         let tick = if self.current().is_some() {
             self.cursor
         } else {
-            self.next()?
+            self.next()?.0
         };
         Some(Instant::from_nanos(tick << TICK_SHIFT))
     }
 
     /// A slot in one of the lists that the cursor stands in: due, or to be put into a finer level.
     fn current(&self) -> Option<u32> {
-        (0..LEVELS).find_map(|level| {
+        [self.entered, 0].into_iter().find_map(|level| {
             let list = digit(self.cursor, level);
             (self.occupied[level] >> list & 1 == 1).then(|| self.heads[level][list])
         })
     }
 
-    /// First tick of the next list behind the cursor that is not empty.
-    fn next(&self) -> Option<u64> {
+    /// First tick of the next list behind the cursor that is not empty, and the list's level.
+    fn next(&self) -> Option<(u64, usize)> {
         (0..LEVELS).find_map(|level| {
             let behind = (u64::MAX << digit(self.cursor, level)) << 1;
             let lists = self.occupied[level] & behind;
             let shift = DIGIT * level_bits(level);
             (lists != 0).then(|| {
                 let above = (self.cursor >> shift) & !(LISTS as u64 - 1);
-                (above | u64::from(lists.trailing_zeros())) << shift
+                ((above | u64::from(lists.trailing_zeros())) << shift, level)
             })
         })
     }

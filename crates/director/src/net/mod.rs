@@ -8,7 +8,7 @@ pub mod path_mtu;
 pub mod route;
 
 use core::net::IpAddr;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use packet::Mac;
 
@@ -56,6 +56,9 @@ pub struct Network {
     /// VIPs and who answers for each. Addresses of services that are missing here are [`Answer::Local`] when
     /// the host has them.
     pub vips: HashMap<IpAddr, Answer>,
+    /// 802.1Q interfaces of the host: index of the interface below and VLAN identifier. Frames with such a tag belong
+    /// to the interface above, where they are received too, without the tag.
+    pub vlan_interfaces: HashSet<(u32, u16)>,
     /// `net.ipv4.icmp_ratelimit` in milliseconds between ICMP errors to one peer; 0 = no limit.
     pub icmp_ratelimit_ms: u32,
 }

@@ -179,6 +179,11 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
         routes,
         neighbours: tables.neighbours().clone(),
         vips,
+        vlan_interfaces: tables
+            .links()
+            .values()
+            .filter_map(|link| link.vlan)
+            .collect(),
         icmp_ratelimit_ms: icmp_ratelimit(),
     }
 }

@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use director::net::RouteKind;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -42,6 +44,8 @@ pub struct Link {
     pub loopback: bool,
     /// A port of a bridge or a bond, whose frames appear on the master too.
     pub enslaved: bool,
+    /// Of an 802.1Q interface: index of the interface below, and VLAN identifier.
+    pub vlan: Option<(u32, u16)>,
 }
 
 /// One route of the host.
@@ -189,8 +193,11 @@ impl Tables {
             ),
             ..Link::default()
         };
+        let (mut below, mut vlan_id) = (None, None);
         for attribute in &message.attributes {
             match attribute {
+                LinkAttribute::Link(index) => below = Some(*index),
+                LinkAttribute::LinkInfo(infos) => vlan_id = infos.iter().find_map(vlan_identifier),
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Controller(master) => link.enslaved = *master != 0,
@@ -200,6 +207,7 @@ impl Tables {
                 _ => {}
             }
         }
+        link.vlan = below.zip(vlan_id);
         let old = self.links.insert(message.header.index, link.clone());
         if old.as_ref() == Some(&link) {
             Change::Nothing
@@ -341,6 +349,19 @@ const fn is_valid(state: NeighbourState) -> bool {
             | NeighbourState::Noarp
             | NeighbourState::Permanent
     )
+}
+
+/// The VLAN identifier of an 802.1Q interface.
+fn vlan_identifier(info: &LinkInfo) -> Option<u16> {
+    match info {
+        LinkInfo::Data(InfoData::Vlan(settings)) => {
+            settings.iter().find_map(|setting| match setting {
+                InfoVlan::Id(id) => Some(*id),
+                _ => None,
+            })
+        }
+        _ => None,
+    }
 }
 
 /// IFA_LOCAL where there is one (on point-to-point links IFA_ADDRESS is the peer's), else IFA_ADDRESS.
