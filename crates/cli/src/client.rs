@@ -19,6 +19,8 @@ pub trait Transport {
 pub(crate) enum Failure {
     /// The director refused.
     Refused(Errno),
+    /// The director refused and said why: what no kernel would refuse.
+    Explained(String),
     /// There is no director to ask.
     Unreachable(io::Error),
 }
@@ -55,6 +57,7 @@ impl<'a> Client<'a> {
                     _ if header.sequence != self.sequence => {}
                     ReplyFrame::Data(reply) => data.push(reply),
                     ReplyFrame::Error(errno) => return Err(Failure::Refused(errno)),
+                    ReplyFrame::Refused(_, sentence) => return Err(Failure::Explained(sentence)),
                     ReplyFrame::Acknowledged | ReplyFrame::Done => {}
                 }
             }

@@ -45,6 +45,11 @@ impl Failed {
                 code: 255,
                 fatal: false,
             },
+            Failure::Explained(sentence) => Self {
+                text: Some(sentence),
+                code: 255,
+                fatal: false,
+            },
             Failure::Unreachable(error) => Self::unreachable(&error),
         }
     }
@@ -54,6 +59,11 @@ impl Failed {
         match failure {
             Failure::Refused(errno) => Self {
                 text: Some(refusal_text(command, errno)),
+                code: 1,
+                fatal: true,
+            },
+            Failure::Explained(sentence) => Self {
+                text: Some(sentence),
                 code: 1,
                 fatal: true,
             },

@@ -13,6 +13,8 @@ pub const NLM_F_ACK: u16 = 0x4;
 pub const NLM_F_DUMP: u16 = 0x300;
 /// The original message in an acknowledgement is cut to its header.
 pub(super) const NLM_F_CAPPED: u16 = 0x100;
+/// Attributes follow the request that an error repeats (extended acknowledgement).
+pub(super) const NLM_F_ACK_TLVS: u16 = 0x200;
 
 /// Error or acknowledgement.
 pub(super) const NLMSG_ERROR: u16 = 2;

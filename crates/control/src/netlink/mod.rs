@@ -29,7 +29,7 @@ pub use destination::{
 };
 pub use errno::Errno;
 pub use frame::{Header, NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLM_F_REQUEST, answered, expected};
-pub use reply::{Answer, Info, Reply, ReplyFrame, replies, respond};
+pub use reply::{Answer, Info, Reply, ReplyFrame, refuse, replies, respond};
 pub use request::{Request, RequestFrame, Timeouts, requests};
 pub use service::{
     AddressFamily, Netmask, SERVICE_HASHED, SERVICE_ONE_PACKET, SERVICE_PERSISTENT,

@@ -1,9 +1,9 @@
 //! Replies: what a server tells, and how answers are framed.
 
-use super::attribute::{Attributes, Writer, u32_value};
+use super::attribute::{Attributes, Writer, string, u32_value};
 use super::frame::{
-    Frame, GENERIC_LENGTH, HEADER_LENGTH, Header, NLM_F_ACK, NLM_F_CAPPED, NLM_F_MULTI, NLMSG_DONE,
-    NLMSG_ERROR, frames,
+    Frame, GENERIC_LENGTH, HEADER_LENGTH, Header, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED,
+    NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, frames,
 };
 use super::request::{RequestFrame, command, top};
 use super::{
@@ -16,6 +16,10 @@ const DATAGRAM_MAX: usize = 16 * 1024;
 
 const INFO_VERSION: u16 = 1;
 const INFO_TABLE_SIZE: u16 = 2;
+
+/// `NLMSGERR_ATTR_MSG`, and the octets of a sentence at most.
+const EXPLANATION: u16 = 1;
+const EXPLANATION_MAX: usize = 2000;
 
 /// What GET_INFO tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +195,38 @@ pub fn respond(
     }
 }
 
+/// Frames a refusal with a sentence, as an extended acknowledgement (`NLMSGERR_ATTR_MSG`): for what ulvs refuses and
+/// no kernel would, so that no error number says why.
+#[must_use]
+pub fn refuse(request: &RequestFrame<'_>, port: u32, errno: Errno, sentence: &str) -> Vec<u8> {
+    let header = Header {
+        kind: NLMSG_ERROR,
+        flags: NLM_F_ACK_TLVS,
+        sequence: request.header.sequence,
+        port,
+    };
+    let mut attributes = Writer::default();
+    attributes.put_string(EXPLANATION, sentence, EXPLANATION_MAX);
+    let code = (-errno.number()).to_ne_bytes();
+    let mut payload = [&code, request.bytes].concat();
+    payload.resize(payload.len().next_multiple_of(4), 0);
+    payload.extend(attributes.into_bytes());
+    header.message(&payload)
+}
+
+/// The sentence behind the request that an error repeats.
+fn explanation(header: &Header, payload: &[u8]) -> Option<String> {
+    if header.flags & NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    let original = payload.get(4..)?;
+    let length = usize::try_from(u32::from_ne_bytes(*original.first_chunk()?)).ok()?;
+    let attributes = original.get(length.next_multiple_of(4)..)?;
+    Attributes::new(attributes)
+        .filter(|(kind, _)| *kind == EXPLANATION)
+        .find_map(|(_, value)| string(value, EXPLANATION_MAX).ok())
+}
+
 /// Joins messages (each a multiple of four octets) to datagrams of at most [`DATAGRAM_MAX`] octets.
 fn pack(messages: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
     let mut datagrams: Vec<Vec<u8>> = Vec::new();
@@ -214,6 +250,8 @@ pub enum ReplyFrame {
     Done,
     /// The request was refused.
     Error(Errno),
+    /// The request was refused, and why.
+    Refused(Errno, String),
 }
 
 /// The messages of a reply datagram with their headers.
@@ -231,7 +269,11 @@ pub fn replies(datagram: &[u8]) -> impl Iterator<Item = Result<(Header, ReplyFra
                     0 => ReplyFrame::Acknowledged,
                     code => {
                         let errno = code.checked_neg().and_then(Errno::from_number);
-                        ReplyFrame::Error(errno.ok_or(Errno::EINVAL)?)
+                        let errno = errno.ok_or(Errno::EINVAL)?;
+                        match explanation(&header, payload) {
+                            Some(sentence) => ReplyFrame::Refused(errno, sentence),
+                            None => ReplyFrame::Error(errno),
+                        }
                     }
                 },
                 _ => ReplyFrame::Data(Reply::decode(payload)?),

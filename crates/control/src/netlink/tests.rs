@@ -197,6 +197,31 @@ fn error_repeats_the_message_and_needs_no_asking() {
     );
 }
 
+#[test]
+fn refusal_with_a_sentence() {
+    let mut request = Request::Flush.encode(9, 77);
+    // As long as a kernel's, and one that ends within a word.
+    for _ in 0..4 {
+        let length = u32::try_from(request.len()).unwrap();
+        request[..4].copy_from_slice(&length.to_ne_bytes());
+        let frame = only_request(&request);
+        let datagram = refuse(&frame, 1234, Errno::EPERM, "the VIP is taken");
+        let said = ReplyFrame::Refused(Errno::EPERM, "the VIP is taken".to_owned());
+        assert_eq!(read(std::slice::from_ref(&datagram)), [said]);
+        // Cut off, it is still the refusal, or unreadable; never a panic.
+        for length in 0..datagram.len() {
+            let mut cut = datagram[..length].to_vec();
+            if let Some(field) = cut.first_chunk_mut::<4>() {
+                *field = u32::try_from(length).unwrap().to_ne_bytes();
+            }
+            for frame in replies(&cut) {
+                assert!(!matches!(frame, Ok((_, ReplyFrame::Acknowledged))));
+            }
+        }
+        request.push(0);
+    }
+}
+
 fn read(datagrams: &[Vec<u8>]) -> Vec<ReplyFrame> {
     datagrams
         .iter()

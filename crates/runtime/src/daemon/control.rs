@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::listing;
-use control::netlink::{ConnectionEntry, Errno, Request, requests, respond};
+use control::netlink::{ConnectionEntry, Errno, Request, refuse, requests, respond};
 use control::server::Server;
 use control::state::DesiredState;
 use crossbeam::channel;
@@ -65,37 +65,38 @@ impl Control {
         let mut replies = Vec::new();
         for frame in requests(datagram) {
             let now = self.clock.now();
-            let answer = match &frame.request {
-                Err(errno) => Err(*errno),
-                Ok(request) => self.permit(request).and_then(|()| {
-                    let workers = &self.workers;
-                    let connections = |now| connections(workers, now);
-                    self.server.answer(request, now, &connections)
-                }),
+            let port = frame.header.port;
+            let request = match &frame.request {
+                Err(errno) => {
+                    replies.extend(respond(&frame, port, &Err(*errno)));
+                    continue;
+                }
+                Ok(request) => request,
             };
+            if let Err(sentence) = self.permit(request) {
+                tracing::error!("refused: {sentence}");
+                replies.push(refuse(&frame, port, Errno::EADDRNOTAVAIL, &sentence));
+                continue;
+            }
+            let workers = &self.workers;
+            let connections = |now| connections(workers, now);
+            let answer = self.server.answer(request, now, &connections);
             self.follow();
-            replies.extend(respond(&frame, frame.header.port, &answer));
+            replies.extend(respond(&frame, port, &answer));
         }
         replies
     }
 
-    /// A service whose packets the kernel would answer too is refused when nothing can keep it from that.
-    fn permit(&mut self, request: &Request) -> std::result::Result<(), Errno> {
+    /// A service whose packets the kernel would answer too is impossible when nothing can keep it from that.
+    fn permit(&self, request: &Request) -> std::result::Result<(), String> {
         let Request::NewService(attrs) = request else {
             return Ok(());
         };
         let Ok(control::netlink::ServiceKey::Address { address, .. }) = attrs.key() else {
             return Ok(());
         };
-        let wish = self.wish(address);
-        let tables = self.watcher.tables();
-        match self.shield.check(tables, address, &wish) {
-            Ok(()) => Ok(()),
-            Err(sentence) => {
-                tracing::error!("refused: {sentence}");
-                Err(Errno::EOPNOTSUPP)
-            }
-        }
+        self.shield
+            .check(self.watcher.tables(), address, &self.wish(address))
     }
 
     /// Brings everything in line with the services, if a command changed them.

@@ -33,8 +33,10 @@ impl Shield {
             Ok(guard) => tracing::info!("guard by {}", guard.method()),
             Err(error) => tracing::debug!("{error}"),
         }
-        let guard =
-            guard.map_err(|error| format!("TCX: {}; nftables: {}", error.tcx, error.nftables));
+        let guard = guard.map_err(|error| {
+            let (tcx, nftables) = (&error.tcx.source, &error.nftables.source);
+            format!("TCX: {tcx}; nftables: {nftables}")
+        });
         Self {
             guard,
             interfaces,
