@@ -215,7 +215,7 @@ impl Worker {
             client_interface: ingress.interface.index,
             client_vlan: ingress.vlan.map_or(0, |vlan| vlan.tci),
         };
-        Connection::new(connection, self.timeouts)
+        Connection::new(connection)
     }
 
     /// Tells the template of a connection that is not kept; the template lives on.
