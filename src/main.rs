@@ -46,11 +46,10 @@ struct RunArguments {
     /// Configuration file (TOML); without one, everything is by default.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Control socket that ipvsadm connects to (default: the configuration's, else $ULVS_CONTROL, else
-    /// /run/ulvs/control.sock).
+    /// Control socket that ipvsadm connects to (default: the configuration's).
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// File that keeps services over a restart (default: the configuration's, else /var/lib/ulvs/state.rules).
+    /// File that keeps services over a restart (default: the configuration's).
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 }
@@ -136,7 +135,6 @@ fn ipvsadm(words: &[String]) -> ExitCode {
 }
 
 fn run(arguments: RunArguments) -> ExitCode {
-    runtime::log::start();
     let RunArguments {
         config,
         control,
@@ -160,7 +158,7 @@ fn demo_server(arguments: &DemoServerArguments) -> ExitCode {
 }
 
 fn decap(arguments: DecapArguments) -> ExitCode {
-    runtime::log::start();
+    runtime::log::start(runtime::log::ordinary());
     let options = runtime::decap::Options {
         vips: arguments.vips,
         gue_ports: arguments.gue_ports,

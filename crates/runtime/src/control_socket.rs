@@ -1,7 +1,7 @@
 //! The control socket: who may connect, datagrams in, datagrams out.
 //!
 //! Promises: a client that does not read slows nobody down but itself; what a request means is the caller's matter.
-//! The socket file is root's (or the daemon's user's) and its group's alone: mode 0660.
+//! Who may connect is who may write to the socket file: the daemon's user and its group (mode 0660), root.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
+use control::config::Control;
 use link::sys::seqpacket::{Connection, Listener};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -53,12 +54,13 @@ enum Turn {
 }
 
 impl ControlSocket {
-    /// Makes the socket at `path`; its folder is made when it is missing. `token` is the listener's; tokens above it
-    /// are the clients'.
+    /// Makes the socket; its folder is made when it is missing. `token` is the listener's; tokens above it are the
+    /// clients'.
     ///
     /// # Errors
-    /// Another daemon listens there (with its process id), or the system refused.
-    pub fn open(path: &Path, registry: &Registry, token: Token) -> Result<Self> {
+    /// Another daemon listens there (with its process id), an unknown group, or the system refused.
+    pub fn open(control: &Control, registry: &Registry, token: Token) -> Result<Self> {
+        let path = control.socket.as_path();
         let failed = |source: io::Error| {
             RuntimeError::system(
                 format!("cannot make the control socket {}", path.display()),
@@ -71,13 +73,17 @@ impl ControlSocket {
         {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
-        let listener = Listener::bind(path, 0o660).map_err(|error| {
+        let group = control.group.as_deref().map(group_number).transpose()?;
+        let listener = Listener::bind(path, control.mode).map_err(|error| {
             if error.kind() == io::ErrorKind::AddrInUse {
                 RuntimeError::Refused(taken(path))
             } else {
                 failed(error)
             }
         })?;
+        if group.is_some() {
+            std::os::unix::fs::chown(path, None, group).map_err(failed)?;
+        }
         let fd = listener.fd().as_raw_fd();
         registry
             .register(&mut SourceFd(&fd), token, Interest::READABLE)
@@ -183,6 +189,25 @@ impl Client {
     }
 }
 
+/// The number of a group, given by name or number.
+fn group_number(group: &str) -> Result<u32> {
+    if let Ok(number) = group.parse() {
+        return Ok(number);
+    }
+    let known = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let entry = known
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let number = entry
+        .filter(|fields| fields.first() == Some(&group))
+        .find_map(|fields| fields.get(2)?.parse().ok());
+    number.ok_or_else(|| {
+        RuntimeError::Refused(format!(
+            "there is no group {group}: correct `group` of [control] in the configuration, or `groupadd {group}`"
+        ))
+    })
+}
+
 fn taken(path: &Path) -> String {
     let process = Connection::open(path)
         .and_then(|connection| connection.peer())
@@ -207,11 +232,31 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
+    fn control(path: &Path) -> Control {
+        Control {
+            socket: path.to_owned(),
+            group: None,
+            mode: 0o660,
+        }
+    }
+
+    #[test]
+    fn groups_by_name_and_number() {
+        assert_eq!(group_number("1234").unwrap(), 1234);
+        assert_eq!(group_number("root").unwrap(), 0);
+        assert!(
+            group_number("nosuch")
+                .unwrap_err()
+                .to_string()
+                .contains("nosuch")
+        );
+    }
+
     fn server() -> Server {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/control.sock");
         let poll = mio::Poll::new().unwrap();
-        let socket = ControlSocket::open(&path, poll.registry(), Token(9)).unwrap();
+        let socket = ControlSocket::open(&control(&path), poll.registry(), Token(9)).unwrap();
         Server {
             poll,
             socket,
@@ -291,7 +336,8 @@ mod tests {
     fn a_second_daemon_is_told_who_is_there() {
         let server = server();
         let poll = mio::Poll::new().unwrap();
-        let error = ControlSocket::open(&server.path, poll.registry(), Token(9)).unwrap_err();
+        let error =
+            ControlSocket::open(&control(&server.path), poll.registry(), Token(9)).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains(&format!("(pid {})", std::process::id())),

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use link::af_packet::{self, Group};
 use link::steering::Steering;
-use link::{LinkError, Outgoing, Transmit, Transmitted};
+use link::sys::interface;
+use link::{Entry, Group, LinkError, Opened, Outgoing, Request, Transmit, Transmitted};
 
 use crate::error::{Result, RuntimeError};
 use crate::network::tables::{self, Tables};
@@ -19,26 +19,46 @@ pub enum Wanted {
     All,
     /// These, by name; each must exist at the start.
     Named(Vec<String>),
+    /// TUN devices of these names, to be made.
+    Tun(Vec<String>),
 }
 
 impl Wanted {
     fn wants(&self, link: &tables::Link) -> bool {
         match self {
             Self::All => link.ethernet && !link.loopback && !link.enslaved,
-            Self::Named(names) => names.contains(&link.name),
+            Self::Named(names) | Self::Tun(names) => names.contains(&link.name),
         }
+    }
+
+    /// The kind of link to open on them.
+    fn entry(&self) -> Result<&'static Entry> {
+        let name = if self.is_tun() {
+            link::tun::ENTRY.name
+        } else {
+            link::af_packet::ENTRY.name
+        };
+        link::entry(name)
+            .ok_or_else(|| RuntimeError::Refused(format!("this build has no links of kind {name}")))
+    }
+
+    /// Whether the interfaces are TUN devices of the daemon's own.
+    #[must_use]
+    pub const fn is_tun(&self) -> bool {
+        matches!(self, Self::Tun(_))
     }
 }
 
 struct Open {
     name: String,
-    group: Group,
+    group: Option<Group>,
     sender: Arc<dyn Transmit>,
 }
 
 /// All open interfaces, by index.
 pub struct Links {
     wanted: Wanted,
+    entry: &'static Entry,
     open: BTreeMap<u32, Open>,
     /// Interfaces that could not be opened, told once: tried again when they change.
     failed: BTreeMap<u32, tables::Link>,
@@ -68,6 +88,7 @@ impl Links {
         } else {
             there.join(", ")
         };
+        let entry = wanted.entry()?;
         if let Wanted::Named(names) = &wanted
             && let Some(name) = names.iter().find(|name| !there.contains(&name.as_str()))
         {
@@ -76,13 +97,14 @@ impl Links {
                  configuration"
             )));
         }
-        if !tables.links().values().any(|link| wanted.wants(link)) {
+        if !wanted.is_tun() && !tables.links().values().any(|link| wanted.wants(link)) {
             return Err(RuntimeError::Refused(format!(
                 "there is no interface to work on (there are: {list}): name one with `interfaces` in the configuration"
             )));
         }
         Ok(Self {
             wanted,
+            entry,
             open: BTreeMap::new(),
             failed: BTreeMap::new(),
         })
@@ -146,43 +168,56 @@ impl Links {
         }
         self.failed
             .retain(|index, link| links.get(index) == Some(link));
-        let missing: Vec<_> = links
-            .iter()
-            .filter(|(index, link)| {
-                self.wanted.wants(link)
-                    && !self.open.contains_key(index)
-                    && !self.failed.contains_key(index)
-            })
-            .collect();
-        for (&index, link) in missing {
-            match self.open_one(index, &link.name, workers, steering) {
-                Ok(()) => {
-                    tracing::info!("working on {} (mtu {})", link.name, link.mtu);
-                    if !link.up {
-                        tracing::warn!("{} is down", link.name);
-                    }
-                }
+        for name in self.missing(tables) {
+            match self.open_one(&name, workers, steering) {
+                Ok(()) => tracing::info!("working on {name}"),
                 Err(source) if strict => {
                     return Err(RuntimeError::Refused(source.to_string()));
                 }
                 Err(error) => {
                     tracing::warn!("{error}");
-                    self.failed.insert(index, link.clone());
+                    let found = links.iter().find(|(_, link)| link.name == name);
+                    self.failed
+                        .extend(found.map(|(&index, link)| (index, link.clone())));
                 }
             }
         }
         Ok(())
     }
 
+    /// The wanted interfaces that are there, not open, and did not fail as they are. TUN devices are made.
+    fn missing(&self, tables: &Tables) -> Vec<String> {
+        if let Wanted::Tun(names) = &self.wanted {
+            let open = |name: &&String| self.open.values().any(|open| open.name == **name);
+            return names.iter().filter(|name| !open(name)).cloned().collect();
+        }
+        tables
+            .links()
+            .iter()
+            .filter(|(index, link)| {
+                self.wanted.wants(link)
+                    && !self.open.contains_key(index)
+                    && !self.failed.contains_key(index)
+            })
+            .map(|(_, link)| link.name.clone())
+            .collect()
+    }
+
     fn open_one(
         &mut self,
-        index: u32,
         name: &str,
         workers: &[Handle],
         steering: &Steering,
     ) -> std::result::Result<(), LinkError> {
-        let (opened, group) = af_packet::open(name, workers.len(), steering)?;
-        if let Some(first) = opened.first() {
+        let request = Request {
+            name,
+            workers: workers.len(),
+            steering,
+        };
+        let Opened { links, group } = (self.entry.open)(&request)?;
+        let index = interface::index(name)
+            .map_err(|source| LinkError::new("look up the interface", name, source))?;
+        if let Some(first) = links.first() {
             let sender = Arc::clone(&first.sender);
             self.open.insert(
                 index,
@@ -193,7 +228,7 @@ impl Links {
                 },
             );
         }
-        for (worker, link) in workers.iter().zip(opened) {
+        for (worker, link) in workers.iter().zip(links) {
             worker.order(Order::AddLink {
                 interface: index,
                 link,
@@ -215,8 +250,8 @@ impl Links {
     /// Tells the kernel a new way to share frames out among the workers.
     pub fn steer(&self, steering: &Steering) {
         for open in self.open.values() {
-            // The old steering goes on; frames of new VIPs are handed over.
-            if let Err(error) = open.group.steer(steering) {
+            // After a failure the old steering goes on; frames of new VIPs are handed over.
+            if let Some(Err(error)) = open.group.as_ref().map(|group| group.steer(steering)) {
                 tracing::warn!("{error}");
             }
         }

@@ -2,20 +2,39 @@
 
 use std::io::IsTerminal;
 
+use control::config::{Log, LogFormat, LogLevel};
 use tracing::level_filters::LevelFilter;
 
 /// Starts logging, for the whole process. The environment variable `ULVS_LOG` (`error`, `warn`, `info`, `debug`,
-/// `trace`) sets how much; `info` without it.
-pub fn start() {
+/// `trace`) goes before the level in `log`.
+pub fn start(log: Log) {
+    let configured = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
     let level = std::env::var("ULVS_LOG")
         .ok()
         .and_then(|text| text.parse().ok());
     let builder = tracing_subscriber::fmt()
-        .with_max_level(level.unwrap_or(LevelFilter::INFO))
+        .with_max_level(level.unwrap_or(configured))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time();
+        .with_target(false);
     // Started twice in one process (tests): the first one stays.
-    let _ = builder.try_init();
+    let _ = match log.format {
+        LogFormat::Text => builder.without_time().try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// What is logged without a configuration.
+#[must_use]
+pub fn ordinary() -> Log {
+    Log {
+        level: LogLevel::Info,
+        format: LogFormat::Text,
+    }
 }

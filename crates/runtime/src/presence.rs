@@ -9,7 +9,7 @@ use director::net::Answer;
 use link::sys::multicast::{Membership, solicited_node};
 
 use crate::network::tables::Tables;
-use crate::vips::{Choice, Placement, place};
+use crate::vips::{Placement, Wish, place};
 
 /// Announcements of a new VIP and the time between two (ANNOUNCE_NUM and ANNOUNCE_INTERVAL of RFC 5227, 1.1).
 const ANNOUNCEMENTS: u8 = 2;
@@ -38,13 +38,13 @@ impl Presence {
     pub fn update(
         &mut self,
         tables: &Tables,
-        wanted: &BTreeMap<IpAddr, Choice>,
+        wanted: &BTreeMap<IpAddr, Wish>,
         interfaces: &BTreeSet<u32>,
         now: Instant,
     ) -> bool {
         let mut placements = BTreeMap::new();
-        for (&vip, &choice) in wanted {
-            let placement = place(tables, vip, choice).unwrap_or_else(|sentence| {
+        for (&vip, wish) in wanted {
+            let placement = place(tables, vip, wish).unwrap_or_else(|sentence| {
                 self.tell(sentence);
                 Placement {
                     answer: Answer::Owned,
@@ -193,8 +193,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn wanted(list: &[&str]) -> BTreeMap<IpAddr, Choice> {
-        list.iter().map(|vip| (ip(vip), Choice::Auto)).collect()
+    fn wanted(list: &[&str]) -> BTreeMap<IpAddr, Wish> {
+        list.iter().map(|vip| (ip(vip), Wish::default())).collect()
     }
 
     #[test]

@@ -18,6 +18,15 @@ pub enum Choice {
     Fixed(Answer),
 }
 
+/// What the operator says about a VIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Who is to answer.
+    pub choice: Choice,
+    /// Name of the interface on which an owned VIP is announced; `None` = where its network is.
+    pub interface: Option<String>,
+}
+
 /// What was decided for a VIP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -32,11 +41,14 @@ pub struct Placement {
 ///
 /// # Errors
 /// A sentence that says why nobody could, or why the choice contradicts the host, and what to do.
-pub fn place(tables: &Tables, vip: IpAddr, choice: Choice) -> Result<Placement, String> {
+pub fn place(tables: &Tables, vip: IpAddr, wish: &Wish) -> Result<Placement, String> {
     let local = tables.is_local(vip);
-    let connected = tables.connected(vip);
+    let interface = match &wish.interface {
+        Some(name) => Some(index_of(tables, vip, name)?),
+        None => tables.connected(vip),
+    };
     let len = if vip.is_ipv4() { 32 } else { 128 };
-    match choice {
+    match wish.choice {
         Choice::Auto | Choice::Fixed(Answer::Local) if local => Ok(Placement {
             answer: Answer::Local,
             interface: None,
@@ -49,17 +61,24 @@ pub fn place(tables: &Tables, vip: IpAddr, choice: Choice) -> Result<Placement, 
             "VIP {vip} is to be answered by ulvs, but this host has the address: \
              `ip addr del {vip}/{len} dev INTERFACE`, or set answer = \"local\" for it"
         )),
-        Choice::Auto if connected.is_none() => Err(format!(
-            "VIP {vip} is neither an address of this host nor on a network it is connected to ({}), so no \
-             packet would reach it: `ip addr add {vip}/{len} dev INTERFACE`, or set answer = \"owned\" for it \
-             if a router sends its packets here",
+        Choice::Auto if interface.is_none() => Err(format!(
+            "VIP {vip} is neither an address of this host nor on a network it is connected to ({}), \
+             so no packet would reach it: `ip addr add {vip}/{len} dev INTERFACE`, or set answer = \
+             \"owned\" for it if a router sends its packets here",
             networks(tables)
         )),
         Choice::Auto | Choice::Fixed(Answer::Owned) => Ok(Placement {
             answer: Answer::Owned,
-            interface: connected,
+            interface,
         }),
     }
+}
+
+fn index_of(tables: &Tables, vip: IpAddr, name: &str) -> Result<u32, String> {
+    let found = tables.links().iter().find(|(_, link)| link.name == name);
+    found.map(|(&index, _)| index).ok_or_else(|| {
+        format!("VIP {vip} is to be announced on {name}, but there is no interface of that name")
+    })
 }
 
 /// The connected networks for a message, such as `10.1.0.5/24 on eth0`.
@@ -164,14 +183,23 @@ mod tests {
     const OWNED: Choice = Choice::Fixed(Answer::Owned);
     const LOCAL: Choice = Choice::Fixed(Answer::Local);
 
+    fn placed(vip: &str, choice: Choice) -> Result<Placement, String> {
+        place(
+            &world(),
+            ip(vip),
+            &Wish {
+                choice,
+                interface: None,
+            },
+        )
+    }
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     #[test]
     fn auto_follows_the_host() {
-        let tables = world();
-        let placed = |vip: &str, choice| place(&tables, ip(vip), choice);
         let local = Placement {
             answer: Answer::Local,
             interface: None,
@@ -189,16 +217,30 @@ mod tests {
 
     #[test]
     fn contradictions_are_named() {
-        let tables = world();
         for (vip, choice, part) in [
             ("192.0.2.1", Choice::Auto, "10.1.0.1/24 on eth0"),
             ("10.1.0.9", LOCAL, "ip addr add 10.1.0.9/32"),
             ("10.1.0.1", OWNED, "ip addr del 10.1.0.1/32"),
             ("fd00::1", Choice::Auto, "fd00::1/128"),
         ] {
-            let text = place(&tables, ip(vip), choice).unwrap_err();
+            let text = placed(vip, choice).unwrap_err();
             assert!(text.contains(part) && text.contains(vip), "{text}");
         }
+    }
+
+    #[test]
+    fn an_interface_may_be_named() {
+        let named = |name: &str| Wish {
+            choice: OWNED,
+            interface: Some(name.into()),
+        };
+        let placement = place(&world(), ip("192.0.2.1"), &named("eth1")).unwrap();
+        assert_eq!(placement.interface, Some(3));
+        let text = place(&world(), ip("192.0.2.1"), &named("eth7")).unwrap_err();
+        assert!(
+            text.contains("eth7") && text.contains("192.0.2.1"),
+            "{text}"
+        );
     }
 
     #[test]

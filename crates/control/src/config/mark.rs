@@ -17,6 +17,13 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// The address, where the network is a single one.
+    #[must_use]
+    pub fn single(&self) -> Option<IpAddr> {
+        let whole = if self.address.is_ipv4() { 32 } else { 128 };
+        (self.length == whole).then_some(self.address)
+    }
+
     /// Whether the address lies within.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

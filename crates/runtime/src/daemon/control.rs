@@ -1,6 +1,6 @@
 //! What the control thread keeps in line: services, host, VIPs, guard, links, saved state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +12,13 @@ use control::state::DesiredState;
 use crossbeam::channel;
 use director::connection::Cursor;
 use director::director::{Director, Host};
-use director::service::ServiceKey;
+use director::net::Answer;
 use director::shared::Shared;
 use link::steering::Steering;
 
 use super::guard::Shield;
-use super::start::{self, Options, Settings};
+use super::settings::{Options, Settings};
+use super::start;
 use crate::announce;
 use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
@@ -26,8 +27,8 @@ use crate::network::{self, Watcher};
 use crate::presence::Presence;
 use crate::reconcile;
 use crate::state::StateFile;
-use crate::vips::{self, Choice, Forwarding};
-use crate::worker::{Handle, Order, Report};
+use crate::vips::{self, Choice, Forwarding, Wish};
+use crate::worker::{Handle, Marks, Order, Report};
 
 /// Templates that one tick may end.
 const TEMPLATE_BUDGET: usize = 10_000;
@@ -86,9 +87,9 @@ impl Control {
         let Ok(control::netlink::ServiceKey::Address { address, .. }) = attrs.key() else {
             return Ok(());
         };
-        let choice = self.choice(address);
+        let wish = self.wish(address);
         let tables = self.watcher.tables();
-        match self.shield.check(tables, address, choice) {
+        match self.shield.check(tables, address, &wish) {
             Ok(()) => Ok(()),
             Err(sentence) => {
                 tracing::error!("refused: {sentence}");
@@ -120,27 +121,45 @@ impl Control {
             .update(tables, &wanted, &interfaces, Instant::now());
         let answers = self.presence.answers();
         let names = self.links.iter().map(|(_, name)| name.to_owned()).collect();
-        self.shield
-            .update(tables, &self.shared.snapshot(), &answers, names);
-        self.host
-            .network
-            .store(Arc::new(network::snapshot(tables, answers)));
+        self.shield.update(
+            tables,
+            &self.shared.snapshot(),
+            &self.settings,
+            &answers,
+            names,
+        );
+        let tun = self
+            .links
+            .iter()
+            .next()
+            .filter(|_| self.settings.interfaces.is_tun());
+        let network = match tun {
+            Some((index, _)) => network::snapshot_tun(tables, answers, index),
+            None => network::snapshot(tables, answers),
+        };
+        self.host.network.store(Arc::new(network));
         self.steer(wanted.into_keys().collect());
     }
 
-    /// VIPs of all services and of the configuration.
-    fn wanted(&self) -> BTreeMap<IpAddr, Choice> {
-        let mut wanted = self.settings.vips.clone();
-        for service in self.shared.snapshot().iter() {
-            if let Some(vip) = vip(&service.config.key) {
-                wanted.entry(vip).or_default();
-            }
-        }
-        wanted
+    /// VIPs of all services and of the configuration, with what the operator says about them.
+    fn wanted(&self) -> BTreeMap<IpAddr, Wish> {
+        let services = self.shared.snapshot();
+        let keys = services.iter().map(|service| service.config.key);
+        let vips = keys.flat_map(|key| self.settings.vips_of(&key));
+        let configured = self.settings.vips.keys().copied();
+        vips.chain(configured)
+            .map(|vip| (vip, self.wish(vip)))
+            .collect()
     }
 
-    fn choice(&self, vip: IpAddr) -> Choice {
-        self.settings.vips.get(&vip).copied().unwrap_or_default()
+    fn wish(&self, vip: IpAddr) -> Wish {
+        let mut wish = self.settings.vips.get(&vip).cloned().unwrap_or_default();
+        // The host routes packets into a TUN device whatever networks it is connected to.
+        let tun = self.settings.interfaces.is_tun();
+        if tun && wish.choice == Choice::Auto && !self.watcher.tables().is_local(vip) {
+            wish.choice = Choice::Fixed(Answer::Owned);
+        }
+        wish
     }
 
     /// Shares flows out anew when the VIPs are others than the kernel's program knows.
@@ -169,22 +188,14 @@ impl Control {
     /// A sentence that names the VIP and says what to do.
     pub(super) fn check_vips(&self) -> Result<()> {
         let tables = self.watcher.tables();
-        let configured = self
-            .settings
-            .rules
-            .services
-            .iter()
-            .filter_map(|(config, _)| vip(&config.key));
-        let mut strict = self.settings.vips.clone();
-        for vip in configured {
-            strict.entry(vip).or_default();
+        let rules = self.settings.desired.services.iter();
+        let configured = rules.flat_map(|(config, _)| self.settings.vips_of(&config.key));
+        for vip in configured.chain(self.settings.vips.keys().copied()) {
+            vips::place(tables, vip, &self.wish(vip)).map_err(RuntimeError::Refused)?;
         }
-        for (&vip, &choice) in &strict {
-            vips::place(tables, vip, choice).map_err(RuntimeError::Refused)?;
-        }
-        for (&vip, &choice) in &self.wanted() {
+        for (vip, wish) in self.wanted() {
             self.shield
-                .check(tables, vip, choice)
+                .check(tables, vip, &wish)
                 .map_err(RuntimeError::Refused)?;
         }
         Ok(())
@@ -202,6 +213,7 @@ impl Control {
         }
         self.links
             .update(self.watcher.tables(), &self.workers, &steering, true)?;
+        self.give_marks();
         self.place();
         Ok(())
     }
@@ -218,17 +230,13 @@ impl Control {
 
     /// Takes new settings; returns how many commands that took.
     fn take(&mut self, settings: Settings) -> Result<usize> {
-        // Tried out first: what is impossible must change nothing.
-        let trial = Shared::new(director::shared::Options::default());
-        settings
-            .rules
-            .apply(&trial)
-            .map_err(|error| RuntimeError::Refused(error.to_string()))?;
-        for (&vip, &choice) in &settings.vips {
-            vips::place(self.watcher.tables(), vip, choice).map_err(RuntimeError::Refused)?;
+        for (&vip, wish) in &settings.vips {
+            vips::place(self.watcher.tables(), vip, wish).map_err(RuntimeError::Refused)?;
         }
         if settings.needs_restart(&self.settings) {
-            tracing::warn!("changes of workers, max_connections, control or state take a restart");
+            tracing::warn!(
+                "changes of workers, max_connections, link, control, state and log take a restart"
+            );
         }
         self.links.want(
             settings.interfaces.clone(),
@@ -239,25 +247,36 @@ impl Control {
         self.links
             .update(self.watcher.tables(), &self.workers, &steering, false)?;
         let mut changes = 0;
-        if settings.rules_digest != self.settings.rules_digest {
-            let running = DesiredState::of(&self.shared);
-            for action in reconcile::actions(&running, &settings.rules) {
-                match reconcile::carry_out(&self.shared, &action) {
-                    Ok(()) => changes += 1,
-                    Err(error) => tracing::error!("{action:?}: {error}"),
-                }
-            }
+        if settings.digest != self.settings.digest {
+            changes = reconcile::reach(&self.shared, &settings.desired);
         }
+        let running = &self.settings;
         self.settings = Settings {
-            workers: self.settings.workers,
-            control: self.settings.control.clone(),
-            state: self.settings.state.clone(),
-            max_connections: self.settings.max_connections,
+            workers: running.workers,
+            max_connections: running.max_connections,
+            control: running.control.clone(),
+            state: running.state.clone(),
+            log: running.log,
             ..settings
         };
+        self.give_marks();
         self.place();
         self.follow();
         Ok(changes)
+    }
+
+    /// Tells the workers which packets have marks.
+    pub(super) fn give_marks(&self) {
+        let rules = &self.settings.marks;
+        let names: HashMap<u32, String> = self
+            .links
+            .iter()
+            .map(|(index, name)| (index, name.to_owned()))
+            .collect();
+        let marks = (!rules.is_empty()).then(|| Arc::new(Marks::new(Arc::clone(rules), names)));
+        for worker in &self.workers {
+            worker.order(Order::Mark(marks.clone()));
+        }
     }
 
     /// Takes in what the kernel told.
@@ -318,7 +337,7 @@ impl Control {
         let Some(state) = self.state.as_mut().filter(|state| state.due(now).is_some()) else {
             return;
         };
-        let text = start::state_text(&DesiredState::of(&self.shared), self.settings.rules_digest);
+        let text = start::state_text(&DesiredState::of(&self.shared), self.settings.digest);
         if let Err(error) = state.save(&text, now) {
             tracing::error!("{error}");
         }
@@ -341,14 +360,6 @@ impl Control {
                 super::summary::of(report, &self.links)
             );
         }
-    }
-}
-
-/// The VIP of a service; a firewall mark has none.
-const fn vip(key: &ServiceKey) -> Option<IpAddr> {
-    match key {
-        ServiceKey::Address { address, .. } => Some(*address),
-        ServiceKey::Mark { .. } => None,
     }
 }
 

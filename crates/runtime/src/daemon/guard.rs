@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use caps::Capability;
 use director::destination::Method;
 use director::net::Answer;
-use director::service::ServiceKey;
 use director::services::Services;
 use link::guard::{Endpoint, Guard, Rules};
 
+use super::settings::Settings;
 use crate::network::tables::Tables;
-use crate::vips::{self, Choice, Forwarding};
+use crate::vips::{self, Forwarding, Wish};
 
 /// The guard, or why there is none.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Shield {
     interfaces: BTreeSet<String>,
     rules: Rules,
     told: BTreeSet<String>,
+    /// On TUN devices the host's kernel is meant to route what ulvs gets and sends.
+    needless: bool,
 }
 
 impl Shield {
@@ -38,6 +40,18 @@ impl Shield {
             interfaces,
             rules: Rules::default(),
             told: BTreeSet::new(),
+            needless: false,
+        }
+    }
+
+    /// No guard, and no need of one.
+    pub(super) fn needless() -> Self {
+        Self {
+            guard: Err("not needed".into()),
+            interfaces: BTreeSet::new(),
+            rules: Rules::default(),
+            told: BTreeSet::new(),
+            needless: true,
         }
     }
 
@@ -58,8 +72,8 @@ impl Shield {
     ///
     /// # Errors
     /// A sentence that says why not, and what to do.
-    pub(super) fn check(&self, tables: &Tables, vip: IpAddr, choice: Choice) -> Result<(), String> {
-        let answer = match vips::place(tables, vip, choice) {
+    pub(super) fn check(&self, tables: &Tables, vip: IpAddr, wish: &Wish) -> Result<(), String> {
+        let answer = match vips::place(tables, vip, wish) {
             Ok(placement) => placement.answer,
             // Told when the VIP is placed.
             Err(_) => Answer::Owned,
@@ -76,7 +90,7 @@ impl Shield {
         answer: Answer,
         forwarding: Forwarding,
     ) -> Option<String> {
-        let refusal = self.guard.as_ref().err()?;
+        let refusal = self.guard.as_ref().err().filter(|_| !self.needless)?;
         let reason = vips::guard_reason(tables, vip, answer, forwarding)?;
         Some(vips::unguarded(&reason, refusal, vip, answer))
     }
@@ -86,6 +100,7 @@ impl Shield {
         &mut self,
         tables: &Tables,
         services: &Services,
+        settings: &Settings,
         answers: &HashMap<IpAddr, Answer>,
         interfaces: BTreeSet<String>,
     ) {
@@ -105,7 +120,7 @@ impl Shield {
         } else {
             guard.reattach(&names(&interfaces))
         };
-        let rules = rules(tables, services, answers);
+        let rules = rules(tables, services, settings, answers);
         let updated = if rules == self.rules {
             Ok(())
         } else {
@@ -135,7 +150,12 @@ fn names(interfaces: &BTreeSet<String>) -> Vec<&str> {
 }
 
 /// What the kernel must not see.
-fn rules(tables: &Tables, services: &Services, answers: &HashMap<IpAddr, Answer>) -> Rules {
+fn rules(
+    tables: &Tables,
+    services: &Services,
+    settings: &Settings,
+    answers: &HashMap<IpAddr, Answer>,
+) -> Rules {
     let owned = answers
         .iter()
         .filter(|(_, answer)| **answer == Answer::Owned);
@@ -149,35 +169,26 @@ fn rules(tables: &Tables, services: &Services, answers: &HashMap<IpAddr, Answer>
         ..Rules::default()
     };
     for service in services.iter() {
-        let ServiceKey::Address {
-            protocol,
-            address,
-            port,
-        } = service.config.key
-        else {
-            continue;
-        };
-        if answers.get(&address) == Some(&Answer::Local) {
-            rules.services.push(Endpoint {
-                protocol: protocol.number(),
-                address,
-                port,
-            });
-        }
-        // Replies to be translated would leak untranslated through a kernel that forwards, now or later: turning
-        // forwarding on is nothing that the kernel tells us.
-        for server in service.destinations.iter() {
-            if server.method() == Method::Masq {
-                let (address, port) = (server.address, server.port);
-                rules.real_servers.push(Endpoint {
-                    protocol: protocol.number(),
-                    address,
-                    port,
-                });
+        for endpoint in settings.endpoints_of(&service.config.key) {
+            if answers.get(&endpoint.address) == Some(&Answer::Local) {
+                rules.services.push(endpoint);
+            }
+            // Replies to be translated would leak untranslated through a kernel that forwards, now or later: turning
+            // forwarding on is nothing that the kernel tells us.
+            for server in service.destinations.iter() {
+                if server.method() == Method::Masq {
+                    let (address, port) = (server.address, server.port);
+                    rules.real_servers.push(Endpoint {
+                        address,
+                        port,
+                        ..endpoint
+                    });
+                }
             }
         }
     }
     rules.services.sort_unstable();
+    rules.services.dedup();
     rules.real_servers.sort_unstable();
     rules.real_servers.dedup();
     rules

@@ -6,6 +6,7 @@
 
 mod control;
 mod guard;
+mod settings;
 mod start;
 mod summary;
 
@@ -20,7 +21,7 @@ use crate::control_socket::ControlSocket;
 use crate::error::{Result, RuntimeError};
 use crate::worker::Event;
 use control::Control;
-pub use start::Options;
+pub use settings::Options;
 
 const SIGNALS: Token = Token(0);
 const NETWORK: Token = Token(1);

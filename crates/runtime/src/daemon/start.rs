@@ -1,9 +1,7 @@
 //! The start of the daemon: everything opened and checked, in an order in which a refusal leaves nothing behind.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,78 +18,22 @@ use mio::{Interest, Poll, Registry, Token, Waker};
 
 use super::control::Control;
 use super::guard::Shield;
+use super::settings::{Options, Settings};
 use super::{Daemon, LISTENER, NETWORK, SIGNALS, TICK, WORKERS};
-use crate::client;
 use crate::clock::Clock;
 use crate::control_socket::ControlSocket;
 use crate::error::{Result, RuntimeError};
-use crate::links::{Links, Wanted};
+use crate::links::Links;
+use crate::log;
 use crate::network::Watcher;
 use crate::presence::Presence;
 use crate::privilege;
 use crate::state::StateFile;
-use crate::vips::{Choice, Forwarding};
+use crate::vips::Forwarding;
 use crate::worker::{self, Reporter};
 
-/// Where the state is kept by default.
-const STATE_PATH: &str = "/var/lib/ulvs/state.rules";
 /// The line of the state file that says which configured rules the state began with.
 const DIGEST_LINE: &str = "# configured rules: ";
-
-/// What the command line says; it goes before the configuration file.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Configuration file.
-    pub config: Option<PathBuf>,
-    /// Path of the control socket.
-    pub control: Option<PathBuf>,
-    /// Path of the state file.
-    pub state: Option<PathBuf>,
-}
-
-/// What the daemon goes by, from command line, configuration file and defaults.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) interfaces: Wanted,
-    pub(super) workers: usize,
-    pub(super) vips: BTreeMap<IpAddr, Choice>,
-    pub(super) control: PathBuf,
-    pub(super) state: PathBuf,
-    pub(super) max_connections: usize,
-    /// Services of the configuration.
-    pub(super) rules: DesiredState,
-    /// Tells whether the configured rules are those that the saved state began with.
-    pub(super) rules_digest: u64,
-}
-
-impl Settings {
-    /// Reads the configuration.
-    ///
-    /// # Errors
-    /// What is wrong with it, with file, line and key.
-    pub(super) fn read(options: &Options) -> Result<Self> {
-        Ok(Self {
-            interfaces: Wanted::All,
-            workers: 1,
-            vips: BTreeMap::new(),
-            control: options.control.clone().unwrap_or_else(client::path),
-            state: options.state.clone().unwrap_or_else(|| STATE_PATH.into()),
-            max_connections: 1 << 20,
-            rules: DesiredState::default(),
-            rules_digest: 0,
-        })
-    }
-}
-
-impl Settings {
-    /// Whether something differs that only a restart can change.
-    pub(super) fn needs_restart(&self, running: &Self) -> bool {
-        self.workers != running.workers
-            || self.max_connections != running.max_connections
-            || self.control != running.control
-            || self.state != running.state
-    }
-}
 
 /// Starts everything.
 ///
@@ -103,6 +45,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let signals = Signals::take(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1])
         .map_err(failed)?;
     let settings = Settings::read(options)?;
+    log::start(settings.log);
     let poll = Poll::new().map_err(failed)?;
     let registry = poll.registry();
     // First of all: a second daemon must not touch anything.
@@ -119,10 +62,14 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         workers: settings.workers,
         seed: (random()?, random()?),
     }));
-    let state = StateFile::new(settings.state.clone())?;
-    restore(&shared, &settings, &state)?;
+    let state = settings.state.clone().map(StateFile::new).transpose()?;
+    restore(&shared, &settings, state.as_ref())?;
 
-    let shield = Shield::raise(links.wanted(watcher.tables()));
+    let shield = if settings.interfaces.is_tun() {
+        Shield::needless()
+    } else {
+        Shield::raise(links.wanted(watcher.tables()))
+    };
     let clock = Clock::start();
     let host = Arc::new(Host::default());
     let mut control = Control {
@@ -136,7 +83,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         presence: Presence::default(),
         shield,
         forwarding: Forwarding::read(),
-        state: Some(state),
+        state,
         workers: Vec::new(),
         steering_seed: u32::from_ne_bytes(random_octets()?),
         steered: BTreeSet::new(),
@@ -196,37 +143,44 @@ fn random() -> Result<u64> {
     random_octets().map(u64::from_ne_bytes)
 }
 
-/// The saved state, unless the configured rules are others than it began with: then the configured ones.
-fn restore(shared: &Shared, settings: &Settings, state: &StateFile) -> Result<()> {
-    let saved = state.load()?;
-    let began_with = saved.as_deref().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix(DIGEST_LINE));
-        line.and_then(|digits| u64::from_str_radix(digits, 16).ok())
-    });
-    let path = state.path().display();
+/// The saved state, unless what is configured is something else than it began with: then what is configured.
+fn restore(shared: &Shared, settings: &Settings, state: Option<&StateFile>) -> Result<()> {
+    let saved = match state {
+        Some(state) => state.load()?.map(|text| (text, state.path().display())),
+        None => None,
+    };
     let wanted = match saved {
-        Some(text) if began_with == Some(settings.rules_digest) => {
-            DesiredState::parse(&text).map_err(|error| {
-                RuntimeError::Refused(format!(
-                    "the saved state {path} cannot be read: {error}; correct that line, or remove the file to start without services"
-                ))
-            })?
-        }
-        _ => settings.rules.clone(),
+        Some((text, path)) if began_with(&text) == Some(settings.digest) => DesiredState::parse(
+            &text,
+        )
+        .map_err(|error| {
+            RuntimeError::Refused(format!(
+                "the saved state {path} cannot be read: {error}; correct that line, or remove the \
+                     file to start without it"
+            ))
+        })?,
+        _ => settings.desired.clone(),
     };
     wanted.apply(shared).map_err(|error| {
-        RuntimeError::Refused(format!(
-            "cannot bring about the services of the configuration or of {path}: {error}"
-        ))
+        RuntimeError::Refused(format!("cannot bring the services about: {error}"))
     })?;
-    let count = wanted.services.len();
-    if count > 0 {
-        tracing::info!("{count} virtual services restored");
+    match wanted.services.len() {
+        0 => {}
+        1 => tracing::info!("1 virtual service restored"),
+        count => tracing::info!("{count} virtual services restored"),
     }
     Ok(())
 }
 
+/// The digest of the configured rules that a saved state began with.
+fn began_with(text: &str) -> Option<u64> {
+    let digits = text
+        .lines()
+        .find_map(|line| line.strip_prefix(DIGEST_LINE))?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
 /// The text of the state file.
-pub(super) fn state_text(state: &DesiredState, rules_digest: u64) -> String {
-    format!("# Written by ulvs; read at its next start.\n{DIGEST_LINE}{rules_digest:x}\n{state}")
+pub(super) fn state_text(state: &DesiredState, digest: u64) -> String {
+    format!("# Written by ulvs; read at its next start.\n{DIGEST_LINE}{digest:x}\n{state}")
 }

@@ -9,10 +9,10 @@ pub mod tables;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, RawFd};
 
-use director::net::{Answer, Interface, Network, Routes};
+use director::net::{Answer, Interface, Network, RouteKind, Routes};
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -186,6 +186,37 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
             .collect(),
         icmp_ratelimit_ms: icmp_ratelimit(),
     }
+}
+
+/// As [`snapshot`], for a director that works on the TUN device `tun` alone: everything leaves by it, and the host
+/// routes it on.
+#[must_use]
+pub fn snapshot_tun(tables: &Tables, vips: HashMap<IpAddr, Answer>, tun: u32) -> Network {
+    let whole = snapshot(tables, vips);
+    let mut routes = Routes::default();
+    let everything = |metric| director::net::Route {
+        kind: RouteKind::Unicast,
+        interface: tun,
+        gateway: None,
+        source: None,
+        mtu: None,
+        metric,
+    };
+    routes.insert(Ipv4Addr::UNSPECIFIED.into(), 0, everything(1));
+    routes.insert(Ipv6Addr::UNSPECIFIED.into(), 0, everything(1));
+    for (address, _) in whole
+        .interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+    {
+        let len = if address.is_ipv4() { 32 } else { 128 };
+        let local = director::net::Route {
+            kind: RouteKind::Local,
+            ..everything(0)
+        };
+        routes.insert(*address, len, local);
+    }
+    Network { routes, ..whole }
 }
 
 /// `net.ipv4.icmp_ratelimit`, milliseconds; the kernel's default where it cannot be read.

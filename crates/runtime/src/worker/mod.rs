@@ -4,6 +4,7 @@
 //! batch; never waits for another thread. A link that goes down is waited for; a link that is gone is told to
 //! the control thread, which sends a new one when the interface is back.
 
+mod marks;
 mod order;
 mod ports;
 mod team;
@@ -20,6 +21,7 @@ use link::sys::poll::{self, Waker};
 
 use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
+pub use marks::Marks;
 pub use order::{Event, Job, Order, Report, Reporter};
 use ports::Ports;
 use team::{Inbox, Team};
@@ -158,6 +160,7 @@ impl Worker {
                 Order::Stop => return false,
                 Order::AddLink { interface, link } => self.ports.add(interface, link),
                 Order::RemoveLink { interface } => self.ports.remove(interface),
+                Order::Mark(marks) => self.ports.mark(marks),
                 Order::Steer(steering) => self.ports.steer(steering),
                 Order::Report(reply) => reply.send(self.report()).unwrap_or_default(),
                 Order::Run(job) => job(&mut self.director, self.clock.now()),

@@ -10,7 +10,7 @@ use director::verdict::Counters;
 use link::steering::Steering;
 use link::{Link, LinkError, Statistics};
 
-use super::Tally;
+use super::{Marks, Tally};
 
 /// Something to be done with a worker's director.
 pub type Job = Box<dyn FnOnce(&mut Director, Instant) + Send>;
@@ -31,6 +31,8 @@ pub enum Order {
     },
     /// Share flows out like this from now on.
     Steer(Arc<Steering>),
+    /// Give packets these marks from now on; `None` = no packet has one.
+    Mark(Option<Arc<Marks>>),
     /// Tell the counters.
     Report(Sender<Report>),
     /// Do this with the director between two batches. For what is rare: listing connections.
@@ -45,6 +47,7 @@ impl fmt::Debug for Order {
             Self::AddLink { .. } => "AddLink",
             Self::RemoveLink { .. } => "RemoveLink",
             Self::Steer(_) => "Steer",
+            Self::Mark(_) => "Mark",
             Self::Report(_) => "Report",
             Self::Run(_) => "Run",
             Self::Stop => "Stop",

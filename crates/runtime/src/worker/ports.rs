@@ -10,8 +10,8 @@ use link::sys::poll::Waker;
 use link::{Link, LinkError, Receive, Statistics, Transmit, recycle};
 use packet::Packet;
 
-use super::Tally;
 use super::team::Team;
+use super::{Marks, Tally};
 use crate::clock::Clock;
 
 /// A link of this worker.
@@ -23,6 +23,7 @@ struct Port {
 /// All links of one worker.
 pub(super) struct Ports {
     team: Team,
+    marks: Option<Arc<Marks>>,
     receivers: Vec<Port>,
     senders: Vec<(u32, Arc<dyn Transmit>)>,
     /// Memory for the batch's packets and its output, kept between batches.
@@ -34,6 +35,7 @@ impl Ports {
     pub(super) const fn new(team: Team) -> Self {
         Self {
             team,
+            marks: None,
             receivers: Vec::new(),
             senders: Vec::new(),
             packets: Vec::new(),
@@ -43,6 +45,10 @@ impl Ports {
 
     pub(super) fn steer(&mut self, steering: Arc<Steering>) {
         self.team.steer(steering);
+    }
+
+    pub(super) fn mark(&mut self, marks: Option<Arc<Marks>>) {
+        self.marks = marks;
     }
 
     pub(super) fn add(&mut self, interface: u32, link: Link) {
@@ -84,6 +90,7 @@ impl Ports {
     ) -> (usize, Vec<(u32, LinkError)>) {
         let Self {
             team,
+            marks,
             receivers,
             senders,
             packets,
@@ -107,7 +114,8 @@ impl Ports {
                             continue;
                         }
                         // The verdict is in the director's counters.
-                        let _ = director.handle(now, port.interface, 0, packet, &mut output);
+                        let mark = mark_of(marks.as_ref(), port.interface, &packet);
+                        let _ = director.handle(now, port.interface, mark, packet, &mut output);
                     }
                     send(senders, &mut output.frames, tally);
                     *frames = recycle(output.frames);
@@ -134,8 +142,10 @@ impl Ports {
         director.refresh();
         for one in &mut handed {
             let interface = one.interface;
+            let packet = one.frame.packet();
+            let mark = mark_of(self.marks.as_ref(), interface, &packet);
             self.send_from(tally, |output| {
-                let _ = director.handle(now, interface, 0, one.frame.packet(), output);
+                let _ = director.handle(now, interface, mark, packet, output);
             });
         }
         true
@@ -147,6 +157,10 @@ impl Ports {
         fill(&mut output);
         send(&self.senders, &mut output.frames, tally);
     }
+}
+
+fn mark_of(marks: Option<&Arc<Marks>>, interface: u32, packet: &Packet<'_>) -> u32 {
+    marks.map_or(0, |marks| marks.of(interface, packet))
 }
 
 /// Sends the frames, all of one interface together, in their order.

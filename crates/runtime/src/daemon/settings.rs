@@ -1,0 +1,210 @@
+//! What the daemon goes by: command line before configuration file before defaults.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use control::config::{Config, LinkKind, Log, MarkRule, VipAnswer};
+use control::state::DesiredState;
+use director::net::Answer;
+use director::service::{Family, ServiceKey};
+use link::guard::Endpoint;
+
+use crate::error::{Result, RuntimeError};
+use crate::links::Wanted;
+use crate::vips::{Choice, Wish};
+
+/// TCP, UDP and SCTP.
+const BALANCED: [u8; 3] = [6, 17, 132];
+/// Ports of a mark that a guard names one by one, at most.
+const PORTS_MAX: usize = 256;
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Configuration file.
+    pub config: Option<PathBuf>,
+    /// Path of the control socket.
+    pub control: Option<PathBuf>,
+    /// Path of the state file.
+    pub state: Option<PathBuf>,
+}
+
+/// What the daemon goes by.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) interfaces: Wanted,
+    pub(super) workers: usize,
+    pub(super) max_connections: usize,
+    pub(super) vips: BTreeMap<IpAddr, Wish>,
+    pub(super) marks: Arc<Vec<MarkRule>>,
+    pub(super) control: control::config::Control,
+    /// `None` = nothing is kept over a restart.
+    pub(super) state: Option<PathBuf>,
+    pub(super) log: Log,
+    /// Services, timeouts and sysctls of the configuration.
+    pub(super) desired: DesiredState,
+    /// Tells whether `desired` is what the saved state began with.
+    pub(super) digest: u64,
+}
+
+impl Settings {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it, with file, line and key.
+    pub(super) fn read(options: &Options) -> Result<Self> {
+        let mut config = match &options.config {
+            Some(path) => parse(path)?,
+            None => Config::default(),
+        };
+        if let Some(path) = options.control.clone() {
+            config.control.socket = path;
+        }
+        if let Some(path) = options.state.clone() {
+            config.state = Some(path);
+        }
+        let desired = config.desired_state().map_err(refused)?;
+        let wish = |vip: &control::config::Vip| Wish {
+            choice: match vip.answer {
+                VipAnswer::Auto => Choice::Auto,
+                VipAnswer::Owned => Choice::Fixed(Answer::Owned),
+                VipAnswer::Local => Choice::Fixed(Answer::Local),
+            },
+            interface: vip.interface.clone(),
+        };
+        Ok(Self {
+            interfaces: wanted(&config)?,
+            workers: config.workers,
+            max_connections: config.max_connections,
+            vips: config
+                .vips
+                .iter()
+                .map(|vip| (vip.address, wish(vip)))
+                .collect(),
+            digest: digest(&desired),
+            desired,
+            control: config.control,
+            state: config.state,
+            log: config.log,
+            marks: Arc::new(config.marks),
+        })
+    }
+
+    /// The VIPs that a service answers to. A firewall mark's are the single addresses that its rules name.
+    pub(super) fn vips_of(&self, key: &ServiceKey) -> Vec<IpAddr> {
+        match *key {
+            ServiceKey::Address { address, .. } => vec![address],
+            ServiceKey::Mark { mark, family } => {
+                let rules = self.marks.iter().filter(|rule| rule.mark == mark);
+                let single = rules.filter_map(|rule| rule.destination?.single());
+                single
+                    .filter(|vip| vip.is_ipv4() == (family == Family::V4))
+                    .collect()
+            }
+        }
+    }
+
+    /// The protocols and ports on `vips_of` that a service answers to; port 0 = any. Wide ranges count as any port.
+    pub(super) fn endpoints_of(&self, key: &ServiceKey) -> Vec<Endpoint> {
+        let (mark, family) = match *key {
+            ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            } => {
+                return vec![Endpoint {
+                    protocol: protocol.number(),
+                    address,
+                    port,
+                }];
+            }
+            ServiceKey::Mark { mark, family } => (mark, family),
+        };
+        let mut endpoints = Vec::new();
+        for rule in self.marks.iter().filter(|rule| rule.mark == mark) {
+            let single = rule.destination.and_then(|prefix| prefix.single());
+            let Some(address) = single.filter(|vip| vip.is_ipv4() == (family == Family::V4)) else {
+                continue;
+            };
+            for protocol in rule
+                .protocol
+                .map_or_else(|| BALANCED.to_vec(), |one| vec![one])
+            {
+                for port in ports(&rule.ports) {
+                    endpoints.push(Endpoint {
+                        protocol,
+                        address,
+                        port,
+                    });
+                }
+            }
+        }
+        endpoints
+    }
+
+    /// Whether something differs that only a restart can change.
+    pub(super) fn needs_restart(&self, running: &Self) -> bool {
+        self.workers != running.workers
+            || self.max_connections != running.max_connections
+            || self.control != running.control
+            || self.state != running.state
+            || self.log != running.log
+            || self.interfaces.is_tun() != running.interfaces.is_tun()
+    }
+}
+
+/// Single ports of these ranges; 0, which is any, where they are none or too many for a guard.
+fn ports(ranges: &[(u16, u16)]) -> Vec<u16> {
+    let width = |&(first, last): &(u16, u16)| usize::from(last.saturating_sub(first)) + 1;
+    match ranges.iter().map(width).sum() {
+        1..=PORTS_MAX => ranges
+            .iter()
+            .flat_map(|&(first, last)| first..=last)
+            .collect(),
+        _ => vec![0],
+    }
+}
+
+/// The file and the rules file that it names.
+fn parse(path: &Path) -> Result<Config> {
+    let mut config = Config::parse(&path.display().to_string(), &text(path)?).map_err(refused)?;
+    if let Some(rules) = config.rules_file.clone() {
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let rules = folder.join(rules);
+        config
+            .add_rules(&rules.display().to_string(), &text(&rules)?)
+            .map_err(refused)?;
+    }
+    Ok(config)
+}
+
+fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|source| RuntimeError::system(format!("cannot read {}", path.display()), source))
+}
+
+fn refused(error: impl ToString) -> RuntimeError {
+    RuntimeError::Refused(error.to_string())
+}
+
+fn wanted(config: &Config) -> Result<Wanted> {
+    match (config.link, config.interfaces.clone()) {
+        (LinkKind::AfPacket, None) => Ok(Wanted::All),
+        (LinkKind::AfPacket, Some(names)) => Ok(Wanted::Named(names)),
+        (LinkKind::Tun, Some(names)) if !names.is_empty() => Ok(Wanted::Tun(names)),
+        (LinkKind::Tun, _) => Err(RuntimeError::Refused(
+            "link = \"tun\" needs the names of the devices to make: interfaces = [\"ulvs0\"]"
+                .into(),
+        )),
+    }
+}
+
+/// FNV-1a: stable over versions, which a hash of the standard library is not.
+fn digest(desired: &DesiredState) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let step = |hash: u64, octet: u8| (hash ^ u64::from(octet)).wrapping_mul(PRIME);
+    desired.to_string().bytes().fold(OFFSET, step)
+}
