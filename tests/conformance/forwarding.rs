@@ -4,11 +4,34 @@
 
 use std::net::IpAddr;
 
-use director::net::{Network, RouteKind};
+use director::net::{Interface, Network, RouteKind};
 use packet::{Headers, Packet, decrement_ttl, set_link};
 
 use crate::host::port;
 use crate::recording::{Frame, Port};
+
+/// What a host asks when it does not know the link address of `address`. The frame itself waits, for ever as far as
+/// recordings go.
+fn arp_request(network: &Network, egress: &Interface, address: IpAddr) -> Option<Frame> {
+    let IpAddr::V4(target) = address else {
+        return None;
+    };
+    let IpAddr::V4(source) = network.interface_source(egress.index, address)? else {
+        return None;
+    };
+    let own = egress.mac.0;
+    let fixed = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];
+    let frame = [
+        &[0xff; 6],
+        &own[..],
+        &fixed,
+        &own,
+        &source.octets(),
+        &[0; 6],
+        &target.octets(),
+    ];
+    Some(Frame(frame.concat()))
+}
 
 /// Forwards a frame as the host's own stack would; `None` where it keeps or drops it.
 pub(crate) fn forward(network: &Network, interface: u32, frame: &[u8]) -> Option<(Port, Frame)> {
@@ -31,8 +54,11 @@ pub(crate) fn forward(network: &Network, interface: u32, frame: &[u8]) -> Option
     packet.truncate(headers.end);
     decrement_ttl(&mut packet, &headers)?;
     let next_hop = route.gateway.unwrap_or(headers.destination);
-    let link = network.neighbours.get(&(route.interface, next_hop))?;
     let egress = network.interface(route.interface)?;
+    let Some(link) = network.neighbours.get(&(route.interface, next_hop)) else {
+        let request = arp_request(network, egress, next_hop)?;
+        return Some((port(route.interface)?, request));
+    };
     set_link(&mut packet, *link, egress.mac);
     let sent = Frame(packet.bytes().to_vec());
     Some((port(route.interface)?, sent))

@@ -268,6 +268,12 @@ impl<'a> Replay<'a> {
     }
 
     fn show(&mut self, line: usize, label: &str, texts: &Pairs<Value>) {
+        let late = texts
+            .0
+            .iter()
+            .filter_map(|(name, text)| Some(texts::late(name, text.as_str()?)))
+            .max()
+            .unwrap_or(0);
         for (name, recorded) in &texts.0 {
             if name == "t" || !texts::is_compared(self.recording.topic(), name) {
                 continue;
@@ -281,7 +287,7 @@ impl<'a> Replay<'a> {
             match (recorded, ours) {
                 (Value::String(recorded), Ok(ours)) => {
                     let difference = if ours.rc == 0 {
-                        texts::difference(name, recorded, &ours.out)
+                        texts::difference_but_late(name, recorded, &ours.out, late)
                     } else {
                         Some(format!(
                             "kernel: a text\nulvs:   exit code {}, {}",

@@ -75,7 +75,6 @@ mod tests {
     use director::connection::{HashKind, NewConnection, Table, TableConfig};
     use director::destination::Method;
     use director::protocol::Protocol;
-    use director::shared::Timeouts;
 
     use super::*;
 
@@ -98,14 +97,12 @@ mod tests {
             hash: HashKind::default(),
             seed: [1, 2],
         });
-        let id = table
-            .insert(Connection::new(new, Timeouts::default()), Instant::START)
-            .unwrap();
+        let id = table.insert(Connection::new(new), Instant::START).unwrap();
         let now = Instant::START.after(Duration::from_millis(1500));
         let entry = connection(table.get(id).unwrap(), now);
         assert_eq!(
             crate::proc::connections([&entry]).lines().nth(1),
-            Some("UDP C000020A 03E9 0A080001 0035 0A02000B 14E9 UDP             298")
+            Some("UDP C000020A 03E9 0A080001 0035 0A02000B 14E9 UDP               1")
         );
     }
 }

@@ -21,6 +21,8 @@ use crate::sysctl::Sysctl;
 use crate::time::Instant;
 use crate::verdict::{Counters, DropReason, Verdict};
 
+/// UDP port of the key exchange that ESP and AH belong to.
+const ISAKMP_PORT: u16 = 500;
 /// Connections that one [`Director::tick`] may end, so that it takes well under a millisecond.
 const EXPIRY_BUDGET: u32 = 1024;
 
@@ -297,8 +299,12 @@ impl Worker {
         if matches!(headers.transport, Transport::Icmp { .. }) {
             return self.icmp(batch, datagram, output);
         }
-        let Some(protocol) = Protocol::from_number(headers.protocol) else {
+        if batch.services.is_empty() {
+            // The kernel's director is not asked at all then, not even about connections it still has.
             return self.stack(batch, datagram, output);
+        }
+        let Some(protocol) = Protocol::from_number(headers.protocol) else {
+            return self.companion(batch, datagram, output);
         };
         let (source, destination) = headers.ports();
         let key = FlowKey {
@@ -312,6 +318,35 @@ impl Worker {
                 self.request(batch, protocol, Some(id), datagram, output)
             }
             None => self.request(batch, protocol, None, datagram, output),
+        }
+    }
+
+    /// A packet of a protocol that cannot be balanced. ESP and AH follow the key exchange between the same endpoints
+    /// (BEHAVIOURS 36); the rest is the stack's.
+    fn companion<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let headers = &datagram.headers;
+        if !matches!(
+            headers.protocol,
+            packet::protocol::ESP | packet::protocol::AH
+        ) {
+            return self.stack(batch, datagram, output);
+        }
+        let key = FlowKey {
+            protocol: Protocol::Udp.number(),
+            source: (headers.source, ISAKMP_PORT),
+            destination: (headers.destination, ISAKMP_PORT),
+        };
+        match self.connections.find(&key) {
+            Some((id, Direction::ToClient)) => self.reply(batch, id, datagram, output),
+            Some((id, Direction::ToServer)) => {
+                self.request(batch, Protocol::Udp, Some(id), datagram, output)
+            }
+            None => self.stack(batch, datagram, output),
         }
     }
 

@@ -35,6 +35,7 @@ pub mod shared;
 pub mod solicit;
 mod stack;
 pub mod stats;
+mod stray;
 pub mod sysctl;
 pub mod template;
 pub mod time;

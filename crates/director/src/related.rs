@@ -6,6 +6,7 @@ use packet::{
     icmpv6, translate_error,
 };
 
+use crate::assign::Scheduled;
 use crate::connection::{Connection, ConnectionId, FlowKey};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker, is_for_us};
@@ -14,6 +15,8 @@ use crate::forward::Target;
 use crate::frame::Output;
 use crate::protocol::{Direction, Protocol};
 use crate::refuse::Refusal;
+use crate::scheduler::Flow;
+use crate::sysctl::Sysctl;
 use crate::verdict::{DropReason, Verdict};
 
 impl Worker {
@@ -54,7 +57,53 @@ impl Worker {
             Some((id, Direction::ToClient)) => {
                 self.error_to_client(batch, id, &quoted, datagram, output)
             }
+            None if is_for_us(batch.network, headers.destination) => {
+                self.error_without_connection(batch, &quoted, datagram, output)
+            }
             _ => self.stack(batch, datagram, output),
+        }
+    }
+
+    /// An error about a packet of no known connection: with `schedule_icmp` it makes one, as if the client had sent
+    /// its first packet, so that the error finds a real server (BEHAVIOURS 34).
+    fn error_without_connection<'a>(
+        &mut self,
+        batch: &Batch<'_>,
+        quoted: &Quoted,
+        datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let flow = flow_of(quoted).map(|key| key.reversed());
+        let (Some(key), Some(protocol), true) = (
+            flow,
+            Protocol::from_number(quoted.protocol),
+            self.shared.sysctls.is_on(Sysctl::ScheduleIcmp),
+        ) else {
+            return self.stack(batch, datagram, output);
+        };
+        let (address, port) = key.destination;
+        let mark = datagram.ingress.mark;
+        let Some(service) = batch.services.lookup(protocol, address, port, mark) else {
+            return self.stack(batch, datagram, output);
+        };
+        let flow = Flow {
+            protocol,
+            source: key.source.0,
+            source_port: key.source.1,
+            destination: address,
+            destination_port: port,
+        };
+        let Scheduled::Assigned(assignment) = self.shared.schedule(service, &flow, None, batch.now)
+        else {
+            return self.stack(batch, datagram, output);
+        };
+        let connection = self.connection(&assignment, &flow, &datagram);
+        match self.connections.insert(connection, batch.now) {
+            Ok(id) => self.error_to_server(batch, id, quoted, datagram, output),
+            Err(_) => {
+                self.release(assignment.template.as_ref());
+                Verdict::Drop(DropReason::TableFull)
+            }
         }
     }
 

@@ -116,7 +116,7 @@ impl Worker {
     ) -> Verdict {
         let headers = &datagram.headers;
         if !is_for_us(batch.network, headers.destination) {
-            return Verdict::Pass;
+            return self.stray(batch, protocol, datagram, output);
         }
         let (source_port, destination_port) = headers.ports();
         let flow = Flow {
@@ -168,28 +168,13 @@ impl Worker {
         datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        let connection = self.connection(&assignment, flow, &datagram);
         let Assignment {
             destination,
-            port,
-            method,
             one_packet,
             template,
             ..
         } = assignment;
-        let connection = NewConnection {
-            protocol: flow.protocol,
-            client: (flow.source, flow.source_port),
-            virtual_server: (flow.destination, flow.destination_port),
-            server: (destination.address, port),
-            destination: Some(Arc::clone(&destination)),
-            template: template.clone(),
-            method,
-            mark: datagram.ingress.mark,
-            client_interface: datagram.ingress.interface.index,
-            client_vlan: datagram.ingress.vlan.map_or(0, |vlan| vlan.tci),
-        };
-        let connection = Connection::new(connection, self.timeouts);
-        self.shared.count_connection(self.index, &destination);
         if one_packet {
             let octets = u64::try_from(datagram.len()).unwrap_or(u64::MAX);
             self.shared.count_in(self.index, &destination, octets);
@@ -208,8 +193,33 @@ impl Worker {
         Verdict::Drop(DropReason::TableFull)
     }
 
+    /// The connection of an assignment, counted as one more.
+    pub(crate) fn connection(
+        &self,
+        assignment: &Assignment,
+        flow: &Flow,
+        datagram: &Datagram<'_, '_>,
+    ) -> Connection {
+        let destination = &assignment.destination;
+        self.shared.count_connection(self.index, destination);
+        let ingress = &datagram.ingress;
+        let connection = NewConnection {
+            protocol: flow.protocol,
+            client: (flow.source, flow.source_port),
+            virtual_server: (flow.destination, flow.destination_port),
+            server: (destination.address, assignment.port),
+            destination: Some(Arc::clone(destination)),
+            template: assignment.template.clone(),
+            method: assignment.method,
+            mark: ingress.mark,
+            client_interface: ingress.interface.index,
+            client_vlan: ingress.vlan.map_or(0, |vlan| vlan.tci),
+        };
+        Connection::new(connection)
+    }
+
     /// Tells the template of a connection that is not kept; the template lives on.
-    fn release(&self, template: Option<&Arc<Template>>) {
+    pub(crate) fn release(&self, template: Option<&Arc<Template>>) {
         if let Some(template) = template {
             self.shared.release_template(template, false);
         }

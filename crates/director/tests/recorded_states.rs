@@ -225,7 +225,7 @@ impl Replay {
             client_interface: 1,
             client_vlan: 0,
         };
-        Connection::new(new, self.rules.timeouts)
+        Connection::new(new)
     }
 
     /// Connections that expire at this very moment are in the kernel's list or not by timing, so
@@ -369,7 +369,7 @@ fn families() {
             client_interface: 1,
             client_vlan: 0x2005,
         };
-        let connection = Connection::new(new, StateRules::default().timeouts);
+        let connection = Connection::new(new);
         assert_eq!(connection.client(), (address(client), 1001));
         assert_eq!(connection.virtual_server(), (address(vip), 53));
         assert_eq!(connection.server(), (address(rip), 8080));

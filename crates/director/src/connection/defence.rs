@@ -71,7 +71,6 @@ mod tests {
     };
     use crate::destination::Method;
     use crate::protocol::{Direction, Protocol};
-    use crate::shared::Timeouts;
 
     fn seconds(seconds: u64) -> Instant {
         Instant::START.after(Duration::from_secs(seconds))
@@ -98,7 +97,7 @@ mod tests {
             client_interface: 1,
             client_vlan: 0,
         };
-        let connection = Connection::new(new, Timeouts::default());
+        let connection = Connection::new(new);
         let id = table.insert(connection, seconds(0)).unwrap();
         for packet in 0..packets {
             let transport = match protocol {

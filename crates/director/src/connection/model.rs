@@ -12,7 +12,6 @@ use super::{
 };
 use crate::destination::Method;
 use crate::protocol::{Direction, Protocol};
-use crate::shared::Timeouts;
 use crate::time::Instant;
 
 /// The wheel's tick, nanoseconds.
@@ -54,7 +53,7 @@ impl Flow {
             client_interface: 1,
             client_vlan: 0,
         };
-        Connection::new(new, Timeouts::default())
+        Connection::new(new)
     }
 }
 
@@ -217,7 +216,7 @@ impl Model {
             id,
             client,
             reply,
-            deadline: self.now.after(Duration::from_secs(2)),
+            deadline: self.now.after(Duration::from_secs(3)),
             findable: true,
         }));
         self.find(&client);
@@ -375,7 +374,7 @@ fn no_operation_does_much_at_once() {
 
     // All at once: a call ends no more connections than its budget says, and all are gone in the
     // end.
-    let now = Instant::START.after(Duration::from_secs(3));
+    let now = Instant::START.after(Duration::from_secs(4));
     let (mut ended, mut calls) = (0, 0);
     loop {
         let mut now_ended = 0;

@@ -22,6 +22,8 @@ use crate::time::Instant;
 pub const FLAG_NO_OUTPUT: u16 = 0x0080;
 /// IP_VS_CONN_F_INACTIVE: counted as inactive for the real server.
 pub const FLAG_INACTIVE: u16 = 0x0100;
+/// Lifetime of a connection before its first packet, seconds (kernel: `ip_vs_conn_new`).
+const UNUSED_TIMEOUT: u32 = 3;
 /// IP_VS_CONN_F_FWD_MASK: the forwarding method's number.
 const METHOD_MASK: u16 = 0x0007;
 
@@ -140,10 +142,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection before its first packet, inactive, with the lifetime of its protocol's first
-    /// state.
+    /// A connection before its first packet, inactive, with a lifetime of 3 s.
     #[must_use]
-    pub fn new(new: NewConnection, timeouts: Timeouts) -> Self {
+    pub fn new(new: NewConnection) -> Self {
         let state = State::first(new.protocol);
         let no_output = if new.method == Method::Masq {
             0
@@ -158,7 +159,7 @@ impl Connection {
             state,
             destination: new.destination,
             deadline: Instant::START,
-            timeout: state.timeout(timeouts),
+            timeout: UNUSED_TIMEOUT,
             packets: 0,
             flags: new.method as u16 | no_output | FLAG_INACTIVE,
             client_vlan: new.client_vlan,

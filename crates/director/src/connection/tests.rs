@@ -11,7 +11,6 @@ use super::{
 };
 use crate::destination::Method;
 use crate::protocol::{Direction, Protocol};
-use crate::shared::Timeouts;
 use crate::time::Instant;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
@@ -40,7 +39,7 @@ fn connection(port: u16, vip: IpAddr, method: Method) -> Connection {
         client_interface: 2,
         client_vlan: 0,
     };
-    Connection::new(new, Timeouts::default())
+    Connection::new(new)
 }
 
 fn key(source: (IpAddr, u16), destination: (IpAddr, u16)) -> FlowKey {

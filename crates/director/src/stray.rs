@@ -1,0 +1,49 @@
+//! Packets that are on their way through the host and belong to no connection: none of the director's business, but
+//! for what a real server behind NAT sends after its connection is gone (`nat_icmp_send`, BEHAVIOURS 35).
+
+use packet::{IcmpError, Transport, tcp};
+
+use crate::director::{Batch, Datagram, Worker};
+use crate::frame::Output;
+use crate::protocol::Protocol;
+use crate::sysctl::Sysctl;
+use crate::verdict::Verdict;
+
+/// SCTP chunk type ABORT (RFC 9260 section 3.3.7).
+const SCTP_ABORT: u8 = 6;
+
+impl Worker {
+    /// A packet to somewhere else than this host, without a connection.
+    pub(crate) fn stray(
+        &mut self,
+        batch: &Batch<'_>,
+        protocol: Protocol,
+        mut datagram: Datagram<'_, '_>,
+        output: &mut Output<'_>,
+    ) -> Verdict {
+        let headers = &datagram.headers;
+        let (port, _) = headers.ports();
+        // A packet whose TTL runs out never comes as far; a farewell is not answered.
+        if headers.ttl <= 1
+            || !self.shared.sysctls.is_on(Sysctl::NatIcmpSend)
+            || is_farewell(&headers.transport)
+            || !self.shared.is_real_server(protocol, headers.source, port)
+        {
+            return Verdict::Pass;
+        }
+        // The kernel's director looks at it on its way out: the TTL is one less already.
+        datagram.decrement_ttl();
+        let Datagram { frame, headers, .. } = &mut datagram;
+        self.send_error(batch, frame, headers, IcmpError::PortUnreachable, output);
+        Verdict::Answered
+    }
+}
+
+/// Whether the packet itself ends a connection at once.
+fn is_farewell(transport: &Transport) -> bool {
+    match *transport {
+        Transport::Tcp { flags, .. } => flags & tcp::RST != 0,
+        Transport::Sctp { chunk, .. } => chunk == Some(SCTP_ABORT),
+        _ => false,
+    }
+}
