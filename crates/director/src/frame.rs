@@ -72,6 +72,12 @@ impl OwnedFrame {
         self.edit(|packet| Headers::parse(packet))
     }
 
+    /// The memory of the frame and where in it the frame begins, for a link that takes it over.
+    #[must_use]
+    pub fn into_buffer(self) -> (Vec<u8>, usize) {
+        (self.buffer, self.start)
+    }
+
     /// Lets `edit` rewrite the frame as a [`Packet`] and keeps what became of it.
     pub fn edit<T>(&mut self, edit: impl FnOnce(&mut Packet<'_>) -> T) -> T {
         let whole = self.buffer.len();

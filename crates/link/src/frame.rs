@@ -92,6 +92,19 @@ impl Frame {
         }
     }
 
+    /// The frame that begins at `start` of `buffer` and reaches to its end, complete (no offload) and
+    /// untagged; nothing is copied.
+    #[must_use]
+    pub fn from_buffer(buffer: Vec<u8>, start: usize, link_len: usize) -> Self {
+        Self {
+            start: start.min(buffer.len()),
+            buffer,
+            link_len,
+            offload: Offload::default(),
+            vlan: None,
+        }
+    }
+
     /// The whole frame.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -157,6 +170,13 @@ mod tests {
         let other: Vec<Packet<'static>> = recycle(vector);
         assert!(other.is_empty());
         assert_eq!((other.as_ptr().addr(), other.capacity()), (before, 64));
+    }
+
+    #[test]
+    fn a_buffer_is_taken_over() {
+        let frame = Frame::from_buffer(vec![1, 2, 3, 4], 1, 0);
+        assert_eq!((frame.bytes(), frame.len()), (&[2, 3, 4][..], 3));
+        assert!(Frame::from_buffer(vec![1], 9, 0).is_empty());
     }
 
     #[test]

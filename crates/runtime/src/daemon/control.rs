@@ -50,6 +50,8 @@ pub(super) struct Control {
     pub(super) presence: Presence,
     pub(super) shield: Shield,
     pub(super) forwarding: Forwarding,
+    /// The host's tables could not be read.
+    pub(super) stale: bool,
     pub(super) state: Option<StateFile>,
     pub(super) workers: Vec<Handle>,
     pub(super) steering_seed: u32,
@@ -280,15 +282,37 @@ impl Control {
         }
     }
 
-    /// Takes in what the kernel told.
-    pub(super) fn network_changed(&mut self) -> Result<()> {
-        if self.watcher.process()? {
-            let steering = self.steering();
-            self.links
-                .update(self.watcher.tables(), &self.workers, &steering, false)?;
-            self.place();
+    /// Takes in what the kernel told; returns whether there is more at once. What could not be read is read anew with
+    /// the next tick.
+    pub(super) fn network_changed(&mut self) -> bool {
+        match self.watcher.process() {
+            Ok(news) => {
+                if news.changed {
+                    self.take_host();
+                }
+                news.more
+            }
+            Err(error) => {
+                tracing::warn!("{error}; trying again");
+                self.stale = true;
+                false
+            }
         }
-        Ok(())
+    }
+
+    /// Brings everything in line with the host's tables.
+    fn take_host(&mut self) {
+        let steering = self.steering();
+        let updated = self
+            .links
+            .update(self.watcher.tables(), &self.workers, &steering, false);
+        if let Err(error) = updated {
+            tracing::warn!("{error}");
+        }
+        if !self.settings.marks.is_empty() {
+            self.give_marks();
+        }
+        self.place();
     }
 
     /// A worker found that an interface is gone.
@@ -302,6 +326,10 @@ impl Control {
         let now = self.clock.now();
         self.shared.tick(now);
         self.shared.expire_templates(now, TEMPLATE_BUDGET);
+        if self.stale && self.watcher.resync().is_ok() {
+            self.stale = false;
+            self.take_host();
+        }
         // The kernel tells nobody when forwarding is turned on.
         let forwarding = Forwarding::read();
         if forwarding != self.forwarding {

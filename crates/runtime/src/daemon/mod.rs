@@ -59,7 +59,7 @@ struct Daemon {
 impl Daemon {
     fn serve(&mut self) -> Result<()> {
         let mut events = Events::with_capacity(256);
-        // Clients whose turn ended with more to do.
+        // Whose turn ended with more to do: clients, or the kernel's news.
         let mut waiting: Vec<Token> = Vec::new();
         loop {
             let timeout = if waiting.is_empty() {
@@ -73,25 +73,29 @@ impl Daemon {
                 }
                 _ => {}
             }
-            let mut clients = std::mem::take(&mut waiting);
-            for event in &events {
-                match event.token() {
-                    SIGNALS => {
-                        if self.signal()? {
-                            return Ok(());
-                        }
+            let mut turns = std::mem::take(&mut waiting);
+            turns.extend(events.iter().map(mio::event::Event::token));
+            // The kernel's news go before commands: an address that was just added counts for the next command.
+            turns.sort_unstable();
+            turns.dedup();
+            for token in turns {
+                let more = match token {
+                    SIGNALS if self.signal()? => return Ok(()),
+                    SIGNALS => false,
+                    NETWORK => self.control.network_changed(),
+                    WORKERS => self.worker_events().map(|()| false)?,
+                    LISTENER => {
+                        self.socket.accept(self.poll.registry());
+                        false
                     }
-                    NETWORK => self.control.network_changed()?,
-                    WORKERS => self.worker_events()?,
-                    LISTENER => self.socket.accept(self.poll.registry()),
-                    client => clients.push(client),
-                }
-            }
-            for client in clients {
-                let control = &mut self.control;
-                let answer = |datagram: &[u8]| control.answer(datagram);
-                if self.socket.serve(client, self.poll.registry(), answer) {
-                    waiting.push(client);
+                    client => {
+                        let control = &mut self.control;
+                        let answer = |datagram: &[u8]| control.answer(datagram);
+                        self.socket.serve(client, self.poll.registry(), answer)
+                    }
+                };
+                if more {
+                    waiting.push(token);
                 }
             }
             self.on_time();

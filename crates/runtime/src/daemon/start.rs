@@ -83,6 +83,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         presence: Presence::default(),
         shield,
         forwarding: Forwarding::read(),
+        stale: false,
         state,
         workers: Vec::new(),
         steering_seed: u32::from_ne_bytes(random_octets()?),

@@ -35,6 +35,15 @@ const BATCH: usize = 256;
 /// ENOBUFS: the kernel dropped notifications.
 const ENOBUFS: i32 = 105;
 
+/// What [`Watcher::process`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Something changed that the director looks at.
+    pub changed: bool,
+    /// There may be more to read at once.
+    pub more: bool,
+}
+
 /// Follows the kernel's tables.
 #[derive(Debug)]
 pub struct Watcher {
@@ -73,25 +82,33 @@ impl Watcher {
         &self.tables
     }
 
-    /// Reads pending notifications; returns whether anything changed that the director looks at.
+    /// Reads pending notifications.
     ///
     /// # Errors
-    /// The system refused a read or a dump.
-    pub fn process(&mut self) -> Result<bool> {
-        let mut changed = false;
+    /// The system refused a read or a dump: [`Watcher::resync`] must be tried until it succeeds.
+    pub fn process(&mut self) -> Result<News> {
+        let mut news = News {
+            changed: false,
+            more: true,
+        };
         for _ in 0..BATCH {
             match self.monitor.recv_from_full() {
-                Ok((datagram, _)) => {
+                // Only the kernel is believed; its port is 0.
+                Ok((datagram, sender)) if sender.port_number() == 0 => {
                     for change in read_datagram(&datagram, &mut self.tables) {
-                        changed |= change != Change::Nothing;
+                        news.changed |= change != Change::Nothing;
                         self.interfaces_changed |= change == Change::Interface;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    news.more = false;
+                    break;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
                     self.resync()?;
-                    changed = true;
+                    news.changed = true;
                 }
                 Err(error) => {
                     return Err(RuntimeError::system(
@@ -106,7 +123,7 @@ impl Watcher {
             self.tables.clear_routes();
             dump_routes(&mut self.tables)?;
         }
-        Ok(changed)
+        Ok(news)
     }
 
     /// Throws everything away and reads it anew.

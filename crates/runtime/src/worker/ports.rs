@@ -188,10 +188,11 @@ fn outgoing(frame: Frame<'_>) -> link::Outgoing<'_> {
     match frame {
         Frame::InPlace(packet) => link::Outgoing::InPlace(packet),
         Frame::Owned(frame) => {
-            let mut copy = link::Frame::new(frame.bytes(), frame.link_len);
-            copy.offload = frame.offload;
-            copy.vlan = frame.vlan;
-            link::Outgoing::Owned(copy)
+            let (link_len, offload, vlan) = (frame.link_len, frame.offload, frame.vlan);
+            let (buffer, start) = frame.into_buffer();
+            let mut frame = link::Frame::from_buffer(buffer, start, link_len);
+            (frame.offload, frame.vlan) = (offload, vlan);
+            link::Outgoing::Owned(frame)
         }
     }
 }
