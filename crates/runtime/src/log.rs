@@ -1,5 +1,6 @@
 //! The daemon's log: lines on standard error, readable as they are; systemd or the container engine adds the time.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use control::config::{Log, LogFormat, LogLevel};
@@ -36,5 +37,22 @@ pub fn ordinary() -> Log {
     Log {
         level: LogLevel::Info,
         format: LogFormat::Text,
+    }
+}
+
+/// Sentences that a [`Told`] remembers at most; then it begins anew, and tells them once more.
+const TOLD_MAX: usize = 1000;
+
+/// Sentences already logged, so that what lasts is told once.
+#[derive(Debug, Default)]
+pub struct Told(BTreeSet<String>);
+
+impl Told {
+    /// Whether the sentence was not told yet; from now on it was.
+    pub fn is_new(&mut self, sentence: &str) -> bool {
+        if self.0.len() >= TOLD_MAX {
+            self.0.clear();
+        }
+        self.0.insert(sentence.to_owned())
     }
 }

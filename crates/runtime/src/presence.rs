@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use director::net::Answer;
 use link::sys::multicast::{Membership, solicited_node};
 
+use crate::log::Told;
 use crate::network::tables::Tables;
 use crate::vips::{Placement, Wish, place};
 
@@ -28,8 +29,7 @@ pub struct Presence {
     placements: BTreeMap<IpAddr, Placement>,
     memberships: HashMap<(u32, Ipv6Addr), Membership>,
     announcements: BTreeMap<(u32, IpAddr), Due>,
-    /// Sentences already logged, so that each is logged once.
-    told: BTreeSet<String>,
+    told: Told,
 }
 
 impl Presence {
@@ -45,7 +45,7 @@ impl Presence {
         let mut placements = BTreeMap::new();
         for (&vip, wish) in wanted {
             let placement = place(tables, vip, wish).unwrap_or_else(|sentence| {
-                self.tell(sentence);
+                self.tell(&sentence);
                 Placement {
                     answer: Answer::Owned,
                     interface: None,
@@ -102,8 +102,8 @@ impl Presence {
     }
 
     /// Logs a sentence unless it was logged before.
-    fn tell(&mut self, sentence: String) {
-        if self.told.insert(sentence.clone()) {
+    fn tell(&mut self, sentence: &str) {
+        if self.told.is_new(sentence) {
             tracing::warn!("{sentence}");
         }
     }
@@ -136,7 +136,7 @@ impl Presence {
                 }
                 Err(error) => {
                     let (interface, group) = key;
-                    self.tell(format!(
+                    self.tell(&format!(
                         "cannot join the multicast group {group} on interface {interface}: {error}; \
                          neighbour solicitations for its VIPs may not arrive"
                     ));
@@ -232,7 +232,8 @@ mod tests {
         let vips = wanted(&["192.0.2.1"]);
         assert!(presence.update(&tables, &vips, &interfaces, start));
         assert!(!presence.update(&tables, &vips, &interfaces, start));
-        assert_eq!(presence.told.len(), 1);
+        let sentence = place(&tables, ip("192.0.2.1"), &Wish::default()).unwrap_err();
+        assert!(!presence.told.is_new(&sentence));
         assert_eq!(presence.answers()[&ip("192.0.2.1")], Answer::Owned);
         assert_eq!(presence.due(start), []);
         assert!(presence.update(&tables, &wanted(&[]), &interfaces, start));

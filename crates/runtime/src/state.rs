@@ -14,11 +14,15 @@ use crate::error::{Result, RuntimeError};
 /// of a burst (`ipvsadm -R`) the rest is on disk this much later at the latest.
 pub const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Time from a failed write to the next try.
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Where the state is kept.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    written: Option<Instant>,
+    /// When it was last written or tried, and how long to wait from then.
+    tried: Option<(Instant, Duration)>,
     dirty: bool,
 }
 
@@ -35,7 +39,7 @@ impl StateFile {
         })?;
         Ok(Self {
             path,
-            written: None,
+            tried: None,
             dirty: false,
         })
     }
@@ -70,10 +74,10 @@ impl StateFile {
     /// Time until a noted change must be saved; `None` when there is none.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Duration> {
-        let age = self
-            .written
-            .map_or(WRITE_INTERVAL, |written| now.duration_since(written));
-        self.dirty.then(|| WRITE_INTERVAL.saturating_sub(age))
+        let left = self.tried.map_or(Duration::ZERO, |(at, interval)| {
+            interval.saturating_sub(now.saturating_duration_since(at))
+        });
+        self.dirty.then_some(left)
     }
 
     /// Replaces the file by `text`, durably.
@@ -81,12 +85,14 @@ impl StateFile {
     /// # Errors
     /// The system refused; the old file is still there, and the change stays noted.
     pub fn save(&mut self, text: &str, now: Instant) -> Result<()> {
-        // Also after a failure: a full disk must not be tried again with every command.
-        self.written = Some(now);
+        // Until it succeeds: a full disk must not be tried again with every command.
+        self.tried = Some((now, RETRY_INTERVAL));
+        self.dirty = true;
         replace(&self.path, text.as_bytes()).map_err(|source| {
             let operation = format!("cannot save the state to {}", self.path.display());
             RuntimeError::system(operation, source)
         })?;
+        self.tried = Some((now, WRITE_INTERVAL));
         self.dirty = false;
         Ok(())
     }
@@ -154,6 +160,11 @@ mod tests {
         file.changed(now);
         let text = file.save("1", now).unwrap_err().to_string();
         assert!(text.contains(path.to_str().unwrap()), "{text}");
-        assert_eq!(file.due(now + WRITE_INTERVAL), Some(Duration::ZERO));
+        assert_eq!(
+            file.due(now + WRITE_INTERVAL),
+            Some(RETRY_INTERVAL - WRITE_INTERVAL)
+        );
+        assert!(!file.changed(now + WRITE_INTERVAL));
+        assert_eq!(file.due(now + RETRY_INTERVAL), Some(Duration::ZERO));
     }
 }

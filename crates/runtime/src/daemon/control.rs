@@ -259,6 +259,7 @@ impl Control {
             max_connections: running.max_connections,
             control: running.control.clone(),
             state: running.state.clone(),
+            state_by_default: running.state_by_default,
             log: running.log,
             ..settings
         };

@@ -10,6 +10,7 @@ use director::services::Services;
 use link::guard::{Endpoint, Guard, Rules};
 
 use super::settings::Settings;
+use crate::log::Told;
 use crate::network::tables::Tables;
 use crate::vips::{self, Forwarding, Wish};
 
@@ -20,7 +21,7 @@ pub(super) struct Shield {
     /// What the guard is attached to.
     interfaces: BTreeSet<String>,
     rules: Rules,
-    told: BTreeSet<String>,
+    told: Told,
     /// On TUN devices the host's kernel is meant to route what ulvs gets and sends.
     needless: bool,
 }
@@ -41,7 +42,7 @@ impl Shield {
             guard,
             interfaces,
             rules: Rules::default(),
-            told: BTreeSet::new(),
+            told: Told::default(),
             needless: false,
         }
     }
@@ -52,7 +53,7 @@ impl Shield {
             guard: Err("not needed".into()),
             interfaces: BTreeSet::new(),
             rules: Rules::default(),
-            told: BTreeSet::new(),
+            told: Told::default(),
             needless: true,
         }
     }
@@ -112,7 +113,7 @@ impl Shield {
             .filter_map(|(&vip, &answer)| self.complaint(tables, vip, answer, forwarding))
             .collect();
         for sentence in complaints {
-            self.tell(sentence);
+            self.tell(&sentence);
         }
         let Ok(guard) = &mut self.guard else {
             return;
@@ -140,8 +141,8 @@ impl Shield {
         }
     }
 
-    fn tell(&mut self, sentence: String) {
-        if self.told.insert(sentence.clone()) {
+    fn tell(&mut self, sentence: &str) {
+        if self.told.is_new(sentence) {
             tracing::error!("{sentence}");
         }
     }

@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) control: control::config::Control,
     /// `None` = nothing is kept over a restart.
     pub(super) state: Option<PathBuf>,
+    /// Nobody asked for that place in particular.
+    pub(super) state_by_default: bool,
     pub(super) log: Log,
     /// Services, timeouts and sysctls of the configuration.
     pub(super) desired: DesiredState,
@@ -86,6 +88,7 @@ impl Settings {
             digest: digest(&desired),
             desired,
             control: config.control,
+            state_by_default: config.state == Config::default().state,
             state: config.state,
             log: config.log,
             marks: Arc::new(config.marks),

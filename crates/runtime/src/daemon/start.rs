@@ -62,8 +62,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         workers: settings.workers,
         seed: (random()?, random()?),
     }));
-    let state = settings.state.clone().map(StateFile::new).transpose()?;
-    restore(&shared, &settings, state.as_ref())?;
+    let state = open_state(&shared, &settings)?;
 
     let shield = if settings.interfaces.is_tun() {
         Shield::needless()
@@ -142,6 +141,39 @@ fn random_octets<const LEN: usize>() -> Result<[u8; LEN]> {
 
 fn random() -> Result<u64> {
     random_octets().map(u64::from_ne_bytes)
+}
+
+/// Opens the state file, restores what it holds, and writes it: what cannot be written is found now. At its default
+/// place it may be impossible (a container's user may write nowhere): then nothing is kept.
+fn open_state(shared: &Shared, settings: &Settings) -> Result<Option<StateFile>> {
+    let Some(path) = settings.state.clone() else {
+        restore(shared, settings, None)?;
+        return Ok(None);
+    };
+    let opened = StateFile::new(path).and_then(|mut state| {
+        restore(shared, settings, Some(&state))?;
+        let text = state_text(&DesiredState::of(shared), settings.digest);
+        match state.save(&text, Instant::now()) {
+            Err(error) if settings.state_by_default => {
+                tracing::warn!("{error}: services are not kept over a restart");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(Some(state)),
+        }
+    });
+    match opened {
+        Err(error @ RuntimeError::System { .. }) if settings.state_by_default => {
+            restore(shared, settings, None)?;
+            tracing::warn!("{error}: services are not kept over a restart");
+            Ok(None)
+        }
+        Err(RuntimeError::System { operation, source }) => Err(RuntimeError::system(
+            format!("{operation} (another place: --state PATH, none: state = \"\")"),
+            source,
+        )),
+        other => other,
+    }
 }
 
 /// The saved state, unless what is configured is something else than it began with: then what is configured.
