@@ -25,6 +25,43 @@ pub enum Command {
     Zero(Option<Key>),
 }
 
+/// Services of every protocol and family, each with a real server of every method, so that a run need not begin with
+/// finding commands.
+pub fn begin_ordinarily(shared: &Shared) {
+    for address in [0, 2, 1, 3].map(virtual_address) {
+        let services = [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Sctp, 80)];
+        for (protocol, port) in services {
+            let key = ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            };
+            let persistent = u32::from(address == virtual_address(1));
+            let _ = shared.add_service(ServiceConfig {
+                key,
+                scheduler: "rr".to_owned(),
+                flags: persistent,
+                timeout: 300,
+                netmask: if address.is_ipv4() { u32::MAX } else { 128 },
+                persistence_engine: None,
+            });
+            let family = if address.is_ipv4() { 0 } else { 4 };
+            for number in 0..4 {
+                let server = Server {
+                    number: number | family,
+                    port: if port == 53 { 3 } else { number & 1 },
+                    method: number,
+                    tunnel: number + family,
+                    weight: 1,
+                    upper: 0,
+                    lower: 0,
+                };
+                let _ = shared.add_destination(&key, &server.config());
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Key(u8);
 

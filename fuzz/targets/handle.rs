@@ -19,7 +19,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use packet::{Packet, Vlan};
 use ulvs_fuzz::check;
-use ulvs_fuzz::command::Command;
+use ulvs_fuzz::command::{self, Command};
 use ulvs_fuzz::host::{self, CLIENTS, Links, Tables};
 use ulvs_fuzz::wire::{Follow, Neighbour, Segment, Shape, Wire};
 
@@ -89,9 +89,7 @@ fuzz_target!(|run: Run| {
         return;
     }
     let mut system = System::new(&run);
-    for command in run.begin.iter().take(16) {
-        system.command(command);
-    }
+    system.begin(&run.begin);
     for step in run.steps.iter().take(STEPS_MAX) {
         system.step(step);
         system.check_counts();
@@ -183,8 +181,22 @@ impl System {
         }
     }
 
+    fn begin(&mut self, commands: &[Command]) {
+        if commands.is_empty() {
+            command::begin_ordinarily(&self.shared);
+        }
+        for command in commands.iter().take(16) {
+            command.give(&self.shared);
+        }
+        self.note_servers();
+    }
+
     fn command(&mut self, command: &Command) {
         command.give(&self.shared);
+        self.note_servers();
+    }
+
+    fn note_servers(&mut self) {
         for service in self.shared.snapshot().iter() {
             for destination in service.destinations.iter() {
                 if !self

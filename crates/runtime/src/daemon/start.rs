@@ -118,6 +118,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let shared = Arc::new(Shared::new(director::shared::Options {
         workers: settings.workers,
         seed: (random()?, random()?),
+        max_templates: settings.max_connections,
     }));
     let state = StateFile::new(settings.state.clone())?;
     restore(&shared, &settings, &state)?;
