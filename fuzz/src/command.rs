@@ -29,7 +29,11 @@ pub enum Command {
 /// finding commands.
 pub fn begin_ordinarily(shared: &Shared) {
     for address in [0, 2, 1, 3].map(virtual_address) {
-        let services = [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Sctp, 80)];
+        let services = [
+            (Protocol::Tcp, 80),
+            (Protocol::Udp, 53),
+            (Protocol::Sctp, 80),
+        ];
         for (protocol, port) in services {
             let key = ServiceKey::Address {
                 protocol,

@@ -84,7 +84,7 @@ pub enum Shape {
 impl Segment {
     /// The datagram.
     #[must_use]
-    pub fn wire(&self) -> (Wire, u8) {
+    pub fn wire(&self) -> Wire {
         let family = if self.v6 { 2 } else { 0 };
         let client = client_address(self.v6, self.client);
         let addresses = if self.server_side {
@@ -127,13 +127,12 @@ impl Segment {
         let payload = transport(protocol, addresses, ports, kind, &data);
         let ip = self.fields.ip();
         let bytes = datagram(addresses.0, addresses.1, protocol, &ip, &payload);
-        let wire = Wire {
+        Wire {
             server_side: self.server_side,
             bytes,
             offload: Offload::default(),
             is_right: true,
-        };
-        (wire, protocol)
+        }
     }
 }
 
@@ -280,9 +279,10 @@ fn in_tunnel(own: IpAddr, server: IpAddr, v6: bool, choice: u8, inner: &[u8]) ->
 }
 
 impl Shape {
-    /// The datagrams that a datagram of `protocol` becomes.
+    /// The datagrams that a datagram becomes.
     #[must_use]
-    pub fn shape(&self, mut wire: Wire, protocol: u8) -> Vec<Wire> {
+    pub fn shape(&self, mut wire: Wire) -> Vec<Wire> {
+        let protocol = protocol(&wire.bytes);
         match self {
             Self::Whole => {}
             Self::Partial => leave_checksum(&mut wire, protocol),
@@ -338,6 +338,16 @@ fn transport_offset(datagram: &[u8]) -> Option<usize> {
     Some(40 + extension)
 }
 
+/// Upper-layer protocol of a datagram without fragment header; 0 where there is none.
+fn protocol(datagram: &[u8]) -> u8 {
+    let at = match datagram.first().map(|first| first >> 4) {
+        Some(4) => 9,
+        _ if matches!(datagram.get(6), Some(0 | 43 | 60)) => 40,
+        _ => 6,
+    };
+    datagram.get(at).copied().unwrap_or(0)
+}
+
 fn leave_checksum(wire: &mut Wire, protocol: u8) {
     let at = match protocol {
         TCP => 16,
@@ -347,6 +357,9 @@ fn leave_checksum(wire: &mut Wire, protocol: u8) {
     let Some(start) = transport_offset(&wire.bytes) else {
         return;
     };
+    if wire.bytes.len() < start + at + 2 {
+        return;
+    }
     let (source, destination) = addresses(&wire.bytes);
     let sum = bytes::partial(protocol, source, destination, wire.bytes.len() - start);
     wire.bytes[start + at..start + at + 2].copy_from_slice(&sum.to_be_bytes());
@@ -379,17 +392,7 @@ fn pieces(wire: &Wire, size: u8, order: &[u8]) -> Vec<Wire> {
     let size = (usize::from(size) * 16).max(8);
     let count = payload.len().div_ceil(size);
     let (source, destination) = addresses(&wire.bytes);
-    let v4 = source.is_ipv4();
-    let protocol = if v4 {
-        wire.bytes[9]
-    } else {
-        *wire.bytes.get(6).unwrap_or(&0)
-    };
-    let protocol = if !v4 && start > 40 {
-        wire.bytes[40]
-    } else {
-        protocol
-    };
+    let (v4, protocol) = (source.is_ipv4(), protocol(&wire.bytes));
     let mut order = order.to_vec();
     if order.len() < 3 {
         // Mostly a datagram becomes whole.

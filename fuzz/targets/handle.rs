@@ -154,8 +154,7 @@ impl System {
                 shape,
                 beside,
             } => {
-                let (wire, protocol) = segment.wire();
-                self.send(shape.shape(wire, protocol), *beside);
+                self.send(shape.shape(segment.wire()), *beside);
             }
             Step::Follow {
                 which,
@@ -163,10 +162,10 @@ impl System {
                 shape,
                 beside,
             } => {
-                let Some((wire, protocol)) = self.follow(*which, follow) else {
+                let Some(wire) = self.follow(*which, follow) else {
                     return;
                 };
-                self.send(shape.shape(wire, protocol), *beside);
+                self.send(shape.shape(wire), *beside);
             }
             Step::Neighbour(neighbour) => {
                 let own = host::own_mac(CLIENTS);
@@ -218,12 +217,11 @@ impl System {
         }
     }
 
-    fn follow(&self, which: u8, follow: &Follow) -> Option<(Wire, u8)> {
+    fn follow(&self, which: u8, follow: &Follow) -> Option<Wire> {
         let connections = self.connections();
         let index = usize::from(which).checked_rem(connections.len())?;
         let connection = connections.get(index)?;
-        let wire = follow.wire(connection)?;
-        Some((wire, connection.protocol().number()))
+        follow.wire(connection)
     }
 
     fn connections(&self) -> Vec<&Connection> {
