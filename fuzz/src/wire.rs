@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use packet::Mac;
+use packet::{GsoKind, Mac, Offload, Vlan};
 
 /// One packet, by choices from small sets: so that packets meet.
 #[derive(Debug, Arbitrary)]
@@ -22,6 +22,9 @@ pub struct Segment {
     mark: u8,
     quoted: Vec<u8>,
     foreign_mac: u8,
+    work: u8,
+    segment: u16,
+    tag: Option<u16>,
 }
 
 /// Address of a virtual service; two of each family.
@@ -60,6 +63,46 @@ impl Segment {
     /// Firewall mark: seldom one.
     pub fn mark(&self) -> u32 {
         u32::from(self.mark & 0x81 == 0x81)
+    }
+
+    /// What the sender left to be done: mostly nothing, else a checksum or a super-frame, seldom nonsense.
+    pub fn offload(&self) -> Offload {
+        let ip = if self.v6 { 40 } else { 20 };
+        let checksum = match self.protocol & 7 {
+            0..=2 => 16,
+            _ => 6,
+        };
+        match self.work {
+            0..=127 => Offload::default(),
+            128..=175 => Offload {
+                partial_checksum: Some(checksum),
+                checksum_start: 14 + ip,
+                ..Offload::default()
+            },
+            176..=239 => Offload {
+                partial_checksum: Some(checksum),
+                checksum_start: 14 + ip,
+                gso: Some(match (checksum, self.v6) {
+                    (16, false) => GsoKind::TcpV4,
+                    (16, true) => GsoKind::TcpV6,
+                    _ => GsoKind::UdpL4,
+                }),
+                gso_size: self.segment % 1600,
+                gso_ecn: self.work & 1 == 1,
+            },
+            240..=255 => Offload {
+                partial_checksum: Some(self.segment),
+                checksum_start: self.length,
+                gso: Some(GsoKind::TcpV4),
+                gso_size: self.segment,
+                gso_ecn: false,
+            },
+        }
+    }
+
+    /// The 802.1Q tag that the link took off.
+    pub fn vlan(&self) -> Option<Vlan> {
+        self.tag.map(|tci| Vlan { tpid: 0x8100, tci })
     }
 
     /// The side it arrives on and its bytes.

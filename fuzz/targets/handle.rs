@@ -21,7 +21,7 @@ use director::time::Instant;
 use director::verdict::Verdict;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use packet::{Family, Headers, Mac, Malformed, Packet};
+use packet::{Family, Headers, Mac, Malformed, Offload, Packet, Vlan};
 use ulvs_fuzz::wire::{self, Segment};
 
 /// Octets in front of a frame, as the links leave them.
@@ -29,13 +29,14 @@ const HEADROOM: usize = 128;
 /// Steps of one run.
 const STEPS_MAX: usize = 200;
 /// Frames that one packet may become: a whole datagram in the smallest fragments.
-const FRAMES_MAX: usize = 70_000 / 500 + 4;
+const FRAMES_MAX: usize = 4096;
 
 #[derive(Debug, Arbitrary)]
 struct Run {
     icmp_ratelimit: bool,
     owned: bool,
     estimators: bool,
+    tun: bool,
     mtu: u16,
     steps: Vec<Step>,
 }
@@ -121,6 +122,7 @@ fuzz_target!(|run: Run| {
 });
 
 struct System {
+    tun: bool,
     shared: Arc<Shared>,
     director: Director,
     now: Instant,
@@ -142,6 +144,7 @@ impl System {
         };
         let director = Director::new(Arc::clone(&shared), host, 0, &table);
         Self {
+            tun: run.tun,
             shared,
             director,
             now: Instant::START,
@@ -206,17 +209,30 @@ impl System {
             Step::Wait { milliseconds } => self.wait(Duration::from_millis((*milliseconds).into())),
             Step::Send(segment) => {
                 let (server_side, frame) = segment.frame();
-                self.send(server_side, segment.mark(), &frame);
+                let work = (segment.offload(), segment.vlan());
+                self.send(server_side, segment.mark(), work, &frame);
             }
-            Step::Raw { server_side, bytes } => self.send(*server_side, 0, bytes),
+            Step::Raw { server_side, bytes } => {
+                self.send(*server_side, 0, Default::default(), bytes);
+            }
         }
     }
 
-    fn send(&mut self, server_side: bool, mark: u32, frame: &[u8]) {
+    fn send(
+        &mut self,
+        server_side: bool,
+        mark: u32,
+        (offload, vlan): (Offload, Option<Vlan>),
+        frame: &[u8],
+    ) {
         let mut buffer = vec![0; HEADROOM];
         buffer.extend_from_slice(frame);
         let whole = buffer.len();
-        let packet = Packet::new(&mut buffer, HEADROOM..whole, 14);
+        let link_len = if server_side && self.tun { 0 } else { 14 };
+        let start = HEADROOM + (14 - link_len).min(frame.len());
+        let mut packet = Packet::new(&mut buffer, start..whole, link_len);
+        packet.offload = offload;
+        packet.vlan = vlan;
         let mut output = Output::default();
         self.director.refresh();
         let interface = if server_side { 3 } else { 2 };
@@ -228,7 +244,7 @@ impl System {
             Verdict::Pass => assert!(output.frames.is_empty(), "passed on and sent"),
             Verdict::Held | Verdict::Answered | Verdict::Drop(_) => {}
         }
-        check_frames(&output);
+        self.check_frames(&output);
     }
 
     fn wait(&mut self, time: Duration) {
@@ -239,7 +255,7 @@ impl System {
         for _ in 0..1000 {
             let mut output = Output::default();
             self.director.tick(self.now, &mut output);
-            check_frames(&output);
+            self.check_frames(&output);
             if self
                 .director
                 .next_deadline()
@@ -294,6 +310,31 @@ impl System {
         }
     }
 
+    /// Every frame that leaves can be read again, and its header checksum is right.
+    fn check_frames(&self, output: &Output<'_>) {
+        assert!(
+            output.frames.len() <= FRAMES_MAX,
+            "{} frames",
+            output.frames.len()
+        );
+        for outgoing in &output.frames {
+            let link_len = if outgoing.interface == 3 && self.tun {
+                0
+            } else {
+                14
+            };
+            let mut bytes = outgoing.frame.bytes().to_vec();
+            let whole = bytes.len();
+            let packet = Packet::new(&mut bytes, 0..whole, link_len);
+            match Headers::parse(&packet) {
+                Ok(headers) => assert_eq!(headers.end, packet.len(), "padding was sent"),
+                // ARP; and a packet whose payload is cut off goes on as it came.
+                Err(Malformed::NotIp | Malformed::TransportTruncated) => {}
+                Err(malformed) => panic!("sent a malformed frame: {malformed:?}"),
+            }
+        }
+    }
+
     /// Long after the last packet nothing is left.
     fn end(&mut self) {
         for _ in 0..3 {
@@ -305,26 +346,6 @@ impl System {
             "a connection lives for ever"
         );
         self.check_counts();
-    }
-}
-
-/// Every frame that leaves can be read again, and its checksum is right.
-fn check_frames(output: &Output<'_>) {
-    assert!(
-        output.frames.len() <= FRAMES_MAX,
-        "{} frames",
-        output.frames.len()
-    );
-    for outgoing in &output.frames {
-        let mut bytes = outgoing.frame.bytes().to_vec();
-        let whole = bytes.len();
-        let packet = Packet::new(&mut bytes, 0..whole, 14);
-        match Headers::parse(&packet) {
-            Ok(headers) => assert_eq!(headers.end, packet.len(), "padding was sent"),
-            // ARP; and a packet whose payload is cut off goes on as it came.
-            Err(Malformed::NotIp | Malformed::TransportTruncated) => {}
-            Err(malformed) => panic!("sent a malformed frame: {malformed:?}"),
-        }
     }
 }
 
@@ -420,7 +441,7 @@ fn network(run: &Run) -> Network {
             name: name.to_owned(),
             mac: wire::own_mac(index == 3),
             mtu,
-            link_len: 14,
+            link_len: if index == 3 && run.tun { 0 } else { 14 },
             addresses,
             up: true,
         });
