@@ -1,11 +1,29 @@
-//! Packets between a few clients, virtual services and real servers, with right checksums and odd fields.
+//! Packets between a few clients, virtual services and real servers, with right checksums and odd fields: by
+//! choices from small sets, so that packets meet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use director::connection::Connection;
+use director::destination::Method;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use packet::Mac;
+use packet::{GsoKind, Mac, Offload};
 
-/// One packet, by choices from small sets: so that packets meet.
+use crate::bytes::{self, ICMP, ICMPV6, Ip, SCTP, TCP, UDP, datagram, transport};
+use crate::host::{client_address, server_address, virtual_address};
+
+/// A datagram and what its link says of it; the link header is put on by whoever sends it.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    /// Arrives on the servers' side.
+    pub server_side: bool,
+    pub bytes: Vec<u8>,
+    /// Offsets count from the datagram's start.
+    pub offload: Offload,
+    /// Whole, with right checksums, so that all that comes of it must be right too.
+    pub is_right: bool,
+}
+
+/// One packet that nobody asked for.
 #[derive(Debug, Arbitrary)]
 pub struct Segment {
     server_side: bool,
@@ -14,224 +32,457 @@ pub struct Segment {
     other: u8,
     protocol: u8,
     ports: u8,
-    flags: u8,
-    ttl: u8,
-    fragment: u8,
+    kind: u8,
+    fields: Fields,
     length: u16,
-    tos: u8,
-    mark: u8,
     quoted: Vec<u8>,
-    foreign_mac: u8,
 }
 
-/// Address of a virtual service; two of each family.
-pub fn virtual_address(choice: u8) -> IpAddr {
-    if choice & 2 == 0 {
-        Ipv4Addr::new(10, 8, 0, 1 + (choice & 1)).into()
-    } else {
-        Ipv6Addr::new(0xfd00, 8, 0, 0, 0, 0, 0, 1 + u16::from(choice & 1)).into()
+/// Fields of the IP header, mostly ordinary.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub struct Fields {
+    ttl: u8,
+    tos: u8,
+    id: u8,
+    bits: u8,
+}
+
+impl Fields {
+    fn ip(self) -> Ip {
+        Ip {
+            ttl: if self.bits & 3 == 3 { self.ttl } else { 64 },
+            tos: self.tos,
+            id: self.id & 3,
+            dont_fragment: self.bits & 4 != 0,
+            options: if self.bits & 0x18 == 0x18 {
+                self.bits >> 5
+            } else {
+                0
+            },
+            fragment: None,
+        }
     }
 }
 
-/// Address of a real server; four of each family.
-pub fn server_address(choice: u8) -> IpAddr {
-    if choice & 4 == 0 {
-        Ipv4Addr::new(10, 2, 0, 11 + (choice & 3)).into()
-    } else {
-        Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0x11 + u16::from(choice & 3)).into()
-    }
-}
-
-/// Address of a client; two of each family.
-fn client_address(v6: bool, choice: u8) -> IpAddr {
-    if v6 {
-        Ipv6Addr::new(0x2001, 0xdb8, 12, 0, 0, 0, 0, 0x10 + u16::from(choice & 1)).into()
-    } else {
-        Ipv4Addr::new(192, 0, 2, 10 + (choice & 1)).into()
-    }
-}
-
-/// The director's link address on a side.
-pub fn own_mac(server_side: bool) -> Mac {
-    Mac([2, 0, 0, 0, if server_side { 2 } else { 1 }, 1])
+/// What is done to a packet before it is sent.
+#[derive(Debug, Arbitrary)]
+pub enum Shape {
+    /// Nothing.
+    Whole,
+    /// Its checksum is left to the device.
+    Partial,
+    /// A super-frame.
+    Super { size: u16, kind: u8, partial: bool },
+    /// Fragments in this order: each number an index.
+    Pieces { size: u8, order: Vec<u8> },
+    /// An octet is another.
+    Damaged { at: u16, xor: u8 },
+    /// Cut off, or longer than it says.
+    Resized { length: u16 },
 }
 
 impl Segment {
-    /// Firewall mark: seldom one.
-    pub fn mark(&self) -> u32 {
-        u32::from(self.mark & 0x81 == 0x81)
-    }
-
-    /// The side it arrives on and its bytes.
-    pub fn frame(&self) -> (bool, Vec<u8>) {
+    /// The datagram.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
         let family = if self.v6 { 2 } else { 0 };
         let client = client_address(self.v6, self.client);
-        let (source, destination) = if self.server_side {
+        let addresses = if self.server_side {
             let family = if self.v6 { 4 } else { 0 };
             (server_address(self.other & 3 | family), client)
         } else {
             (client, virtual_address(self.other & 1 | family))
         };
-        let protocol = match self.protocol & 7 {
-            0..=2 => 6,
-            3 | 4 => 17,
-            5 => 132,
-            6 if self.v6 => 58,
-            6 => 1,
-            _ => 50,
-        };
-        let payload = self.payload(protocol, source, destination);
-        let datagram = match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                self.ipv4(protocol, source, destination, &payload)
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                self.ipv6(protocol, source, destination, &payload)
-            }
-            _ => Vec::new(),
-        };
-        let mut mac = own_mac(self.server_side).0;
-        if self.foreign_mac == 1 {
-            mac[5] ^= 8;
-        }
-        let kind: [u8; 2] = if self.v6 { [0x86, 0xdd] } else { [8, 0] };
-        let frame = [&mac[..], &[2, 0, 0, 0, 9, 9], &kind, &datagram].concat();
-        (self.server_side, frame)
-    }
-
-    fn payload(&self, protocol: u8, source: IpAddr, destination: IpAddr) -> Vec<u8> {
         let high = [1001, 1002, 1003, 20][usize::from(self.ports & 3)];
         let low = [80, 53, 21, 8080][usize::from(self.ports >> 2 & 3)];
-        let (from, to): (u16, u16) = if self.server_side {
+        let ports = if self.server_side {
             (low, high)
         } else {
             (high, low)
         };
-        let ports = [from.to_be_bytes(), to.to_be_bytes()].concat();
-        let data = vec![0x55; usize::from(self.length % 4000)];
-        let (mut bytes, checksum_at) = match protocol {
-            6 => {
-                let offset = if self.tos == 3 { 0x40 } else { 0x50 };
-                let rest = [
-                    0, 0, 3, 232, 0, 0, 0, 0, offset, self.flags, 32, 0, 0, 0, 0, 0,
-                ];
-                ([&ports[..], &rest, &data].concat(), 16)
-            }
-            17 => {
-                let length = u16::try_from(8 + data.len()).unwrap_or(u16::MAX);
-                (
-                    [&ports[..], &length.to_be_bytes(), &[0, 0], &data].concat(),
-                    6,
-                )
-            }
-            132 => {
-                let chunk = [self.flags % 16, 0, 0, 4];
-                return [&ports[..], &[0; 8], &chunk].concat();
-            }
-            1 | 58 => {
-                let kind = if protocol == 1 {
-                    [3, 4, 11, 5, 8][usize::from(self.flags) % 5]
+        let (protocol, kind) = match self.protocol & 7 {
+            // One bit in two is a SYN: only those begin anything.
+            0..=2 => (
+                TCP,
+                if self.kind & 1 == 0 {
+                    2
                 } else {
-                    [1, 2, 3, 4, 128][usize::from(self.flags) % 5]
-                };
-                let header = [kind, self.tos & 7, 0, 0, 0, 0, 5, 0];
-                ([&header[..], &self.quoted].concat(), 2)
-            }
-            _ => return [&[0, 0, 1, 0, 0, 0, 0, 1][..], &data].concat(),
+                    self.kind >> 1
+                },
+            ),
+            3 | 4 => (UDP, 0),
+            5 => (SCTP, self.kind),
+            6 if self.v6 => (
+                ICMPV6,
+                [128, 1, 2, 3, 4, 135, 136][usize::from(self.kind) % 7],
+            ),
+            6 => (ICMP, [8, 3, 4, 11, 5][usize::from(self.kind) % 5]),
+            _ => (50, 0),
         };
-        let pseudo = match (protocol, source, destination) {
-            (1, ..) => Vec::new(),
-            (_, IpAddr::V4(source), IpAddr::V4(destination)) => {
-                [&source.octets()[..], &destination.octets()].concat()
-            }
-            (_, IpAddr::V6(source), IpAddr::V6(destination)) => {
-                [&source.octets()[..], &destination.octets()].concat()
-            }
-            _ => Vec::new(),
-        };
-        let tail = if protocol == 1 {
-            0
+        let data = if protocol == ICMP || protocol == ICMPV6 || self.length & 1 == 1 {
+            self.quoted.clone()
         } else {
-            u32::from(protocol) + u32::try_from(bytes.len()).unwrap_or(0)
+            vec![0x55; usize::from(self.length % 4000)]
         };
-        let checksum = checksum(&[&pseudo, &bytes], tail);
-        bytes[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
-        bytes
-    }
-
-    fn ipv4(
-        &self,
-        protocol: u8,
-        source: Ipv4Addr,
-        destination: Ipv4Addr,
-        payload: &[u8],
-    ) -> Vec<u8> {
-        let (offset, more, payload) = self.piece(payload);
-        let length = u16::try_from(20 + payload.len()).unwrap_or(u16::MAX);
-        let df = if self.fragment & 0x40 != 0 && offset == 0 && !more {
-            0x4000
-        } else {
-            0
-        };
-        let field = offset / 8 | if more { 0x2000 } else { 0 } | df;
-        let mut header = vec![0x45, self.tos];
-        header.extend(length.to_be_bytes());
-        header.extend([0, self.fragment >> 4]);
-        header.extend(field.to_be_bytes());
-        header.extend([self.ttl, protocol, 0, 0]);
-        header.extend(source.octets());
-        header.extend(destination.octets());
-        let sum = checksum(&[&header], 0);
-        header[10..12].copy_from_slice(&sum.to_be_bytes());
-        [&header, payload].concat()
-    }
-
-    fn ipv6(
-        &self,
-        protocol: u8,
-        source: Ipv6Addr,
-        destination: Ipv6Addr,
-        payload: &[u8],
-    ) -> Vec<u8> {
-        let (offset, more, payload) = self.piece(payload);
-        let fragment = if offset > 0 || more {
-            let field = offset | u16::from(more);
-            let [high, low] = field.to_be_bytes();
-            vec![protocol, 0, high, low, 0, 0, 0, self.fragment >> 4]
-        } else {
-            Vec::new()
-        };
-        let next = if fragment.is_empty() { protocol } else { 44 };
-        let length = u16::try_from(fragment.len() + payload.len()).unwrap_or(u16::MAX);
-        let mut header = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 0];
-        header.extend(length.to_be_bytes());
-        header.extend([next, self.ttl]);
-        header.extend(source.octets());
-        header.extend(destination.octets());
-        [&header[..], &fragment, payload].concat()
-    }
-
-    /// The part of the payload that this packet carries: mostly all of it.
-    fn piece<'a>(&self, payload: &'a [u8]) -> (u16, bool, &'a [u8]) {
-        let cut = (payload.len() / 2) & !7;
-        match self.fragment & 0x0f {
-            1 => (0, true, &payload[..cut]),
-            2 => (u16::try_from(cut).unwrap_or(0), false, &payload[cut..]),
-            3 => (u16::from(self.tos) * 8, true, &payload[..cut]),
-            _ => (0, false, payload),
+        let payload = transport(protocol, addresses, ports, kind, &data);
+        let ip = self.fields.ip();
+        let bytes = datagram(addresses.0, addresses.1, protocol, &ip, &payload);
+        Wire {
+            server_side: self.server_side,
+            bytes,
+            offload: Offload::default(),
+            is_right: true,
         }
     }
 }
 
-fn checksum(parts: &[&[u8]], start: u32) -> u16 {
-    let mut sum = start;
-    for part in parts {
-        for pair in part.chunks(2) {
-            sum += u32::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u32::from);
+/// A packet of a connection that is there.
+#[derive(Debug, Arbitrary)]
+pub struct Follow {
+    from_server: bool,
+    kind: u8,
+    fields: Fields,
+    length: u16,
+    /// An ICMP error about such a packet instead, from the other side, and of which kind.
+    error: Option<u8>,
+    /// The quoted packet is the tunnel's.
+    tunnelled: bool,
+}
+
+impl Follow {
+    /// The datagram; none where the connection has no such packets.
+    #[must_use]
+    pub fn wire(&self, connection: &Connection) -> Option<Wire> {
+        let (addresses, ports) = endpoints(connection, self.from_server)?;
+        let protocol = connection.protocol().number();
+        let data = vec![0xaa; usize::from(self.length % 3000)];
+        let payload = transport(protocol, addresses, ports, self.kind, &data);
+        let ip = self.fields.ip();
+        let bytes = datagram(addresses.0, addresses.1, protocol, &ip, &payload);
+        let mut wire = Wire {
+            server_side: self.from_server,
+            bytes,
+            offload: Offload::default(),
+            is_right: true,
+        };
+        if let Some(kind) = self.error {
+            self.quote(connection, kind, &mut wire);
+        }
+        Some(wire)
+    }
+
+    /// Makes of the packet the ICMP error about it.
+    fn quote(&self, connection: &Connection, choice: u8, wire: &mut Wire) {
+        let (mut quoted, mut v6) = (
+            std::mem::take(&mut wire.bytes),
+            connection.client().0.is_ipv6(),
+        );
+        let (client, _) = connection.client();
+        let (server, _) = connection.server();
+        let mut about = if self.from_server { server } else { client };
+        let mut reporter = match (self.from_server, choice & 8 == 0) {
+            // The error comes from the side that the quoted packet went to.
+            (false, true) => server,
+            (true, true) => client,
+            (false, false) => server_address(if v6 { 7 } else { 3 }),
+            (true, false) => client_address(v6, 1),
+        };
+        if self.from_server {
+            // What the client saw came from the virtual service.
+            about = connection.virtual_server().0;
+            let Some((addresses, ports)) = endpoints(connection, true) else {
+                return;
+            };
+            let seen = (about, addresses.1);
+            let ports = (connection.virtual_server().1, ports.1);
+            let protocol = connection.protocol().number();
+            let payload = transport(protocol, seen, ports, self.kind, &[0xaa; 40]);
+            quoted = datagram(seen.0, seen.1, protocol, &self.fields.ip(), &payload);
+        } else if self.tunnelled && connection.method() == Method::Tunnel {
+            let own: IpAddr = if server.is_ipv4() {
+                Ipv4Addr::new(10, 2, 0, 1).into()
+            } else {
+                Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1).into()
+            };
+            quoted = in_tunnel(own, server, v6, choice, &quoted);
+            v6 = server.is_ipv6();
+            (about, reporter) = (own, server);
+        } else if connection.method() == Method::Masq {
+            let protocol = connection.protocol().number();
+            let (from, to) = (connection.client(), connection.server());
+            let payload = transport(
+                protocol,
+                (from.0, to.0),
+                (from.1, to.1),
+                self.kind,
+                &[0xaa; 40],
+            );
+            quoted = datagram(from.0, to.0, protocol, &self.fields.ip(), &payload);
+        }
+        quoted.truncate([28, 48, 576, 1232][usize::from(choice >> 4 & 3)]);
+        let (protocol, kind) = if v6 {
+            (ICMPV6, [2, 1, 3, 4][usize::from(choice & 3)])
+        } else {
+            (ICMP, [3, 11, 4, 12][usize::from(choice & 3)])
+        };
+        // Code 4 is "fragmentation needed" where there is such a code; the MTU stands in the last octets.
+        let code = choice & 4;
+        let message = bytes::icmp(
+            protocol,
+            (reporter, about),
+            (kind, code),
+            self.length,
+            &quoted,
+        );
+        let ip = self.fields.ip();
+        wire.bytes = datagram(reporter, about, protocol, &ip, &message);
+        wire.server_side = !self.from_server;
+    }
+}
+
+/// Addresses and ports of a connection's packets, as they arrive at the director.
+fn endpoints(connection: &Connection, from_server: bool) -> Option<((IpAddr, IpAddr), (u16, u16))> {
+    let client = connection.client();
+    if !from_server {
+        let vip = connection.virtual_server();
+        return Some(((client.0, vip.0), (client.1, vip.1)));
+    }
+    let server = connection.server();
+    let masq = connection.method() == Method::Masq && server.0.is_ipv4() == client.0.is_ipv4();
+    masq.then_some(((server.0, client.0), (server.1, client.1)))
+}
+
+/// A tunnel packet as ulvs makes them, to quote.
+fn in_tunnel(own: IpAddr, server: IpAddr, v6: bool, choice: u8, inner: &[u8]) -> Vec<u8> {
+    let ip = Ip {
+        ttl: 64,
+        dont_fragment: true,
+        ..Ip::default()
+    };
+    let ether_type: [u8; 2] = if v6 { [0x86, 0xdd] } else { [8, 0] };
+    let carried = if v6 { 41 } else { 4 };
+    match choice >> 6 {
+        0 | 1 => datagram(own, server, carried, &ip, inner),
+        2 => datagram(
+            own,
+            server,
+            47,
+            &ip,
+            &[&[0, 0], &ether_type[..], inner].concat(),
+        ),
+        _ => {
+            let gue = [&[0, carried, 0, 0][..], inner].concat();
+            let payload = transport(UDP, (own, server), (40_000, 6080), 0, &gue);
+            datagram(own, server, UDP, &ip, &payload)
         }
     }
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
+}
+
+impl Shape {
+    /// The datagrams that a datagram becomes.
+    #[must_use]
+    pub fn shape(&self, mut wire: Wire) -> Vec<Wire> {
+        let protocol = protocol(&wire.bytes);
+        match self {
+            Self::Whole => {}
+            Self::Partial => leave_checksum(&mut wire, protocol),
+            Self::Super {
+                size,
+                kind,
+                partial,
+            } => {
+                if *partial {
+                    leave_checksum(&mut wire, protocol);
+                }
+                wire.offload.gso = match kind & 3 {
+                    0 | 1 if protocol == UDP => Some(GsoKind::UdpL4),
+                    0 | 1 if wire.bytes[0] >> 4 == 4 => Some(GsoKind::TcpV4),
+                    0 | 1 | 2 => Some(GsoKind::TcpV6),
+                    _ => Some(GsoKind::UdpL4),
+                };
+                wire.offload.gso_size = if kind & 4 == 0 {
+                    200 + size % 1300
+                } else {
+                    *size
+                };
+                wire.offload.gso_ecn = kind & 8 != 0;
+                if kind & 16 != 0 {
+                    wire.offload.checksum_start = *size;
+                }
+                wire.is_right &= partial & (kind & 18 == 0);
+            }
+            Self::Pieces { size, order } => return pieces(&wire, *size, order),
+            Self::Damaged { at, xor } => {
+                let at = usize::from(*at) % wire.bytes.len().max(1);
+                if let Some(octet) = wire.bytes.get_mut(at) {
+                    *octet ^= xor;
+                }
+                wire.is_right = false;
+            }
+            Self::Resized { length } => {
+                wire.bytes.resize(usize::from(*length % 2048), 0);
+                wire.is_right = false;
+            }
+        }
+        vec![wire]
     }
-    !u16::try_from(sum).unwrap_or(0)
+}
+
+/// Offset of the transport header of a datagram without fragment header.
+fn transport_offset(datagram: &[u8]) -> Option<usize> {
+    let first = *datagram.first()?;
+    if first >> 4 == 4 {
+        return Some(usize::from(first & 15) * 4);
+    }
+    let extension = usize::from(matches!(datagram.get(6)?, 0 | 43 | 60)) * 16;
+    Some(40 + extension)
+}
+
+/// Upper-layer protocol of a datagram without fragment header; 0 where there is none.
+fn protocol(datagram: &[u8]) -> u8 {
+    let at = match datagram.first().map(|first| first >> 4) {
+        Some(4) => 9,
+        _ if matches!(datagram.get(6), Some(0 | 43 | 60)) => 40,
+        _ => 6,
+    };
+    datagram.get(at).copied().unwrap_or(0)
+}
+
+fn leave_checksum(wire: &mut Wire, protocol: u8) {
+    let at = match protocol {
+        TCP => 16,
+        UDP => 6,
+        _ => return,
+    };
+    let Some(start) = transport_offset(&wire.bytes) else {
+        return;
+    };
+    if wire.bytes.len() < start + at + 2 {
+        return;
+    }
+    let (source, destination) = addresses(&wire.bytes);
+    let sum = bytes::partial(protocol, source, destination, wire.bytes.len() - start);
+    wire.bytes[start + at..start + at + 2].copy_from_slice(&sum.to_be_bytes());
+    wire.offload.partial_checksum = u16::try_from(at).ok();
+    wire.offload.checksum_start = u16::try_from(start).unwrap_or(0);
+}
+
+fn addresses(datagram: &[u8]) -> (IpAddr, IpAddr) {
+    let v4 = |at: usize| {
+        let octets: [u8; 4] = datagram[at..at + 4].try_into().expect("four octets");
+        IpAddr::from(octets)
+    };
+    let v6 = |at: usize| {
+        let octets: [u8; 16] = datagram[at..at + 16].try_into().expect("sixteen octets");
+        IpAddr::from(octets)
+    };
+    if datagram[0] >> 4 == 4 {
+        (v4(12), v4(16))
+    } else {
+        (v6(8), v6(24))
+    }
+}
+
+/// Fragments of about `size` times 16 octets, in any order, any of them more than once or not at all.
+fn pieces(wire: &Wire, size: u8, order: &[u8]) -> Vec<Wire> {
+    let Some(start) = transport_offset(&wire.bytes) else {
+        return Vec::new();
+    };
+    let payload = &wire.bytes[start..];
+    let size = (usize::from(size) * 16).max(8);
+    let count = payload.len().div_ceil(size);
+    let (source, destination) = addresses(&wire.bytes);
+    let (v4, protocol) = (source.is_ipv4(), protocol(&wire.bytes));
+    let mut order = order.to_vec();
+    if order.len() < 3 {
+        // Mostly a datagram becomes whole.
+        let backwards = order.len() == 1;
+        order = (0..=u8::MAX).take(count).collect();
+        if backwards {
+            order.reverse();
+        }
+    }
+    let piece = |number: u8| {
+        let index = usize::from(number & 0x3f) % count;
+        let from = index * size;
+        let mut to = (from + size).min(payload.len());
+        let more = to < payload.len() && number & 0xc0 != 0x40;
+        if number & 0xc0 == 0xc0 {
+            to = (to + 8).min(payload.len());
+        }
+        let ip = Ip {
+            ttl: if v4 { wire.bytes[8] } else { wire.bytes[7] },
+            tos: 0,
+            id: wire.bytes[if v4 { 5 } else { 1 }],
+            dont_fragment: false,
+            options: 0,
+            fragment: Some((u16::try_from(from).unwrap_or(0), more)),
+        };
+        Wire {
+            bytes: datagram(source, destination, protocol, &ip, &payload[from..to]),
+            is_right: false,
+            ..wire.clone()
+        }
+    };
+    order.into_iter().take(80).map(piece).collect()
+}
+
+/// ARP and neighbour discovery.
+#[derive(Debug, Arbitrary)]
+pub struct Neighbour {
+    server_side: bool,
+    v6: bool,
+    answer: bool,
+    /// Who speaks, and who is asked for.
+    sender: u8,
+    target: u8,
+    /// The speaker's link address; 0 is the director's own.
+    mac: u8,
+}
+
+impl Neighbour {
+    /// The side it arrives on and the whole frame.
+    #[must_use]
+    pub fn frame(&self, own: Mac) -> (bool, Vec<u8>) {
+        let mac = if self.mac == 0 {
+            own
+        } else {
+            Mac([2, 0, 0, 0, 7, self.mac])
+        };
+        let mut frame = vec![0; 128];
+        let family = if self.v6 { 4 } else { 0 };
+        let sender = match self.sender & 0x30 {
+            0x10 => client_address(self.v6, self.sender),
+            0x20 if self.v6 => "fd00:1::fe".parse().expect("an address"),
+            0x20 => "10.1.0.254".parse().expect("an address"),
+            _ => server_address(self.sender & 3 | family),
+        };
+        let target = virtual_address(self.target & 1 | family >> 1);
+        let len = match (sender, target) {
+            (IpAddr::V4(sender), IpAddr::V4(target)) => {
+                let question = packet::arp::Arp::request(mac, sender, target);
+                if self.answer {
+                    let asked = packet::arp::Arp::request(own, target, sender);
+                    asked.reply(mac).write(None, &mut frame)
+                } else {
+                    question.write(None, &mut frame)
+                }
+            }
+            (IpAddr::V6(sender), IpAddr::V6(target)) => {
+                if self.answer {
+                    let question = packet::ndp::Solicitation {
+                        source: target,
+                        source_mac: Some(own),
+                        target: sender,
+                    };
+                    question.answer(mac, own, &mut frame)
+                } else {
+                    packet::ndp::Solicitation::write(mac, sender, target, None, &mut frame)
+                }
+            }
+            _ => None,
+        };
+        frame.truncate(len.unwrap_or(0));
+        (self.server_side, frame)
+    }
 }

@@ -1,78 +1,49 @@
-//! Random configurations and random packets through `Director::handle`: never a panic, every frame that leaves
-//! is well-formed, every packet has one outcome, and what the real servers count is what the table holds.
+//! Random configurations, hosts and packets through `Director::handle`: never a panic, every frame that leaves is
+//! well-formed, every packet has one outcome, what the real servers count is what the table holds, and with time
+//! everything comes to an end.
 
 #![no_main]
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use director::connection::{Cursor, HashKind, TableConfig};
-use director::destination::{DestinationConfig, Method, TunnelChecksum, TunnelConfig, TunnelKind};
+use director::connection::{Connection, Cursor, HashKind, TableConfig};
+use director::destination::Destination;
 use director::director::{Director, Host};
 use director::frame::Output;
-use director::net::{Answer, Interface, Network, Route, RouteKind};
-use director::protocol::Protocol;
-use director::scheduler::ENTRIES;
-use director::service::{ServiceConfig, ServiceKey};
-use director::shared::{Options, Shared};
+use director::shared::{Options, Shared, Timeouts};
 use director::sysctl::SYSCTLS;
+use director::template::Template;
 use director::time::Instant;
-use director::verdict::Verdict;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use packet::{Family, Headers, Mac, Malformed, Packet};
-use ulvs_fuzz::wire::{self, Segment};
+use packet::{Packet, Vlan};
+use ulvs_fuzz::check;
+use ulvs_fuzz::command::{self, Command};
+use ulvs_fuzz::host::{self, CLIENTS, Links, Tables};
+use ulvs_fuzz::wire::{Follow, Neighbour, Segment, Shape, Wire};
 
 /// Octets in front of a frame, as the links leave them.
 const HEADROOM: usize = 128;
 /// Steps of one run.
 const STEPS_MAX: usize = 200;
-/// Frames that one packet may become: a whole datagram in the smallest fragments.
-const FRAMES_MAX: usize = 70_000 / 500 + 4;
+/// Connections that the table takes.
+const CONNECTIONS_MAX: usize = 64;
+/// Calls of `tick` within which all is done that was due.
+const TICKS_MAX: usize = 2000;
 
 #[derive(Debug, Arbitrary)]
 struct Run {
-    icmp_ratelimit: bool,
-    owned: bool,
+    links: Links,
+    tables: Tables,
     estimators: bool,
-    mtu: u16,
+    begin: Vec<Command>,
     steps: Vec<Step>,
 }
 
 #[derive(Debug, Arbitrary)]
 enum Step {
-    AddService {
-        key: Key,
-        scheduler: u8,
-        flags: u8,
-        timeout: u16,
-        netmask: u8,
-    },
-    EditService {
-        key: Key,
-        scheduler: u8,
-        flags: u8,
-        timeout: u16,
-        netmask: u8,
-    },
-    DeleteService {
-        key: Key,
-    },
-    AddServer {
-        key: Key,
-        server: Server,
-    },
-    EditServer {
-        key: Key,
-        server: Server,
-    },
-    DeleteServer {
-        key: Key,
-        server: u8,
-    },
-    Flush,
-    Zero,
+    Command(Command),
     Sysctl {
         which: u8,
         value: i8,
@@ -82,30 +53,35 @@ enum Step {
         tcp_fin: u16,
         udp: u16,
     },
+    Host(Tables),
     Wait {
         milliseconds: u32,
     },
-    Send(Segment),
+    Send {
+        segment: Segment,
+        shape: Shape,
+        beside: Beside,
+    },
+    Follow {
+        which: u8,
+        follow: Follow,
+        shape: Shape,
+        beside: Beside,
+    },
+    Neighbour(Neighbour),
     Raw {
         server_side: bool,
         bytes: Vec<u8>,
     },
 }
 
+/// What the link says of a frame, or gets wrong.
 #[derive(Clone, Copy, Debug, Arbitrary)]
-struct Key {
-    choice: u8,
-}
-
-#[derive(Debug, Arbitrary)]
-struct Server {
-    number: u8,
-    port: u8,
-    method: u8,
-    tunnel: u8,
-    weight: u8,
-    upper: u8,
-    lower: u8,
+struct Beside {
+    mark: u8,
+    vlan: u8,
+    mac: u8,
+    headroom: u8,
 }
 
 fuzz_target!(|run: Run| {
@@ -113,6 +89,7 @@ fuzz_target!(|run: Run| {
         return;
     }
     let mut system = System::new(&run);
+    system.begin(&run.begin);
     for step in run.steps.iter().take(STEPS_MAX) {
         system.step(step);
         system.check_counts();
@@ -121,9 +98,13 @@ fuzz_target!(|run: Run| {
 });
 
 struct System {
+    links: Links,
     shared: Arc<Shared>,
+    host: Arc<Host>,
     director: Director,
     now: Instant,
+    /// Every real server that ever was.
+    known: Vec<Arc<Destination>>,
 }
 
 impl System {
@@ -134,101 +115,179 @@ impl System {
             let _ = shared.sysctls.write("run_estimation", "0");
         }
         let host = Arc::new(Host::default());
-        host.network.store(Arc::new(network(run)));
+        host.network
+            .store(Arc::new(host::network(&run.links, &run.tables)));
         let table = TableConfig {
-            max_connections: 64,
+            max_connections: CONNECTIONS_MAX,
             hash: HashKind::default(),
             seed: [3, 4],
         };
-        let director = Director::new(Arc::clone(&shared), host, 0, &table);
+        let director = Director::new(Arc::clone(&shared), Arc::clone(&host), 0, &table);
         Self {
+            links: run.links,
             shared,
+            host,
             director,
             now: Instant::START,
+            known: Vec::new(),
         }
     }
 
     fn step(&mut self, step: &Step) {
-        // Commands that are impossible are refused; that is an outcome like any other.
         match step {
-            Step::AddService {
-                key,
-                scheduler,
-                flags,
-                timeout,
-                netmask,
-            } => {
-                let config = service(*key, *scheduler, *flags, *timeout, *netmask);
-                let _ = self.shared.add_service(config);
-            }
-            Step::EditService {
-                key,
-                scheduler,
-                flags,
-                timeout,
-                netmask,
-            } => {
-                let config = service(*key, *scheduler, *flags, *timeout, *netmask);
-                let _ = self.shared.edit_service(config);
-            }
-            Step::DeleteService { key } => {
-                let _ = self.shared.delete_service(&service_key(*key));
-            }
-            Step::AddServer { key, server } => {
-                let _ = self
-                    .shared
-                    .add_destination(&service_key(*key), &destination(server));
-            }
-            Step::EditServer { key, server } => {
-                let _ = self
-                    .shared
-                    .edit_destination(&service_key(*key), &destination(server));
-            }
-            Step::DeleteServer { key, server } => {
-                let (address, port) = (wire::server_address(*server), 80);
-                let _ = self
-                    .shared
-                    .delete_destination(&service_key(*key), address, port);
-            }
-            Step::Flush => self.shared.flush(),
-            Step::Zero => {
-                let _ = self.shared.zero(None);
-            }
+            Step::Command(command) => self.command(command),
             Step::Sysctl { which, value } => {
                 let entry = &SYSCTLS[usize::from(*which) % SYSCTLS.len()];
                 let _ = self.shared.sysctls.write(entry.name, &value.to_string());
             }
             Step::Timeouts { tcp, tcp_fin, udp } => {
                 let [tcp, tcp_fin, udp] = [*tcp, *tcp_fin, *udp].map(u32::from);
-                let timeouts = director::shared::Timeouts { tcp, tcp_fin, udp };
-                let _ = self.shared.set_timeouts(timeouts);
+                let _ = self.shared.set_timeouts(Timeouts { tcp, tcp_fin, udp });
+            }
+            Step::Host(tables) => {
+                let network = host::network(&self.links, tables);
+                self.host.network.store(Arc::new(network));
             }
             Step::Wait { milliseconds } => self.wait(Duration::from_millis((*milliseconds).into())),
-            Step::Send(segment) => {
-                let (server_side, frame) = segment.frame();
-                self.send(server_side, segment.mark(), &frame);
+            Step::Send {
+                segment,
+                shape,
+                beside,
+            } => {
+                self.send(shape.shape(segment.wire()), *beside);
             }
-            Step::Raw { server_side, bytes } => self.send(*server_side, 0, bytes),
+            Step::Follow {
+                which,
+                follow,
+                shape,
+                beside,
+            } => {
+                let Some(wire) = self.follow(*which, follow) else {
+                    return;
+                };
+                self.send(shape.shape(wire), *beside);
+            }
+            Step::Neighbour(neighbour) => {
+                let own = host::own_mac(CLIENTS);
+                let (server_side, _) = neighbour.frame(own);
+                let own = host::own_mac(self.side(server_side));
+                let (_, frame) = neighbour.frame(own);
+                self.receive(self.side(server_side), &frame, Wire::default(), None);
+            }
+            Step::Raw { server_side, bytes } => {
+                self.receive(self.side(*server_side), bytes, Wire::default(), None);
+            }
         }
     }
 
-    fn send(&mut self, server_side: bool, mark: u32, frame: &[u8]) {
-        let mut buffer = vec![0; HEADROOM];
+    fn begin(&mut self, commands: &[Command]) {
+        if commands.is_empty() {
+            command::begin_ordinarily(&self.shared);
+        }
+        for command in commands.iter().take(16) {
+            command.give(&self.shared);
+        }
+        self.note_servers();
+    }
+
+    fn command(&mut self, command: &Command) {
+        command.give(&self.shared);
+        self.note_servers();
+    }
+
+    fn note_servers(&mut self) {
+        for service in self.shared.snapshot().iter() {
+            for destination in service.destinations.iter() {
+                if !self
+                    .known
+                    .iter()
+                    .any(|known| Arc::ptr_eq(known, destination))
+                {
+                    self.known.push(Arc::clone(destination));
+                }
+            }
+        }
+    }
+
+    fn side(&self, server_side: bool) -> u32 {
+        if server_side {
+            host::server_side(&self.links)
+        } else {
+            CLIENTS
+        }
+    }
+
+    fn follow(&self, which: u8, follow: &Follow) -> Option<Wire> {
+        let connections = self.connections();
+        let index = usize::from(which).checked_rem(connections.len())?;
+        let connection = connections.get(index)?;
+        follow.wire(connection)
+    }
+
+    fn connections(&self) -> Vec<&Connection> {
+        let mut all = Vec::new();
+        let table = self.director.connections();
+        let rest = table.list(Cursor::default(), u32::MAX, |_, connection| {
+            all.push(connection)
+        });
+        assert!(rest.is_none());
+        all
+    }
+
+    fn send(&mut self, wires: Vec<Wire>, beside: Beside) {
+        for wire in wires {
+            let interface = self.side(wire.server_side);
+            let mut mac = host::own_mac(interface).0;
+            if beside.mac == 1 {
+                mac[5] ^= 8;
+            }
+            let kind: [u8; 2] = match wire.bytes.first() {
+                Some(first) if first >> 4 == 6 => [0x86, 0xdd],
+                _ => [8, 0],
+            };
+            let frame = if host::link_len(&self.links, interface) > 0 {
+                [&mac[..], &[2, 0, 0, 0, 9, 9], &kind, &wire.bytes].concat()
+            } else {
+                wire.bytes.clone()
+            };
+            self.receive(interface, &frame, wire, Some(beside));
+        }
+    }
+
+    /// One frame arrives; nothing beside it is a frame that may speak of neighbours, and so set others free.
+    fn receive(&mut self, interface: u32, frame: &[u8], wire: Wire, beside: Option<Beside>) {
+        let link_len = host::link_len(&self.links, interface);
+        let headroom = match beside {
+            Some(Beside { headroom: 255, .. }) => 0,
+            _ => HEADROOM,
+        };
+        let mut buffer = vec![0xa5; headroom];
         buffer.extend_from_slice(frame);
         let whole = buffer.len();
-        let packet = Packet::new(&mut buffer, HEADROOM..whole, 14);
-        let mut output = Output::default();
+        let mut packet = Packet::new(&mut buffer, headroom..whole, link_len);
+        packet.offload = wire.offload;
+        packet.offload.checksum_start += u16::try_from(link_len).expect("a link header's length");
+        let mut mark = 0;
+        if let Some(beside) = beside {
+            mark = u32::from(beside.mark & 0x81 == 0x81);
+            packet.vlan = (beside.vlan & 0xc0 == 0x40).then(|| Vlan {
+                tpid: if beside.vlan & 1 == 0 { 0x8100 } else { 0x88a8 },
+                tci: u16::from(beside.vlan),
+            });
+        }
         self.director.refresh();
-        let interface = if server_side { 3 } else { 2 };
+        let before = self.director.counters().received;
+        let mut output = Output::default();
         let verdict = self
             .director
             .handle(self.now, interface, mark, packet, &mut output);
-        match verdict {
-            Verdict::Forwarded => assert!(!output.frames.is_empty(), "forwarded nothing"),
-            Verdict::Pass => assert!(output.frames.is_empty(), "passed on and sent"),
-            Verdict::Held | Verdict::Answered | Verdict::Drop(_) => {}
+        assert_eq!(self.director.counters().received, before + 1);
+        check::frames(&self.host.network.load(), &output, wire.is_right);
+        if beside.is_some() && !speaks_of_neighbours(&wire.bytes) {
+            check::outcome(verdict, &output, |interface| {
+                host::link_len(&self.links, interface)
+            });
         }
-        check_frames(&output);
     }
 
     fn wait(&mut self, time: Duration) {
@@ -236,235 +295,80 @@ impl System {
         self.shared.tick(self.now);
         self.shared.expire_templates(self.now, usize::MAX);
         self.director.refresh();
-        for _ in 0..1000 {
+        for _ in 0..TICKS_MAX {
             let mut output = Output::default();
             self.director.tick(self.now, &mut output);
-            check_frames(&output);
-            if self
-                .director
-                .next_deadline()
-                .is_none_or(|next| next > self.now)
-            {
+            check::frames(&self.host.network.load(), &output, false);
+            let next = self.director.next_deadline();
+            if next.is_none_or(|next| next > self.now) {
                 return;
             }
         }
         panic!("the director asks to be called for ever");
     }
 
-    /// Each real server's counts are the connections that hold it.
+    /// Each real server's and each template's counts are what holds them.
     fn check_counts(&self) {
-        let mut held: Vec<(IpAddr, u16, i32)> = Vec::new();
-        self.director
-            .connections()
-            .list(Cursor::default(), u32::MAX, |_, connection| {
-                let Some(destination) = connection.destination() else {
-                    return;
-                };
-                let key = (destination.address, destination.port);
-                match held.iter_mut().find(|entry| (entry.0, entry.1) == key) {
-                    Some(entry) => entry.2 += 1,
-                    None => held.push((key.0, key.1, 1)),
-                }
-            });
-        let mut counted: Vec<(IpAddr, u16, i32)> = Vec::new();
-        let snapshot = self.shared.snapshot();
-        for destination in snapshot
-            .iter()
-            .flat_map(|service| service.destinations.iter())
-        {
-            let (active, inactive) = (destination.active(), destination.inactive());
-            assert!(active >= 0 && inactive >= 0 && destination.persistent() >= 0);
-            counted.push((destination.address, destination.port, active + inactive));
-        }
-        // Deleted real servers hold connections too, so at most what the table holds is counted.
-        for (address, port, _) in &counted {
-            let sum: i32 = counted
-                .iter()
-                .filter(|entry| (&entry.0, &entry.1) == (address, port))
-                .map(|entry| entry.2)
-                .sum();
-            let table = held
-                .iter()
-                .find(|entry| (&entry.0, &entry.1) == (address, port))
-                .map_or(0, |entry| entry.2);
+        let connections = self.connections();
+        assert_eq!(connections.len(), self.director.connections().len());
+        let mut templates: Vec<Arc<Template>> = Vec::new();
+        self.shared
+            .for_each_template(|template| templates.push(Arc::clone(template)));
+        for known in &self.known {
+            let holds = |connection: &&&Connection| {
+                let destination = connection.destination();
+                destination.is_some_and(|destination| Arc::ptr_eq(destination, known))
+            };
+            let held = connections.iter().filter(holds).count();
+            let (active, inactive) = (known.active(), known.inactive());
             assert!(
-                sum <= table,
-                "{address}:{port} counts {sum} of {table} connections"
+                active >= 0 && inactive >= 0,
+                "{active} active, {inactive} inactive"
+            );
+            assert_eq!(
+                usize::try_from(active + inactive),
+                Ok(held),
+                "{:?}",
+                known.config()
+            );
+            let bound = templates
+                .iter()
+                .filter(|template| Arc::ptr_eq(&template.destination, known))
+                .count();
+            assert_eq!(usize::try_from(known.persistent()), Ok(bound), "templates");
+        }
+        for template in &templates {
+            let holds = |connection: &&&Connection| {
+                let own = connection.template();
+                own.is_some_and(|own| Arc::ptr_eq(own, template))
+            };
+            let held = connections.iter().filter(holds).count();
+            assert_eq!(
+                usize::try_from(template.connections()),
+                Ok(held),
+                "of a template"
             );
         }
     }
 
     /// Long after the last packet nothing is left.
     fn end(&mut self) {
-        for _ in 0..3 {
+        for _ in 0..8 {
             self.wait(Duration::from_secs(1_000_000));
         }
-        assert_eq!(
-            self.director.connections().len(),
-            0,
-            "a connection lives for ever"
-        );
+        assert_eq!(self.director.next_deadline(), None, "something is left");
+        assert!(self.director.connections().is_empty());
+        self.shared
+            .for_each_template(|template| panic!("a template lives for ever: {template:?}"));
         self.check_counts();
-    }
-}
-
-/// Every frame that leaves can be read again, and its checksum is right.
-fn check_frames(output: &Output<'_>) {
-    assert!(
-        output.frames.len() <= FRAMES_MAX,
-        "{} frames",
-        output.frames.len()
-    );
-    for outgoing in &output.frames {
-        let mut bytes = outgoing.frame.bytes().to_vec();
-        let whole = bytes.len();
-        let packet = Packet::new(&mut bytes, 0..whole, 14);
-        match Headers::parse(&packet) {
-            Ok(headers) => assert_eq!(headers.end, packet.len(), "padding was sent"),
-            // ARP; and a packet whose payload is cut off goes on as it came.
-            Err(Malformed::NotIp | Malformed::TransportTruncated) => {}
-            Err(malformed) => panic!("sent a malformed frame: {malformed:?}"),
+        for known in &self.known {
+            assert!(!known.is_bound());
         }
     }
 }
 
-fn service_key(key: Key) -> ServiceKey {
-    let choice = key.choice;
-    if choice & 0xc0 == 0xc0 {
-        return ServiceKey::Mark {
-            family: if choice & 1 == 0 {
-                Family::V4
-            } else {
-                Family::V6
-            },
-            mark: 1,
-        };
-    }
-    ServiceKey::Address {
-        protocol: [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][usize::from(choice & 3) % 3],
-        address: wire::virtual_address(choice >> 2),
-        port: [80, 0, 21, 53][usize::from(choice >> 4 & 3)],
-    }
-}
-
-fn service(key: Key, scheduler: u8, flags: u8, timeout: u16, netmask: u8) -> ServiceConfig {
-    let key = service_key(key);
-    ServiceConfig {
-        key,
-        scheduler: ENTRIES[usize::from(scheduler) % ENTRIES.len()]
-            .name
-            .to_owned(),
-        flags: u32::from(flags & 0x3d),
-        timeout: timeout.into(),
-        netmask: match key.family() {
-            Family::V4 => u32::MAX.checked_shl(u32::from(netmask % 33)).unwrap_or(0),
-            Family::V6 => u32::from(netmask % 129),
-        },
-        persistence_engine: None,
-    }
-}
-
-fn destination(server: &Server) -> DestinationConfig {
-    DestinationConfig {
-        address: wire::server_address(server.number),
-        port: [80, 8080, 0, 53][usize::from(server.port & 3)],
-        method: [
-            Method::Masq,
-            Method::Tunnel,
-            Method::DirectRoute,
-            Method::Local,
-        ][usize::from(server.method & 3)],
-        tunnel: TunnelConfig {
-            kind: [TunnelKind::Ipip, TunnelKind::Gue, TunnelKind::Gre]
-                [usize::from(server.tunnel & 3) % 3],
-            port: 6080,
-            checksum: [
-                TunnelChecksum::None,
-                TunnelChecksum::Full,
-                TunnelChecksum::Remote,
-            ][usize::from(server.tunnel >> 2 & 3) % 3],
-        },
-        weight: i32::from(server.weight & 7),
-        upper_threshold: u32::from(server.upper & 7),
-        lower_threshold: u32::from(server.lower & 3),
-    }
-}
-
-fn network(run: &Run) -> Network {
-    let mut network = Network {
-        icmp_ratelimit_ms: if run.icmp_ratelimit { 1000 } else { 0 },
-        ..Network::default()
-    };
-    let mtu = u32::from(run.mtu % 2000).max(576);
-    let sides = [
-        (2, "cl0", 1500, ["10.1.0.1", "fd00:1::1"]),
-        (3, "sv0", mtu, ["10.2.0.1", "fd00:2::1"]),
-    ];
-    for (index, name, mtu, addresses) in sides {
-        let addresses: Vec<(IpAddr, u8)> = addresses
-            .iter()
-            .map(|text| text.parse().expect("an address"))
-            .map(|address: IpAddr| (address, if address.is_ipv4() { 24 } else { 64 }))
-            .collect();
-        for &(address, length) in &addresses {
-            let whole = if address.is_ipv4() { 32 } else { 128 };
-            network
-                .routes
-                .insert(address, length, route(RouteKind::Unicast, index, None));
-            network
-                .routes
-                .insert(address, whole, route(RouteKind::Local, 1, None));
-        }
-        network.interfaces.push(Interface {
-            index,
-            name: name.to_owned(),
-            mac: wire::own_mac(index == 3),
-            mtu,
-            link_len: 14,
-            addresses,
-            up: true,
-        });
-    }
-    for gateway in ["10.1.0.254", "fd00:1::fe"] {
-        let gateway: IpAddr = gateway.parse().expect("an address");
-        let any = if gateway.is_ipv4() { "0.0.0.0" } else { "::" };
-        let entry = route(RouteKind::Unicast, 2, Some(gateway));
-        network
-            .routes
-            .insert(any.parse().expect("an address"), 0, entry);
-        network
-            .neighbours
-            .insert((2, gateway), Mac([2, 0, 0, 0, 1, 0xfe]));
-    }
-    for number in 0..3 {
-        // The fourth real server of each family answers no ARP.
-        for address in [
-            wire::server_address(number),
-            wire::server_address(number | 4),
-        ] {
-            network
-                .neighbours
-                .insert((3, address), Mac([2, 0, 0, 0, 2, number]));
-        }
-    }
-    for choice in 0..4 {
-        let answer = if run.owned {
-            Answer::Owned
-        } else {
-            Answer::Local
-        };
-        network.vips.insert(wire::virtual_address(choice), answer);
-    }
-    network
-}
-
-fn route(kind: RouteKind, interface: u32, gateway: Option<IpAddr>) -> Route {
-    Route {
-        kind,
-        interface,
-        gateway,
-        source: None,
-        mtu: None,
-        metric: 0,
-    }
+/// Neighbour discovery may set free what waits.
+fn speaks_of_neighbours(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first >> 4 == 6)
+        && (datagram.get(6) == Some(&58) || datagram.get(40) == Some(&58))
 }

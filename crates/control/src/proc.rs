@@ -252,6 +252,7 @@ mod tests {
         let shared = Shared::new(Options {
             workers: 1,
             seed: (1, 2),
+            ..Options::default()
         });
         let flags = FLAG_ONE_PACKET | FLAG_PERSISTENT;
         let v4 = service("10.8.0.1", flags, u32::MAX);

@@ -25,6 +25,8 @@ pub enum Scheduled {
     Pass,
     /// To be dropped without an answer: the persistence engine found nothing in it.
     Drop,
+    /// To be dropped without an answer: there are as many persistence templates as may be.
+    Full,
 }
 
 /// A new connection's real server and how it is reached.
@@ -131,6 +133,8 @@ impl Shared {
         let template = if let Some(template) = found {
             template.destination.bind(false);
             template
+        } else if !self.templates.has_room(&shard) {
+            return Scheduled::Full;
         } else {
             let lifetime = self.cache_lifetime(service);
             let bind = |destination: &Destination| {

@@ -11,6 +11,8 @@ use crate::egress::Hop;
 use crate::frame::{Frame, Output, OwnedFrame};
 use crate::verdict::{DropReason, Verdict};
 
+/// Segments that one super-frame may become; 512 KiB in segments of 536 octets are a quarter of that.
+const SEGMENTS_MAX: usize = 4096;
 /// Octets of the IPv6 fragment header.
 const FRAGMENT_HEADER: usize = 8;
 
@@ -29,6 +31,29 @@ impl Worker {
         let mut verdict = Verdict::Drop(DropReason::TooBig);
         for frame in self.cut(datagram, hop.mtu) {
             verdict = self.transmit(batch, hop, Frame::Owned(frame), output);
+        }
+        verdict
+    }
+
+    /// Sends a datagram that the director made itself, in fragments where it is larger than the path takes.
+    pub(crate) fn emit_own(
+        &mut self,
+        batch: &Batch<'_>,
+        hop: &Hop,
+        mut frame: OwnedFrame,
+        output: &mut Output<'_>,
+    ) -> Verdict {
+        if frame.len() <= hop.mtu {
+            return self.transmit(batch, hop, Frame::Owned(frame), output);
+        }
+        let id = u32::from(self.id());
+        let pieces = frame.edit(|packet| match Headers::parse(packet) {
+            Ok(headers) => fragments(packet, &headers, &[], hop.mtu, id),
+            Err(_) => Vec::new(),
+        });
+        let mut verdict = Verdict::Drop(DropReason::TooBig);
+        for piece in pieces {
+            verdict = self.transmit(batch, hop, Frame::Owned(piece), output);
         }
         verdict
     }
@@ -77,6 +102,9 @@ fn segments(packet: &Packet<'_>, headers: &Headers, mtu: usize) -> Vec<OwnedFram
     let Some(segments) = Segments::new(packet, headers, room) else {
         return Vec::new();
     };
+    if segments.count() > SEGMENTS_MAX {
+        return Vec::new();
+    }
     let write = |n| written(packet, segments.max_len(), |out| segments.write(n, out));
     (0..segments.count()).filter_map(write).collect()
 }

@@ -65,7 +65,7 @@ impl Worker {
         output: &mut Output<'_>,
     ) -> Verdict {
         match self.hop(batch, destination) {
-            Ok(hop) => self.transmit(batch, &hop, Frame::Owned(frame), output),
+            Ok(hop) => self.emit_own(batch, &hop, frame, output),
             Err(reason) => Verdict::Drop(reason),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The kernel's director schedules and translates whole datagrams and sends them on in the pieces they came
 //! in (BEHAVIOURS 16), so nothing leaves before the last fragment is here. Overlapping fragments condemn
-//! the whole datagram. Memory is bounded: [`BYTES_MAX`] in all, the oldest datagram gives way.
+//! the whole datagram. Memory is bounded: [`OCTETS_MAX`] in all, the oldest datagram gives way.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -18,8 +18,15 @@ use crate::time::Instant;
 const TIME_V4: Duration = Duration::from_secs(30);
 /// `net.ipv6.ip6frag_time` (60 s, RFC 8200 section 4.5).
 const TIME_V6: Duration = Duration::from_secs(60);
-/// Payload octets of incomplete datagrams kept by one worker: `net.ipv4.ipfrag_high_thresh`.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Octets that incomplete datagrams take up in one worker: `net.ipv4.ipfrag_high_thresh`. As in the kernel, what
+/// keeps them counts as well, else fragments of eight octets would take up many times as much.
+const OCTETS_MAX: usize = 4 * 1024 * 1024;
+/// What a datagram counts beside its payload, octets: its entry, its place in the queue, its headers.
+const DATAGRAM_OVERHEAD: usize = 512;
+/// What a fragment counts beside its payload, octets.
+const PIECE_OVERHEAD: usize = 64;
+/// Places in a queue that may be left over from datagrams that are gone, beside as many as there are datagrams.
+const LEFT_OVER_MAX: usize = 64;
 /// Fragments of one datagram.
 const PIECES_MAX: usize = 128;
 /// Largest IP datagram.
@@ -48,8 +55,19 @@ struct Incomplete {
     /// The fragment with offset 0: its headers are the datagram's, and the ICMP error is about it when time
     /// runs out.
     first: Option<(OwnedFrame, Headers)>,
+    /// Payload octets.
     bytes: usize,
-    deadline: Instant,
+    number: u64,
+}
+
+/// A datagram's place in the order of age.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    key: Key,
+    /// [`Incomplete::number`].
+    number: u64,
+    /// When its first fragment arrived.
+    since: Instant,
 }
 
 /// A datagram put together again.
@@ -76,9 +94,20 @@ pub(crate) enum Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
     incomplete: HashMap<Key, Incomplete>,
-    /// Keys by age; may name datagrams that are gone.
-    order: VecDeque<(Key, Instant)>,
-    bytes: usize,
+    /// Places by age, of IPv4 and of IPv6; some may be of datagrams that are gone.
+    order: [VecDeque<Place>; 2],
+    /// What all datagrams together take up.
+    octets: usize,
+    /// Datagrams so far.
+    count: u64,
+}
+
+/// How long the fragments of a datagram may take, and its queue in [`Reassembly::order`].
+fn patience(family: Family) -> (Duration, usize) {
+    match family {
+        Family::V4 => (TIME_V4, 0),
+        Family::V6 => (TIME_V6, 1),
+    }
 }
 
 impl Reassembly {
@@ -100,27 +129,29 @@ impl Reassembly {
             },
             id: fragment.id,
         };
-        let time = if headers.family == Family::V4 {
-            TIME_V4
-        } else {
-            TIME_V6
-        };
-        let deadline = now.after(time);
+        let (_, queue) = patience(headers.family);
         let datagram = self.incomplete.entry(key).or_insert_with(|| {
-            self.order.push_back((key, deadline));
+            self.count += 1;
+            self.octets += DATAGRAM_OVERHEAD;
+            self.order[queue].push_back(Place {
+                key,
+                number: self.count,
+                since: now,
+            });
             Incomplete {
                 pieces: Vec::new(),
                 total: None,
                 first: None,
                 bytes: 0,
-                deadline,
+                number: self.count,
             }
         });
-        let before = datagram.bytes;
+        let before = datagram.octets();
         let fits = frame.edit(|packet| datagram.insert(packet, headers, fragment));
-        self.bytes += datagram.bytes - before;
+        self.octets += datagram.octets() - before;
         if !fits {
             self.forget(&key);
+            self.tidy(queue);
             return Progress::Invalid;
         }
         if !datagram.is_complete() {
@@ -128,23 +159,22 @@ impl Reassembly {
             return Progress::Incomplete;
         }
         let complete = self.forget(&key).and_then(Incomplete::assemble);
+        self.tidy(queue);
         complete.map_or(Progress::Invalid, Progress::Complete)
     }
 
     /// Gives up datagrams whose time has run out; returns the first fragment of each that had one.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<OwnedFrame> {
         let mut expired = Vec::new();
-        while let Some(&(key, deadline)) = self.order.front() {
-            if now < deadline {
-                break;
-            }
-            self.order.pop_front();
-            if self
-                .incomplete
-                .get(&key)
-                .is_some_and(|datagram| datagram.deadline == deadline)
-            {
-                let first = self.forget(&key).and_then(|datagram| datagram.first);
+        for family in [Family::V4, Family::V6] {
+            let (time, queue) = patience(family);
+            while let Some(&place) = self.order[queue].front() {
+                if now < place.since.after(time) {
+                    break;
+                }
+                self.order[queue].pop_front();
+                let datagram = self.give_up(&place);
+                let first = datagram.and_then(|datagram| datagram.first);
                 expired.extend(first.map(|(frame, _)| frame));
             }
         }
@@ -153,26 +183,66 @@ impl Reassembly {
 
     /// When [`Reassembly::expire`] has something to do next.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.order.front().map(|&(_, deadline)| deadline)
+        let deadline = |family| {
+            let (time, queue) = patience(family);
+            let oldest = self.order[queue].front();
+            oldest.map(|place| place.since.after(time))
+        };
+        let deadlines = [Family::V4, Family::V6].map(deadline);
+        deadlines.into_iter().flatten().min()
     }
 
+    /// The oldest datagrams give way to the newest.
     fn make_room(&mut self) {
-        while self.bytes > BYTES_MAX {
-            let Some((key, _)) = self.order.pop_front() else {
+        while self.octets > OCTETS_MAX {
+            let [v4, v6] = &mut self.order;
+            let v6_is_older = match (v4.front(), v6.front()) {
+                (Some(v4), Some(v6)) => v6.since < v4.since,
+                (v4, _) => v4.is_none(),
+            };
+            let older = if v6_is_older { v6 } else { v4 };
+            let Some(place) = older.pop_front() else {
                 break;
             };
-            self.forget(&key);
+            self.give_up(&place);
         }
+    }
+
+    /// Drops places of datagrams that are gone, once they are more than the others.
+    fn tidy(&mut self, queue: usize) {
+        let Self {
+            incomplete, order, ..
+        } = self;
+        if order[queue].len() > 2 * incomplete.len() + LEFT_OVER_MAX {
+            order[queue].retain(|place| {
+                let datagram = incomplete.get(&place.key);
+                datagram.is_some_and(|datagram| datagram.number == place.number)
+            });
+        }
+    }
+
+    /// Forgets the datagram of this place, if it is still there.
+    fn give_up(&mut self, place: &Place) -> Option<Incomplete> {
+        let datagram = self.incomplete.get(&place.key)?;
+        (datagram.number == place.number)
+            .then(|| self.forget(&place.key))
+            .flatten()
     }
 
     fn forget(&mut self, key: &Key) -> Option<Incomplete> {
         let datagram = self.incomplete.remove(key)?;
-        self.bytes -= datagram.bytes;
+        self.octets -= DATAGRAM_OVERHEAD + datagram.octets();
         Some(datagram)
     }
 }
 
 impl Incomplete {
+    /// What its fragments take up.
+    fn octets(&self) -> usize {
+        let first = self.first.as_ref().map_or(0, |(frame, _)| frame.len());
+        self.bytes + PIECE_OVERHEAD * self.pieces.len() + first
+    }
+
     /// Adds a fragment's payload; false when it overlaps another or leaves no sensible datagram.
     fn insert(&mut self, packet: &Packet<'_>, headers: &Headers, fragment: Fragment) -> bool {
         let range = fragment::payload(packet, headers);
@@ -199,9 +269,11 @@ impl Incomplete {
         {
             return true; // An exact duplicate is harmless (kernel: inet_frag_queue_insert IPFRAG_DUP).
         }
+        let last = self.pieces.last();
         if before.is_some_and(|piece| piece.offset + piece.data.len() > offset)
             || after.is_some_and(|piece| end > piece.offset)
             || self.total.is_some_and(|total| end > total)
+            || (!fragment.more && last.is_some_and(|last| last.offset > offset))
         {
             return false;
         }
@@ -220,7 +292,7 @@ impl Incomplete {
     }
 
     fn is_complete(&self) -> bool {
-        // Pieces never overlap, so their sum reaches the total only without a gap.
+        // Pieces never overlap nor end behind the total, so their sum reaches it only without a gap.
         self.total == Some(self.bytes) && self.first.is_some()
     }
 

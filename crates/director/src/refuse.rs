@@ -68,7 +68,9 @@ impl Worker {
         output: &mut Output<'_>,
     ) {
         frame.edit(packet::strip_link);
-        if let Ok(headers) = Headers::parse_datagram(frame.bytes()) {
+        if let Ok(headers) = Headers::parse_datagram(frame.bytes())
+            && !is_for_us(batch.network, headers.source)
+        {
             let mut frame = Frame::Owned(frame);
             // The packet is on its way out, so it counts as forwarded: the director's own address speaks.
             let source = batch.network.source_for(headers.source);

@@ -1,5 +1,6 @@
 //! A client's packet: it belongs to a connection, begins a new one, or is none of the director's business.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use packet::{Transport, tcp};
@@ -9,6 +10,7 @@ use crate::connection::{Connection, ConnectionId, NewConnection};
 use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::forward::{Target, is_local};
 use crate::frame::Output;
+use crate::net::Network;
 use crate::persistence;
 use crate::protocol::{Direction, Protocol};
 use crate::refuse::Refusal;
@@ -118,6 +120,9 @@ impl Worker {
         if !is_for_us(batch.network, headers.destination) {
             return self.stray(batch, protocol, datagram, output);
         }
+        if !may_be_client(batch.network, headers.source) {
+            return Verdict::Pass;
+        }
         let (source_port, destination_port) = headers.ports();
         let flow = Flow {
             protocol,
@@ -146,6 +151,11 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        // Looked at first: what cannot be kept must move neither the scheduler nor a template.
+        let one_packet = service.config.is_one_packet(flow.protocol);
+        if self.connections.is_full() && !one_packet {
+            return Verdict::Drop(DropReason::TableFull);
+        }
         let data = persistence_data(service, &datagram);
         match self.shared.schedule(service, flow, data, batch.now) {
             Scheduled::Assigned(assignment) => {
@@ -156,6 +166,7 @@ impl Worker {
             }
             Scheduled::Pass => self.stack(batch, datagram, output),
             Scheduled::Drop => Verdict::Drop(DropReason::PersistenceData),
+            Scheduled::Full => Verdict::Drop(DropReason::TableFull),
         }
     }
 
@@ -239,6 +250,17 @@ impl Worker {
             _ => false,
         }
     }
+}
+
+/// Whether a packet that came in may be from `source`; a host's own stack drops the others as "martians". A VIP as its own
+/// client would be sent to and fro until its hop limit ran out.
+fn may_be_client(network: &Network, source: IpAddr) -> bool {
+    let is_broadcast = matches!(source, IpAddr::V4(source) if source.is_broadcast());
+    !source.is_unspecified()
+        && !source.is_multicast()
+        && !source.is_loopback()
+        && !is_broadcast
+        && !is_for_us(network, source)
 }
 
 /// Whether the packet asks for a new connection: a SYN, an INIT.

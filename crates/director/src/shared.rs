@@ -52,6 +52,8 @@ pub struct Options {
     pub workers: usize,
     /// Secret of the hash over client addresses; random in production, fixed in replays.
     pub seed: (u64, u64),
+    /// Persistence templates at most: without them no new client of a persistent service is taken.
+    pub max_templates: usize,
 }
 
 impl Default for Options {
@@ -59,6 +61,7 @@ impl Default for Options {
         Self {
             workers: 1,
             seed: (0, 0),
+            max_templates: 1 << 20,
         }
     }
 }
@@ -104,7 +107,7 @@ impl Shared {
             services: Arc::default(),
             sysctls: Sysctls::default(),
             stats: Stats::new(options.workers),
-            templates: Templates::new(options.seed),
+            templates: Templates::new(options.seed, options.max_templates),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::default(),
             generation: AtomicU64::new(0),

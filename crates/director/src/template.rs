@@ -270,14 +270,24 @@ pub(crate) struct Templates {
     shards: Box<[Mutex<Shard>]>,
     /// Key of the hash: clients choose the addresses.
     seed: (u64, u64),
+    /// Most templates in a shard.
+    shard_max: usize,
 }
 
 impl Templates {
-    pub(crate) fn new(seed: (u64, u64)) -> Self {
+    /// None yet, and at most about `max` ever.
+    pub(crate) fn new(seed: (u64, u64), max: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             seed,
+            shard_max: max.div_ceil(SHARDS),
         }
+    }
+
+    /// Whether one more template fits into this shard. Those that were ended count until their time has come,
+    /// because only then their memory is given back.
+    pub(crate) fn has_room(&self, shard: &Shard) -> bool {
+        shard.by_time.len() < self.shard_max
     }
 
     fn hash(&self, key: &TemplateKey) -> u64 {

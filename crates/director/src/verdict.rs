@@ -41,7 +41,7 @@ pub enum DropReason {
     NeighbourUnreachable,
     /// The queue of packets that wait for one next hop is full.
     NeighbourQueueFull,
-    /// The connection table is full.
+    /// The connection table is full, or there are as many persistence templates as may be.
     TableFull,
     /// Fragments did not all arrive in time, overlap, or exceed the reassembly limits.
     Reassembly,

@@ -300,7 +300,7 @@ impl Replay {
                 }
             }
             Scheduled::NoDestination => self.chosen.push("none".to_owned()),
-            Scheduled::Pass | Scheduled::Drop => {}
+            Scheduled::Pass | Scheduled::Drop | Scheduled::Full => {}
         }
     }
 }

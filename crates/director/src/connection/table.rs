@@ -93,6 +93,12 @@ impl Table {
         self.len() == 0
     }
 
+    /// Whether it holds as many connections as it may.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.len() >= self.max_connections
+    }
+
     /// Hash of a key, for [`Table::prefetch`] and [`Table::find_hashed`].
     #[inline]
     #[must_use]
@@ -182,7 +188,7 @@ impl Table {
         mut connection: Connection,
         now: Instant,
     ) -> Result<ConnectionId, Full> {
-        if self.slab.len() >= self.max_connections {
+        if self.is_full() {
             return Err(Full);
         }
         connection.prolong(now);

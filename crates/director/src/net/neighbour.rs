@@ -21,6 +21,8 @@ pub const SOLICITATION_INTERVAL: Duration = Duration::from_secs(1);
 pub const QUEUE_MAX: usize = 128;
 /// Next hops under resolution at once in one worker; further packets are dropped.
 pub const PENDING_MAX: usize = 1024;
+/// Octets of all packets kept in one worker; further packets are dropped.
+pub const OCTETS_MAX: usize = 16 * 1024 * 1024;
 /// Entries of the shared table; when full, an arbitrary one makes room.
 pub const TABLE_MAX: usize = 65_536;
 /// Age at which a learned entry in use is asked for again.
@@ -119,6 +121,8 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
     pending: HashMap<(u32, IpAddr), Pending>,
+    /// Octets of all packets that wait.
+    octets: usize,
     /// When the shared table was last looked at.
     checked: Instant,
 }
@@ -135,8 +139,12 @@ impl Resolver {
         frame: OwnedFrame,
         now: Instant,
     ) -> Result<bool, OwnedFrame> {
+        let octets = frame.len();
         let room = self.pending.len() < PENDING_MAX;
-        match self.pending.get_mut(&(interface, address)) {
+        if self.octets + octets > OCTETS_MAX {
+            return Err(frame);
+        }
+        let result = match self.pending.get_mut(&(interface, address)) {
             Some(pending) if pending.frames.len() >= QUEUE_MAX => Err(frame),
             Some(pending) => {
                 pending.frames.push(frame);
@@ -148,7 +156,11 @@ impl Resolver {
                 self.start(interface, address, vec![frame], false, now);
                 Ok(true)
             }
+        };
+        if result.is_ok() {
+            self.octets += octets;
         }
+        result
     }
 
     /// Begins to confirm a stale entry; returns whether a request is to be sent now.
@@ -206,9 +218,15 @@ impl Resolver {
     ) -> Vec<Step> {
         self.checked = now;
         let mut steps = Vec::new();
+        let left = &mut self.octets;
+        let mut take = |pending: &mut Pending| {
+            let frames = core::mem::take(&mut pending.frames);
+            *left -= frames.iter().map(OwnedFrame::len).sum::<usize>();
+            frames
+        };
         self.pending.retain(|&(interface, address), pending| {
             if let Some(mac) = known(interface, address) {
-                let frames = core::mem::take(&mut pending.frames);
+                let frames = take(pending);
                 steps.push(Step::Release {
                     interface,
                     mac,
@@ -222,7 +240,7 @@ impl Resolver {
             if pending.sent >= SOLICITATIONS_MAX {
                 table.forget(interface, address);
                 steps.push(Step::Fail {
-                    frames: core::mem::take(&mut pending.frames),
+                    frames: take(pending),
                 });
                 return false;
             }
@@ -343,5 +361,26 @@ mod tests {
         table.learn(HOP.0, HOP.1, MAC, second(0));
         assert_eq!(table.lookup(HOP.0, HOP.1, second(30)), Lookup::Known(MAC));
         assert_eq!(table.lookup(HOP.0, HOP.1, second(31)), Lookup::Stale(MAC));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_octets() {
+        let (mut resolver, table) = (Resolver::default(), NeighbourTable::default());
+        let address =
+            |n: u16| IpAddr::from(core::net::Ipv4Addr::from_bits(0x0a03_0000 | u32::from(n)));
+        let big = || OwnedFrame::zeroed(65_000);
+        let held = (0..PENDING_MAX)
+            .map_while(|n| u16::try_from(n).ok())
+            .filter(|&n| resolver.hold(3, address(n), big(), second(0)).is_ok())
+            .count();
+        assert_eq!(held, OCTETS_MAX / 65_000);
+        for at in 1..=3 {
+            let _ = resolver.poll(second(at), |_, _| None, &table);
+        }
+        assert!(resolver.is_idle());
+        assert!(
+            resolver.hold(3, address(0), big(), second(4)).is_ok(),
+            "there is room again"
+        );
     }
 }

@@ -16,6 +16,9 @@ const SIZE: usize = 1 << BITS;
 const CROWDED: usize = SIZE * 16;
 /// Entries above which no further one is kept.
 const LIMIT: usize = CROWDED * 16;
+/// Entries of one bucket: a choice is kept only where it is found again without a long search. Far more than chance
+/// puts there, so only addresses chosen to meet in one bucket are not kept.
+const BUCKET_MAX: usize = 1024;
 /// How often entries are collected.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Every so many collections, all entries unused for the cache's lifetime go.
@@ -68,8 +71,12 @@ impl<T> Cache<T> {
         if self.buckets.is_empty() {
             self.buckets.resize_with(SIZE, Vec::new);
         }
+        let bucket = &mut self.buckets[bucket(address)];
+        if bucket.len() >= BUCKET_MAX {
+            return;
+        }
         self.entries += 1;
-        self.buckets[bucket(address)].push(Item {
+        bucket.push(Item {
             address,
             used: now,
             value,

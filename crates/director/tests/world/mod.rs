@@ -52,7 +52,15 @@ impl World {
     }
 
     pub(crate) fn with_connections(max_connections: usize) -> Self {
-        let shared = Arc::new(Shared::new(Options::default()));
+        Self::with(Options::default(), max_connections)
+    }
+
+    pub(crate) fn with_options(options: Options) -> Self {
+        Self::with(options, 1000)
+    }
+
+    fn with(options: Options, max_connections: usize) -> Self {
+        let shared = Arc::new(Shared::new(options));
         let host = Arc::new(Host::default());
         host.network.store(Arc::new(network()));
         let table = TableConfig {

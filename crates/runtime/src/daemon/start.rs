@@ -61,6 +61,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let shared = Arc::new(Shared::new(director::shared::Options {
         workers: settings.workers,
         seed: (random()?, random()?),
+        max_templates: settings.max_connections,
     }));
     let state = open_state(&shared, &settings)?;
 
