@@ -62,10 +62,10 @@ impl ControlSocket {
     pub fn open(control: &Control, registry: &Registry, token: Token) -> Result<Self> {
         let path = control.socket.as_path();
         let failed = |source: io::Error| {
-            RuntimeError::system(
-                format!("cannot make the control socket {}", path.display()),
-                source,
-            )
+            let path = path.display();
+            let operation =
+                format!("cannot make the control socket {path} (another place: --control PATH)");
+            RuntimeError::system(operation, source)
         };
         if let Some(folder) = path
             .parent()

@@ -65,7 +65,7 @@ pub fn place(tables: &Tables, vip: IpAddr, wish: &Wish) -> Result<Placement, Str
             "VIP {vip} is neither an address of this host nor on a network it is connected to ({}), \
              so no packet would reach it: `ip addr add {vip}/{len} dev INTERFACE`, or set answer = \
              \"owned\" for it if a router sends its packets here",
-            networks(tables)
+            networks(tables, vip)
         )),
         Choice::Auto | Choice::Fixed(Answer::Owned) => Ok(Placement {
             answer: Answer::Owned,
@@ -81,16 +81,20 @@ fn index_of(tables: &Tables, vip: IpAddr, name: &str) -> Result<u32, String> {
     })
 }
 
-/// The connected networks for a message, such as `10.1.0.5/24 on eth0`.
-fn networks(tables: &Tables) -> String {
+/// The connected networks of the family of `vip` for a message, such as `10.1.0.5/24 on eth0`.
+fn networks(tables: &Tables, vip: IpAddr) -> String {
     let mut list: Vec<String> = Vec::new();
     for (&index, link) in tables.links().iter().filter(|(_, link)| !link.loopback) {
         for (address, len) in tables.addresses(index) {
-            list.push(format!("{address}/{len} on {}", link.name));
+            let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            if address.is_ipv4() == vip.is_ipv4() && !link_local {
+                list.push(format!("{address}/{len} on {}", link.name));
+            }
         }
     }
     if list.is_empty() {
-        list.push("no interface has an address".into());
+        let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
+        list.push(format!("no interface has an {family} address"));
     }
     list.join(", ")
 }
@@ -221,7 +225,7 @@ mod tests {
             ("192.0.2.1", Choice::Auto, "10.1.0.1/24 on eth0"),
             ("10.1.0.9", LOCAL, "ip addr add 10.1.0.9/32"),
             ("10.1.0.1", OWNED, "ip addr del 10.1.0.1/32"),
-            ("fd00::1", Choice::Auto, "fd00::1/128"),
+            ("fd00::1", Choice::Auto, "no interface has an IPv6 address"),
         ] {
             let text = placed(vip, choice).unwrap_err();
             assert!(text.contains(part) && text.contains(vip), "{text}");

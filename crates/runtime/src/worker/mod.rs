@@ -11,13 +11,14 @@ mod team;
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam::channel::{self, Receiver, Sender};
 use director::director::Director;
 use director::time::Instant;
 use director::verdict::Counters;
 use link::Transmitted;
-use link::sys::poll::{self, Waker};
+use link::sys::poll::Waker;
 
 use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
@@ -26,7 +27,7 @@ pub use order::{Event, Job, Order, Report, Reporter};
 use ports::Ports;
 use team::{Inbox, Team};
 
-/// Batches of one port before the orders are looked at again.
+/// Batches of the ready ports before the orders and the other ports are looked at again.
 const ROUNDS: usize = 16;
 
 /// The control thread's grip on a worker.
@@ -128,18 +129,18 @@ impl Worker {
     fn run(mut self) {
         let _watch = Watch(self.reporter.clone(), self.index);
         self.give_up_privileges();
-        loop {
-            if !self.obey() {
-                return;
-            }
-            let busy = self.work();
+        let mut busy = false;
+        while self.obey() {
             let now = self.clock.now();
             let deadline = self.director.next_deadline();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 self.tick(now);
-            } else if !busy {
-                self.sleep(now, deadline);
+                busy = true;
             }
+            let rest = deadline.map(|deadline| Clock::until(now, deadline));
+            self.ports
+                .wait(if busy { Some(Duration::ZERO) } else { rest });
+            busy = self.work();
         }
     }
 
@@ -177,7 +178,7 @@ impl Worker {
         }
     }
 
-    /// Takes what other workers handed over and what the rings hold; returns whether there may be more.
+    /// Takes what other workers handed over and what the ready rings hold; returns whether there may be more.
     fn work(&mut self) -> bool {
         let Self {
             director,
@@ -210,12 +211,5 @@ impl Worker {
         } = self;
         director.refresh();
         ports.send_from(tally, |output| director.tick(now, output));
-    }
-
-    fn sleep(&self, now: Instant, deadline: Option<Instant>) {
-        let timeout = deadline.map(|deadline| Clock::until(now, deadline));
-        // A failure here could only be a descriptor that is not one: the loop would find out by itself.
-        let _ = poll::readable(&self.ports.fds(), timeout);
-        self.ports.clear_waker();
     }
 }

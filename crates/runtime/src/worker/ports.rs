@@ -2,11 +2,12 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use director::director::Director;
 use director::frame::{Frame, Outgoing, Output};
 use link::steering::Steering;
-use link::sys::poll::Waker;
+use link::sys::poll::{self, Waker};
 use link::{Link, LinkError, Receive, Statistics, Transmit, recycle};
 use packet::Packet;
 
@@ -18,6 +19,9 @@ use crate::clock::Clock;
 struct Port {
     interface: u32,
     receiver: Box<dyn Receive>,
+    /// There may be frames. Only a batch of none makes it false: until then the ring holds frames that were handled,
+    /// and would not be waited for.
+    ready: bool,
 }
 
 /// All links of one worker.
@@ -56,6 +60,7 @@ impl Ports {
         self.receivers.push(Port {
             interface,
             receiver: link.receiver,
+            ready: true,
         });
         self.senders.push((interface, link.sender));
     }
@@ -65,14 +70,23 @@ impl Ports {
         self.senders.retain(|(index, _)| *index != interface);
     }
 
-    /// What to wait for: frames, orders, frames handed over.
-    pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+    /// Waits for frames, orders, or frames handed over: not at all when a port may have frames, without end when
+    /// `timeout` is `None`.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) {
+        let busy = self.receivers.iter().any(|port| port.ready);
+        let timeout = if busy { Some(Duration::ZERO) } else { timeout };
         let frames = self.receivers.iter().filter_map(|port| port.receiver.fd());
-        frames.chain(self.team.waker().map(Waker::fd)).collect()
-    }
-
-    /// Forgets that this worker was woken; to be done before looking for what it was woken for.
-    pub(super) fn clear_waker(&self) {
+        let fds: Vec<BorrowedFd<'_>> = frames.chain(self.team.waker().map(Waker::fd)).collect();
+        // A failure could only be a descriptor that is not one: the receivers would find out.
+        let readable = poll::readable(&fds, timeout).unwrap_or_default();
+        let waiting = self
+            .receivers
+            .iter_mut()
+            .filter(|port| port.receiver.fd().is_some());
+        for (port, readable) in waiting.zip(readable) {
+            port.ready |= readable;
+        }
+        // Before looking for what this worker was woken for.
         self.team.waker().map(Waker::clear);
     }
 
@@ -81,7 +95,7 @@ impl Ports {
         self.receivers.iter_mut().map(statistics).collect()
     }
 
-    /// One batch from each link. Returns how many frames there were, and the links that are gone.
+    /// One batch from each link that may have frames. Returns how many there were, and the links that are gone.
     pub(super) fn receive(
         &mut self,
         director: &mut Director,
@@ -98,10 +112,10 @@ impl Ports {
         } = self;
         let mut total = 0;
         let mut lost = Vec::new();
-        for port in receivers {
+        for port in receivers.iter_mut().filter(|port| port.ready) {
             let mut batch: Vec<Packet<'_>> = recycle(std::mem::take(packets));
             match port.receiver.receive(&mut batch) {
-                Ok(0) => {}
+                Ok(0) => port.ready = false,
                 Ok(count) => {
                     total += count;
                     let now = clock.now();
