@@ -39,6 +39,9 @@ impl Worker {
         {
             return self.receive_ndp(batch, datagram, output);
         }
+        if !batch.services.serves(headers.family) {
+            return self.stack(batch, datagram, output);
+        }
         let quoted = datagram.frame.edit(|packet| Quoted::of(packet, &headers));
         let Some(quoted) = quoted.filter(|_| is_related(headers.family, kind)) else {
             return self.stack(batch, datagram, output);
