@@ -21,6 +21,8 @@ const TIME_V6: Duration = Duration::from_secs(60);
 /// Octets that incomplete datagrams take up in one worker: `net.ipv4.ipfrag_high_thresh`. As in the kernel, what
 /// keeps them counts as well, else fragments of eight octets would take up many times as much.
 const OCTETS_MAX: usize = 4 * 1024 * 1024;
+/// Datagrams given up at once because time ran out; further ones are given up at the next call.
+const EXPIRED_MAX: usize = 256;
 /// What a datagram counts beside its payload, octets: its entry, its place in the queue, its headers.
 const DATAGRAM_OVERHEAD: usize = 512;
 /// What a fragment counts beside its payload, octets.
@@ -163,15 +165,18 @@ impl Reassembly {
         complete.map_or(Progress::Invalid, Progress::Complete)
     }
 
-    /// Gives up datagrams whose time has run out; returns the first fragment of each that had one.
+    /// Gives up datagrams whose time has run out, at most [`EXPIRED_MAX`]; returns the first fragment of each that had
+    /// one.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<OwnedFrame> {
         let mut expired = Vec::new();
+        let mut budget = EXPIRED_MAX;
         for family in [Family::V4, Family::V6] {
             let (time, queue) = patience(family);
             while let Some(&place) = self.order[queue].front() {
-                if now < place.since.after(time) {
+                if now < place.since.after(time) || budget == 0 {
                     break;
                 }
+                budget -= 1;
                 self.order[queue].pop_front();
                 let datagram = self.give_up(&place);
                 let first = datagram.and_then(|datagram| datagram.first);
