@@ -96,6 +96,9 @@ impl Worker {
             destination: address,
             destination_port: port,
         };
+        if self.connections.is_full() {
+            return Verdict::Drop(DropReason::TableFull);
+        }
         let Scheduled::Assigned(assignment) = self.shared.schedule(service, &flow, None, batch.now)
         else {
             return self.stack(batch, datagram, output);
