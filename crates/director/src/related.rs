@@ -105,7 +105,10 @@ impl Worker {
         };
         let connection = self.connection(&assignment, &flow, &datagram);
         match self.connections.insert(connection, batch.now) {
-            Ok(id) => self.error_to_server(batch, id, quoted, datagram, output),
+            Ok(id) => {
+                self.follow(id);
+                self.error_to_server(batch, id, quoted, datagram, output)
+            }
             Err(_) => {
                 self.release(assignment.template.as_ref());
                 Verdict::Drop(DropReason::TableFull)
