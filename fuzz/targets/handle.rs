@@ -266,7 +266,8 @@ impl System {
         let whole = buffer.len();
         let mut packet = Packet::new(&mut buffer, headroom..whole, link_len);
         packet.offload = wire.offload;
-        packet.offload.checksum_start += u16::try_from(link_len).expect("a link header's length");
+        let front = u16::try_from(link_len).expect("a link header's length");
+        packet.offload.checksum_start = wire.offload.checksum_start.saturating_add(front);
         let mut mark = 0;
         if let Some(beside) = beside {
             mark = u32::from(beside.mark & 0x81 == 0x81);

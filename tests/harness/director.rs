@@ -39,8 +39,15 @@ pub(crate) struct DirectorBuilder {
     host: Host,
     directory: PathBuf,
     config: String,
+    launch: Launch,
+}
+
+/// How the daemon's process is started.
+#[derive(Clone, Debug)]
+struct Launch {
     wrapper: Vec<String>,
     binary: PathBuf,
+    variables: Vec<(String, PathBuf)>,
 }
 
 impl DirectorBuilder {
@@ -53,8 +60,11 @@ impl DirectorBuilder {
             host: host.clone(),
             directory,
             config,
-            wrapper: Vec::new(),
-            binary: binary(),
+            launch: Launch {
+                wrapper: Vec::new(),
+                binary: binary(),
+                variables: Vec::new(),
+            },
         }
     }
 
@@ -62,6 +72,20 @@ impl DirectorBuilder {
     pub(crate) fn config(mut self, toml: &str) -> Self {
         self.config.push_str(toml);
         self.config.push('\n');
+        self
+    }
+
+    /// Takes `toml` as the whole configuration file.
+    pub(crate) fn whole_config(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.config);
+        self
+    }
+
+    /// Gives the daemon an environment variable.
+    pub(crate) fn variable(mut self, name: &str, value: &Path) -> Self {
+        self.launch
+            .variables
+            .push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -87,11 +111,11 @@ impl DirectorBuilder {
             self.directory.display()
         );
         self.host.shell(&line);
-        self.wrapper = std::iter::once("setpriv")
+        self.launch.wrapper = std::iter::once("setpriv")
             .chain(options.iter().copied())
             .map(str::to_owned)
             .collect();
-        self.binary = copy;
+        self.launch.binary = copy;
         self
     }
 
@@ -106,20 +130,19 @@ impl DirectorBuilder {
     pub(crate) fn launch(self) -> Director {
         std::fs::write(self.directory.join("ulvs.toml"), &self.config)
             .expect("the lab's directory can be written");
-        let process = spawn(&self.host, &self.directory, &self.wrapper, &self.binary);
+        let process = spawn(&self.host, &self.directory, &self.launch);
         Director {
             host: self.host,
             directory: self.directory,
-            wrapper: self.wrapper,
-            binary: self.binary,
+            launch: self.launch,
             process,
         }
     }
 }
 
-fn spawn(host: &Host, directory: &Path, wrapper: &[String], binary: &Path) -> Process {
-    let binary = binary.to_str().expect("the binary's path is text");
-    let mut words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+fn spawn(host: &Host, directory: &Path, launch: &Launch) -> Process {
+    let binary = launch.binary.to_str().expect("the binary's path is text");
+    let mut words: Vec<&str> = launch.wrapper.iter().map(String::as_str).collect();
     words.extend([binary, "run", "--config"]);
     let mut command = host.command(words[0]);
     command
@@ -128,7 +151,8 @@ fn spawn(host: &Host, directory: &Path, wrapper: &[String], binary: &Path) -> Pr
         .arg("--control")
         .arg(directory.join("control.sock"))
         .arg("--state")
-        .arg(directory.join("state.rules"));
+        .arg(directory.join("state.rules"))
+        .envs(launch.variables.iter().cloned());
     Process::spawn(command, &directory.join("ulvs.log"))
 }
 
@@ -138,8 +162,7 @@ pub(crate) struct Director {
     /// The machine it runs on.
     pub(crate) host: Host,
     directory: PathBuf,
-    wrapper: Vec<String>,
-    binary: PathBuf,
+    launch: Launch,
     process: Process,
 }
 
@@ -218,7 +241,7 @@ impl Director {
 
     /// Starts it again with the same configuration and state, after it has ended.
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(&self.host, &self.directory, &self.wrapper, &self.binary);
+        self.process = spawn(&self.host, &self.directory, &self.launch);
         self.await_answer();
     }
 

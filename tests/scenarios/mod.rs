@@ -3,9 +3,11 @@
 mod bad_input;
 mod bulk;
 mod cables;
+mod configuration;
 mod containers;
 mod datagrams;
 mod decap;
+mod guard;
 mod interference;
 mod lifecycle;
 mod methods;

@@ -299,8 +299,7 @@ impl Worker {
         if matches!(headers.transport, Transport::Icmp { .. }) {
             return self.icmp(batch, datagram, output);
         }
-        if batch.services.is_empty() {
-            // The kernel's director is not asked at all then, not even about connections it still has.
+        if !batch.services.serves(headers.family) {
             return self.stack(batch, datagram, output);
         }
         let Some(protocol) = Protocol::from_number(headers.protocol) else {

@@ -1,5 +1,7 @@
 //! What leaves the director: frames in place or newly made, each with its egress interface.
 
+use core::ops::Range;
+
 use packet::{Headers, Malformed, Offload, Packet, Vlan};
 
 /// Octets left free in front of a frame that the director makes itself, for tunnel and link headers.
@@ -62,6 +64,13 @@ impl OwnedFrame {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Replaces the octets at `place` by `octets`, as many or not; a place outside the frame is cut to it.
+    pub(crate) fn splice(&mut self, place: Range<usize>, octets: &[u8]) {
+        let end = (self.start + place.end).min(self.buffer.len());
+        let start = (self.start + place.start).min(end);
+        self.buffer.splice(start..end, octets.iter().copied());
     }
 
     /// Reads the frame's headers.

@@ -19,6 +19,7 @@ pub mod director;
 mod egress;
 pub mod forward;
 pub mod frame;
+pub mod ftp;
 mod icmp_limit;
 pub mod net;
 pub mod persistence;

@@ -21,6 +21,8 @@ const TIME_V6: Duration = Duration::from_secs(60);
 /// Octets that incomplete datagrams take up in one worker: `net.ipv4.ipfrag_high_thresh`. As in the kernel, what
 /// keeps them counts as well, else fragments of eight octets would take up many times as much.
 const OCTETS_MAX: usize = 4 * 1024 * 1024;
+/// Datagrams given up at once because time ran out; further ones are given up at the next call.
+const EXPIRED_MAX: usize = 256;
 /// What a datagram counts beside its payload, octets: its entry, its place in the queue, its headers.
 const DATAGRAM_OVERHEAD: usize = 512;
 /// What a fragment counts beside its payload, octets.
@@ -163,15 +165,18 @@ impl Reassembly {
         complete.map_or(Progress::Invalid, Progress::Complete)
     }
 
-    /// Gives up datagrams whose time has run out; returns the first fragment of each that had one.
+    /// Gives up datagrams whose time has run out, at most [`EXPIRED_MAX`]; returns the first fragment of each that had
+    /// one.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<OwnedFrame> {
         let mut expired = Vec::new();
+        let mut budget = EXPIRED_MAX;
         for family in [Family::V4, Family::V6] {
             let (time, queue) = patience(family);
             while let Some(&place) = self.order[queue].front() {
-                if now < place.since.after(time) {
+                if now < place.since.after(time) || budget == 0 {
                     break;
                 }
+                budget -= 1;
                 self.order[queue].pop_front();
                 let datagram = self.give_up(&place);
                 let first = datagram.and_then(|datagram| datagram.first);
@@ -197,7 +202,7 @@ impl Reassembly {
         while self.octets > OCTETS_MAX {
             let [v4, v6] = &mut self.order;
             let v6_is_older = match (v4.front(), v6.front()) {
-                (Some(v4), Some(v6)) => v6.since < v4.since,
+                (Some(v4), Some(v6)) => v6.number < v4.number,
                 (v4, _) => v4.is_none(),
             };
             let older = if v6_is_older { v6 } else { v4 };
@@ -319,5 +324,102 @@ impl Incomplete {
             Some(())
         })?;
         Some(Datagram { frame, pieces })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes in a fragment of eight octets.
+    fn add(reassembly: &mut Reassembly, v6: bool, id: u16, eighth: u16, more: bool) -> Progress {
+        let mut bytes = if v6 {
+            let mut bytes = vec![0x60, 0, 0, 0, 0, 16, 44, 64];
+            bytes.extend([0xfd; 32]);
+            bytes.extend([17, 0]);
+            bytes.extend((eighth << 3 | u16::from(more)).to_be_bytes());
+            bytes.extend(u32::from(id).to_be_bytes());
+            bytes
+        } else {
+            let [high, low] = id.to_be_bytes();
+            let [flags, offset] = (u16::from(more) << 13 | eighth).to_be_bytes();
+            let mut bytes = vec![0x45, 0, 0, 28, high, low, flags, offset, 64, 17, 0, 0];
+            bytes.extend([10; 8]);
+            let checksum = packet::checksum::Sum::of(&bytes).finish();
+            bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
+            bytes
+        };
+        bytes.extend([7; 8]);
+        let whole = bytes.len();
+        let packet = Packet::new(&mut bytes, 0..whole, 0);
+        let headers = Headers::parse(&packet).unwrap();
+        let fragment = headers.fragment.unwrap();
+        let mut frame = Frame::InPlace(packet);
+        reassembly.add(Instant::START, &mut frame, &headers, fragment)
+    }
+
+    fn after(seconds: u64) -> Instant {
+        Instant::START.after(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn finished_and_broken_datagrams_leave_nothing_behind() {
+        let mut reassembly = Reassembly::default();
+        for id in 0..1000 {
+            assert!(matches!(
+                add(&mut reassembly, false, id, 0, true),
+                Progress::Incomplete
+            ));
+            assert!(matches!(
+                add(&mut reassembly, false, id, 1, false),
+                Progress::Complete(_)
+            ));
+            let _ = add(&mut reassembly, true, id, 0, true);
+            let _ = add(&mut reassembly, true, id, 1, false);
+            assert!(matches!(
+                add(&mut reassembly, true, id, 8190, true),
+                Progress::Incomplete
+            ));
+            assert!(matches!(
+                add(&mut reassembly, true, id, 8191, true),
+                Progress::Invalid
+            ));
+        }
+        let places: usize = reassembly.order.iter().map(VecDeque::len).sum();
+        assert!(places <= 2 * (LEFT_OVER_MAX + 1), "{places} places");
+        assert!(reassembly.incomplete.is_empty());
+        assert_eq!(reassembly.octets, 0);
+    }
+
+    #[test]
+    fn tiny_fragments_take_up_what_they_take_up() {
+        let mut reassembly = Reassembly::default();
+        for id in 0..30_000 {
+            let _ = add(&mut reassembly, id % 2 == 0, id, 1, true);
+        }
+        assert!(reassembly.octets <= OCTETS_MAX);
+        let kept = reassembly.incomplete.len();
+        assert!(kept <= OCTETS_MAX / DATAGRAM_OVERHEAD, "{kept} datagrams");
+        assert!(matches!(
+            add(&mut reassembly, false, 29_999, 0, true),
+            Progress::Incomplete
+        ));
+        let progress = add(&mut reassembly, false, 29_999, 2, false);
+        assert!(
+            matches!(progress, Progress::Complete(_)),
+            "the newest are kept"
+        );
+    }
+
+    #[test]
+    fn ipv4_does_not_wait_for_ipv6() {
+        let mut reassembly = Reassembly::default();
+        let _ = add(&mut reassembly, true, 1, 0, true);
+        let _ = add(&mut reassembly, false, 1, 0, true);
+        assert_eq!(reassembly.next_deadline(), Some(after(30)));
+        assert_eq!(reassembly.expire(after(30)).len(), 1);
+        assert_eq!(reassembly.next_deadline(), Some(after(60)));
+        assert_eq!(reassembly.expire(after(60)).len(), 1);
+        assert_eq!(reassembly.next_deadline(), None);
     }
 }

@@ -39,6 +39,9 @@ impl Worker {
         {
             return self.receive_ndp(batch, datagram, output);
         }
+        if !batch.services.serves(headers.family) {
+            return self.stack(batch, datagram, output);
+        }
         let quoted = datagram.frame.edit(|packet| Quoted::of(packet, &headers));
         let Some(quoted) = quoted.filter(|_| is_related(headers.family, kind)) else {
             return self.stack(batch, datagram, output);
@@ -93,13 +96,19 @@ impl Worker {
             destination: address,
             destination_port: port,
         };
+        if self.connections.is_full() {
+            return Verdict::Drop(DropReason::TableFull);
+        }
         let Scheduled::Assigned(assignment) = self.shared.schedule(service, &flow, None, batch.now)
         else {
             return self.stack(batch, datagram, output);
         };
         let connection = self.connection(&assignment, &flow, &datagram);
         match self.connections.insert(connection, batch.now) {
-            Ok(id) => self.error_to_server(batch, id, quoted, datagram, output),
+            Ok(id) => {
+                self.follow(id);
+                self.error_to_server(batch, id, quoted, datagram, output)
+            }
             Err(_) => {
                 self.release(assignment.template.as_ref());
                 Verdict::Drop(DropReason::TableFull)

@@ -38,7 +38,7 @@ impl Worker {
         let Some(connection) = self.connections.get(id) else {
             return Verdict::Pass;
         };
-        let virtual_server = connection.virtual_server();
+        let (virtual_server, tracked) = (connection.virtual_server(), connection.is_tracked());
         if hop.interface == connection.client_interface() {
             datagram.set_vlan(connection.client_vlan());
         }
@@ -46,6 +46,9 @@ impl Worker {
             return Verdict::Drop(DropReason::IpOptions);
         }
         datagram.decrement_ttl();
+        if tracked && let Err(reason) = self.follow_reply(batch, id, &mut datagram) {
+            return Verdict::Drop(reason);
+        }
         self.observe(batch, id, &datagram, Direction::ToClient);
         match datagram.translate(Translation {
             source: Some(virtual_server),

@@ -75,12 +75,16 @@ impl Worker {
             let quiesced = connection
                 .destination()
                 .is_some_and(|server| server.weight() == 0);
-            (expire_nodest && quiesced) || connection.is_reusable(reuse_mode)
+            let reused = connection.is_reusable(reuse_mode) && !self.connections.is_controlled(id);
+            (expire_nodest && quiesced) || reused
         } else {
             false
         };
         if given_up || (orphaned && expire_nodest) {
-            self.connections.expire_now(id, batch.now);
+            // The control connection of a data connection stays, behind the new one.
+            if orphaned || !self.connections.is_controlling(id) {
+                self.connections.expire_now(id, batch.now);
+            }
             return Found::Nothing;
         }
         if orphaned {
@@ -95,13 +99,20 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         id: ConnectionId,
-        datagram: Datagram<'a, '_>,
+        mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let Some(target) = self.connections.get(id).map(Target::of) else {
+        let Some(connection) = self.connections.get(id) else {
             return Verdict::Pass;
         };
+        let (target, tracked) = (Target::of(connection), connection.is_tracked());
         self.observe(batch, id, &datagram, Direction::ToServer);
+        if tracked
+            && datagram.headers.ttl > 1
+            && let Err(reason) = self.follow_request(batch, id, &mut datagram)
+        {
+            return Verdict::Drop(reason);
+        }
         if is_local(batch, &target) {
             return self.deliver(batch, Some(id), datagram, output);
         }
@@ -198,6 +209,7 @@ impl Worker {
             return self.forward(batch, &target, datagram, output);
         }
         if let Ok(id) = self.connections.insert(connection, batch.now) {
+            self.follow(id);
             return self.forward_on(batch, id, datagram, output);
         }
         self.release(template.as_ref());

@@ -30,7 +30,8 @@ type Part = HashTable<Arc<Service>>;
 #[derive(Clone, Debug)]
 pub struct Services {
     parts: Box<[Arc<Part>]>,
-    count: usize,
+    /// IPv4 and IPv6 services.
+    families: [usize; 2],
     /// Services on the FTP port; data connections are looked for only when there is one.
     ftp: usize,
     /// Any-port services.
@@ -41,7 +42,7 @@ impl Default for Services {
     fn default() -> Self {
         Self {
             parts: (0..PARTS).map(|_| Arc::default()).collect(),
-            count: 0,
+            families: [0; 2],
             ftp: 0,
             any_port: 0,
         }
@@ -97,13 +98,20 @@ impl Services {
     /// How many services there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.count
+        self.families.iter().sum()
+    }
+
+    /// Whether there is a service of this family. Without one, the kernel's director does not look at the family's
+    /// packets at all, not even at those of connections it still has.
+    #[must_use]
+    pub fn serves(&self, family: Family) -> bool {
+        self.families[family as usize] > 0
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// All services, in no particular order.
@@ -148,7 +156,8 @@ impl Services {
     }
 
     fn tally(&mut self, key: &ServiceKey, change: isize) {
-        self.count = self.count.saturating_add_signed(change);
+        let count = &mut self.families[key.family() as usize];
+        *count = count.saturating_add_signed(change);
         match key {
             ServiceKey::Address { port: FTP_PORT, .. } => {
                 self.ftp = self.ftp.saturating_add_signed(change);

@@ -51,13 +51,17 @@ pub enum DropReason {
     BadIcmp,
     /// The persistence engine found nothing to go by (SIP without a Call-ID).
     PersistenceData,
+    /// A segment of an FTP control connection with a wrong TCP checksum (kernel: `tcp_csum_check`).
+    BadChecksum,
+    /// A segment of an FTP connection whose other end has not agreed to it (kernel: connection tracking).
+    Handshake,
     /// The interface named by a route is not one the director transmits on.
     NoInterface,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Malformed(Malformed::LinkTruncated),
         Self::Malformed(Malformed::NotIp),
         Self::Malformed(Malformed::NetworkTruncated),
@@ -79,6 +83,8 @@ impl DropReason {
         Self::NoHeadroom,
         Self::BadIcmp,
         Self::PersistenceData,
+        Self::BadChecksum,
+        Self::Handshake,
         Self::NoInterface,
     ];
 
@@ -116,6 +122,8 @@ impl DropReason {
             Self::NoHeadroom => "no_headroom",
             Self::BadIcmp => "bad_icmp",
             Self::PersistenceData => "persistence_data",
+            Self::BadChecksum => "bad_checksum",
+            Self::Handshake => "handshake",
             Self::NoInterface => "no_interface",
         }
     }

@@ -249,3 +249,26 @@ fn no_error_about_the_directors_own_packets() {
         1
     );
 }
+
+/// Tiny fragments of many datagrams: what they take up is bounded, and so is the work when their time runs out.
+#[test]
+fn fragments_are_bounded_and_given_up_little_by_little() {
+    let mut world = world(Method::DirectRoute);
+    for id in 0..20_000 {
+        let (verdict, _) = world.receive(CLIENTS, &fragment(id, 8, true, &[7; 8]));
+        assert_eq!(verdict, Verdict::Held);
+    }
+    world.now = world.now.after(Duration::from_secs(31));
+    let mut calls = 0;
+    while world
+        .director
+        .next_deadline()
+        .is_some_and(|due| due <= world.now)
+    {
+        let mut output = director::frame::Output::default();
+        world.director.tick(world.now, &mut output);
+        calls += 1;
+    }
+    assert!((10..40).contains(&calls), "{calls} calls");
+    assert_eq!(world.director.next_deadline(), None);
+}

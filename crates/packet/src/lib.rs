@@ -11,7 +11,8 @@
 //!   [`icmp`], [`icmpv6`], [`gre`], [`gue`]);
 //! * [`Headers`], everything the director decides on, read in one pass; [`checksum`]; [`quoted`], the
 //!   packet inside an ICMP error;
-//! * what is done to a frame in place: [`rewrite`] (hop limit, NAT, link header), [`options`] and [`tunnel`]; and
+//! * what is done to a frame in place: [`rewrite`] (hop limit, NAT, link header),
+//!   [`numbering`] (TCP payloads that change), [`options`] and [`tunnel`]; and
 //!   what is written into a buffer of the caller's: [`segment`], [`fragment`], [`mod@icmp_error`],
 //!   [`reset`].
 #![no_std]
@@ -35,6 +36,7 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
+pub mod numbering;
 pub mod options;
 mod parse;
 pub mod protocol;
@@ -55,6 +57,7 @@ pub use ethernet::Mac;
 pub use fragment::Fragments;
 pub use headers::{Family, Fragment, Headers, Malformed, Transport};
 pub use icmp_error::{IcmpError, echo_reply, icmp_error};
+pub use numbering::{refit, renumber};
 pub use options::{OptionFault, process_options};
 pub use quoted::{ErrorTranslation, Quoted, translate_error};
 pub use reset::{sctp_abort, tcp_reset};

@@ -15,6 +15,7 @@ mod slab;
 mod state;
 mod table;
 pub mod tcp;
+mod tracking;
 pub mod udp;
 mod wheel;
 
@@ -28,3 +29,4 @@ pub use key::{FlowKey, HashKind};
 pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, StateRules};
 pub use state::State;
 pub use table::{ConnectionId, Cursor, Full, Table, TableConfig};
+pub use tracking::{Handshake, Shift, Tracking};

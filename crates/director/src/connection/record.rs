@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use packet::Transport;
 
+use super::tracking::FLAG_TRACKED;
 use super::{FlowKey, State, sctp, tcp};
 use crate::destination::{Destination, Method};
 use crate::protocol::{Direction, Protocol};
@@ -126,15 +127,15 @@ const fn as_v6(address: IpAddr) -> Ipv6Addr {
 #[repr(C)]
 pub struct Connection {
     addresses: Addresses,
-    client_port: u16,
+    pub(super) client_port: u16,
     virtual_port: u16,
     server_port: u16,
-    state: State,
+    pub(super) state: State,
     destination: Option<Arc<Destination>>,
     deadline: Instant,
-    timeout: u32,
+    pub(super) timeout: u32,
     packets: u32,
-    flags: u16,
+    pub(super) flags: u16,
     client_vlan: u16,
     client_interface: u32,
     mark: u32,
@@ -199,12 +200,20 @@ impl Connection {
     /// family.
     #[must_use]
     pub fn server(&self) -> (IpAddr, u16) {
-        let address = match (&self.destination, &self.addresses) {
-            (Some(destination), _) => destination.address,
-            (None, Addresses::V4(set)) => set.server.into(),
-            (None, Addresses::V6(set)) => set.server.into(),
-        };
-        (address, self.server_port)
+        let address = self.server_address();
+        match &self.destination {
+            Some(destination) if destination.address.is_ipv4() != address.is_ipv4() => {
+                (destination.address, self.server_port)
+            }
+            _ => (address, self.server_port),
+        }
+    }
+
+    fn server_address(&self) -> IpAddr {
+        match &self.addresses {
+            Addresses::V4(set) => set.server.into(),
+            Addresses::V6(set) => set.server.into(),
+        }
     }
 
     /// The real server; none when the packets go to their original destination.
@@ -234,7 +243,7 @@ impl Connection {
     /// Method and `FLAG_*` bits, numbered as the kernel's `IP_VS_CONN_F_*`.
     #[must_use]
     pub const fn flags(&self) -> u16 {
-        self.flags
+        self.flags & !FLAG_TRACKED
     }
 
     /// Firewall mark of the first packet; 0 = none.
@@ -301,13 +310,9 @@ impl Connection {
         if self.method() != Method::Masq {
             return None;
         }
-        let server = match &self.addresses {
-            Addresses::V4(set) => set.server.into(),
-            Addresses::V6(set) => set.server.into(),
-        };
         Some(FlowKey {
             protocol: self.protocol().number(),
-            source: (server, self.server_port),
+            source: (self.server_address(), self.server_port),
             destination: self.client(),
         })
     }

@@ -8,6 +8,7 @@ use super::index::{Index, low_bits};
 use super::key::{FlowHash, FlowKey, HashKind};
 use super::record::{Connection, StateRules};
 use super::slab::{Slab, Slot};
+use super::tracking::Tracked;
 use super::wheel::Wheel;
 use crate::destination::Method;
 use crate::protocol::Direction;
@@ -39,7 +40,7 @@ pub struct TableConfig {
 /// ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
-    index: u32,
+    pub(super) index: u32,
     generation: u32,
 }
 
@@ -65,6 +66,7 @@ pub struct Table {
     index: Index,
     slab: Slab,
     wheel: Wheel,
+    pub(super) tracked: Tracked,
     max_connections: usize,
 }
 
@@ -77,6 +79,7 @@ impl Table {
             index: Index::new(),
             slab: Slab::new(),
             wheel: Wheel::new(),
+            tracked: Tracked::default(),
             max_connections: config.max_connections.min(LIMIT),
         }
     }
@@ -134,11 +137,12 @@ impl Table {
     }
 
     /// The connection that a packet belongs to, and the packet's direction on it; of several the
-    /// newest.
+    /// newest. Without one, a connection whose client's port is not known yet.
     #[inline]
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<(ConnectionId, Direction)> {
         self.find_hashed(key, self.hash(key))
+            .or_else(|| self.find_awaiting(key))
     }
 
     /// [`Table::find`] with the key's [`Table::hash`].
@@ -192,9 +196,18 @@ impl Table {
             return Err(Full);
         }
         connection.prolong(now);
-        let keys = keys(&connection);
         let index = self.slab.insert(connection);
-        for (key, direction) in keys.into_iter().flatten() {
+        self.enlist(index);
+        self.wheel.arm(&mut self.slab, index);
+        self.id(index).ok_or(Full)
+    }
+
+    /// Puts a connection into the index.
+    pub(super) fn enlist(&mut self, index: u32) {
+        let Some(connection) = self.slab.get(index) else {
+            return;
+        };
+        for (key, direction) in keys(connection).into_iter().flatten() {
             let hash = self.hash.hash(&key);
             if let Some(slot) = self.slab.slot_mut(index) {
                 slot.hashes[direction as usize] = low_bits(hash);
@@ -204,8 +217,6 @@ impl Table {
             self.index.insert(hash, entry(index, direction), is_same);
             self.index.grow(|entry| low_of(slab, entry));
         }
-        self.wheel.arm(&mut self.slab, index);
-        self.id(index).ok_or(Full)
     }
 
     /// Ends a connection now and gives it back.
@@ -264,7 +275,9 @@ impl Table {
         mut expired: impl FnMut(Connection),
     ) -> bool {
         while let Some(index) = self.wheel.advance(&mut self.slab, now, &mut budget) {
-            if let Some(connection) = self.take(index) {
+            if self.is_kept(index, now) {
+                self.wheel.arm(&mut self.slab, index);
+            } else if let Some(connection) = self.take(index) {
                 expired(connection);
             }
         }
@@ -330,12 +343,13 @@ impl Table {
 
     /// Takes an unarmed connection out of index and slab.
     fn take(&mut self, index: u32) -> Option<Connection> {
+        self.untrack(index);
         self.forget(index);
         self.slab.remove(index)
     }
 
     /// Takes a connection out of the index, if it is in it.
-    fn forget(&mut self, index: u32) {
+    pub(super) fn forget(&mut self, index: u32) {
         let Some(connection) = self.slab.get(index) else {
             return;
         };
@@ -348,7 +362,12 @@ impl Table {
         }
     }
 
-    fn id(&self, index: u32) -> Option<ConnectionId> {
+    /// The connection in this slot, to be changed.
+    pub(super) fn connection_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        self.slab.slot_mut(index)?.connection.as_mut()
+    }
+
+    pub(super) fn id(&self, index: u32) -> Option<ConnectionId> {
         let generation = self.slab.slot(index)?.generation;
         Some(ConnectionId { index, generation })
     }

@@ -25,6 +25,8 @@ pub const PENDING_MAX: usize = 1024;
 pub const OCTETS_MAX: usize = 16 * 1024 * 1024;
 /// Entries of the shared table; when full, an arbitrary one makes room.
 pub const TABLE_MAX: usize = 65_536;
+/// Packets refused at once because nobody answered; further ones are refused at the next look, a millisecond later.
+pub const FAILURES_MAX: usize = 1024;
 /// Age at which a learned entry in use is asked for again.
 pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
 /// How often a worker whose packets wait looks whether another worker got the answer.
@@ -218,6 +220,7 @@ impl Resolver {
     ) -> Vec<Step> {
         self.checked = now;
         let mut steps = Vec::new();
+        let mut failures = 0;
         let left = &mut self.octets;
         let mut take = |pending: &mut Pending| {
             let frames = core::mem::take(&mut pending.frames);
@@ -238,6 +241,10 @@ impl Resolver {
                 return true;
             }
             if pending.sent >= SOLICITATIONS_MAX {
+                if failures >= FAILURES_MAX {
+                    return true;
+                }
+                failures += pending.frames.len();
                 table.forget(interface, address);
                 steps.push(Step::Fail {
                     frames: take(pending),
@@ -382,5 +389,27 @@ mod tests {
             resolver.hold(3, address(0), big(), second(4)).is_ok(),
             "there is room again"
         );
+    }
+
+    #[test]
+    fn failures_are_spread_over_several_looks() {
+        let (mut resolver, table) = (Resolver::default(), NeighbourTable::default());
+        for last in 0..20 {
+            for _ in 0..QUEUE_MAX {
+                let address = IpAddr::from([10, 3, 0, last]);
+                let frame = OwnedFrame::zeroed(20);
+                assert!(resolver.hold(3, address, frame, second(0)).is_ok());
+            }
+        }
+        let mut looks = Vec::new();
+        for at in [1, 2, 3, 3, 3, 3] {
+            let failed = |step: Step| match step {
+                Step::Fail { frames } => frames.len(),
+                _ => 0,
+            };
+            let steps = resolver.poll(second(at), |_, _| None, &table);
+            looks.push(steps.into_iter().map(failed).sum::<usize>());
+        }
+        assert_eq!(looks, [0, 0, 1024, 1024, 512, 0]);
     }
 }

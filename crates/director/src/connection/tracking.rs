@@ -1,0 +1,357 @@
+//! What FTP connections have beside their records: who controls whom, how far the handshake came, and by how much
+//! sequence numbers are shifted.
+//!
+//! The kernel's FTP helper leaves handshake and sequence numbers to connection tracking; what a client sees of that
+//! is here. Kept apart, so that the records of all other connections do not grow.
+
+use std::collections::BTreeMap;
+
+use packet::{Transport, tcp};
+
+use super::record::Connection;
+use super::table::{ConnectionId, Full, Table};
+use super::{FlowKey, State};
+use crate::ftp::Mode;
+use crate::protocol::{Direction, Protocol};
+use crate::shared::Timeouts;
+use crate::time::Instant;
+
+/// IP_VS_CONN_F_NO_CPORT: the client's port is not known before its first packet.
+pub(super) const FLAG_NO_CLIENT_PORT: u16 = 0x0800;
+/// The connection has a [`Tracking`]; not a bit of the kernel's.
+pub(super) const FLAG_TRACKED: u16 = 0x8000;
+/// A control connection that still has data connections when its time has come lives so much longer, seconds
+/// (kernel: `ip_vs_conn_expire`).
+const CONTROLLING_TIMEOUT: u32 = 60;
+/// How far behind the newest octet an acknowledgment may be (kernel: `MAXACKWINCONST`).
+const OLDEST_ACKNOWLEDGMENT: u32 = 66_000;
+
+/// What an FTP connection has beside its record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracking {
+    /// What the client asked for last.
+    pub mode: Mode,
+    /// How far the handshake came.
+    pub handshake: Handshake,
+    /// What changed answers do to the server's sequence numbers.
+    pub shift: Shift,
+    /// The connection that announced this one.
+    control: Option<ConnectionId>,
+    /// Connections that this one announced.
+    controlled: u32,
+}
+
+/// The beginning of a TCP connection as both ends must see it (kernel: `nf_conntrack_proto_tcp`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handshake {
+    /// No segment yet.
+    #[default]
+    None,
+    /// A SYN was seen, not yet a SYN with an acknowledgment of it.
+    Syn {
+        /// Which way it went.
+        direction: Direction,
+        /// The sequence number behind it.
+        end: u32,
+    },
+    /// Both ends agree, or it began before it was seen.
+    Done,
+}
+
+impl Handshake {
+    /// Takes note of a segment with `payload` octets; whether it may go on. What may not: the acknowledgment of a
+    /// side whose SYN the other side has not acknowledged.
+    #[must_use]
+    pub fn takes(&mut self, direction: Direction, transport: &Transport, payload: usize) -> bool {
+        let Transport::Tcp {
+            sequence,
+            acknowledgment,
+            flags,
+            ..
+        } = *transport
+        else {
+            return true;
+        };
+        let is_syn = flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+        let is_ack = flags & (tcp::SYN | tcp::RST | tcp::FIN | tcp::ACK) == tcp::ACK;
+        let acknowledges = flags & tcp::ACK != 0;
+        let payload = u32::try_from(payload).unwrap_or(0);
+        let end = sequence.wrapping_add(1).wrapping_add(payload);
+        match *self {
+            Self::None if is_syn && !acknowledges => *self = Self::Syn { direction, end },
+            Self::None if is_ack => *self = Self::Done,
+            Self::Syn {
+                direction: from, ..
+            } if from == direction => {
+                if is_ack {
+                    return false;
+                }
+                if is_syn && !acknowledges {
+                    *self = Self::Syn { direction, end };
+                }
+            }
+            Self::Syn { end, .. } if is_syn => {
+                let behind = end.wrapping_sub(acknowledgment);
+                if !acknowledges || behind <= OLDEST_ACKNOWLEDGMENT {
+                    *self = Self::Done;
+                }
+            }
+            Self::None | Self::Syn { .. } | Self::Done => {}
+        }
+        true
+    }
+}
+
+/// How the numbers of a server's octets differ before and behind the last answer whose length was changed (kernel:
+/// `nf_ct_seqadj`). All arithmetic is modulo 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift {
+    /// Sequence number of the last changed segment, as the server sent it.
+    position: u32,
+    before: u32,
+    after: u32,
+}
+
+impl Shift {
+    /// Whether no number differs.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.before == 0 && self.after == 0
+    }
+
+    /// The segment at `sequence` became longer by `change` octets.
+    pub fn add(&mut self, sequence: u32, change: u32) {
+        if change != 0 && (self.before == self.after || is_after(sequence, self.position)) {
+            self.position = sequence;
+            self.before = self.after;
+            self.after = self.after.wrapping_add(change);
+        }
+    }
+
+    /// The client's number of the server's `sequence`.
+    #[must_use]
+    pub const fn to_client(self, sequence: u32) -> u32 {
+        let change = if is_after(sequence, self.position) {
+            self.after
+        } else {
+            self.before
+        };
+        sequence.wrapping_add(change)
+    }
+
+    /// The server's number of what the client acknowledges.
+    #[must_use]
+    pub const fn to_server(self, acknowledgment: u32) -> u32 {
+        let change = if is_after(acknowledgment.wrapping_sub(self.before), self.position) {
+            self.after
+        } else {
+            self.before
+        };
+        acknowledgment.wrapping_sub(change)
+    }
+}
+
+/// Whether sequence number `a` comes after `b` (RFC 9293 section 3.4).
+const fn is_after(a: u32, b: u32) -> bool {
+    let ahead = a.wrapping_sub(b);
+    ahead != 0 && ahead < 1 << 31
+}
+
+/// The FTP connections of a table.
+#[derive(Debug, Default)]
+pub(super) struct Tracked {
+    /// By slot.
+    entries: BTreeMap<u32, Tracking>,
+    /// Connections whose client's port is not known yet.
+    awaiting: u32,
+}
+
+impl Connection {
+    /// Whether it has a [`Tracking`].
+    #[inline]
+    #[must_use]
+    pub const fn is_tracked(&self) -> bool {
+        self.flags & FLAG_TRACKED != 0
+    }
+
+    /// Whether its client's port is not known yet; it is listed as 0.
+    #[must_use]
+    pub const fn awaits_client_port(&self) -> bool {
+        self.flags & FLAG_NO_CLIENT_PORT != 0
+    }
+}
+
+impl Table {
+    /// Gives a connection a [`Tracking`].
+    pub fn track(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.get_mut(id) {
+            connection.flags |= FLAG_TRACKED;
+            self.tracked.entries.entry(id.index).or_default();
+        }
+    }
+
+    /// What an FTP connection has beside its record; none for all others.
+    #[must_use]
+    pub fn tracking(&self, id: ConnectionId) -> Option<&Tracking> {
+        self.get(id).filter(|it| it.is_tracked())?;
+        self.tracked.entries.get(&id.index)
+    }
+
+    /// [`Table::tracking`], to be changed.
+    pub fn tracking_mut(&mut self, id: ConnectionId) -> Option<&mut Tracking> {
+        self.get(id).filter(|it| it.is_tracked())?;
+        self.tracked.entries.get_mut(&id.index)
+    }
+
+    /// Whether another connection announced this one.
+    #[must_use]
+    pub fn is_controlled(&self, id: ConnectionId) -> bool {
+        self.tracking(id).is_some_and(|it| it.control.is_some())
+    }
+
+    /// Whether connections that this one announced are still there.
+    #[must_use]
+    pub fn is_controlling(&self, id: ConnectionId) -> bool {
+        self.tracking(id).is_some_and(|it| it.controlled > 0)
+    }
+
+    /// Takes in a connection that `control` announced. With client port 0, the port is the first packet's.
+    ///
+    /// # Errors
+    /// As [`Table::insert`].
+    pub fn insert_controlled(
+        &mut self,
+        mut connection: Connection,
+        control: ConnectionId,
+        now: Instant,
+    ) -> Result<ConnectionId, Full> {
+        let awaits = connection.client_port == 0;
+        if awaits {
+            connection.flags |= FLAG_NO_CLIENT_PORT;
+        }
+        let id = self.insert(connection, now)?;
+        self.tracked.awaiting += u32::from(awaits);
+        self.track(id);
+        if let Some(controlling) = self.tracking_mut(control) {
+            controlling.controlled += 1;
+            if let Some(tracking) = self.tracking_mut(id) {
+                tracking.control = Some(control);
+            }
+        }
+        Ok(id)
+    }
+
+    /// The connection waits for its first segment, 120 s from `now` (kernel: `ip_vs_tcp_conn_listen`, which leaves the
+    /// real server's counts alone).
+    pub fn listen(&mut self, id: ConnectionId, timeouts: Timeouts, now: Instant) {
+        if let Some(connection) = self.get_mut(id) {
+            connection.state = State::Tcp(super::tcp::State::Listen);
+            connection.timeout = connection.state.timeout(timeouts);
+            self.refresh(id, now);
+        }
+    }
+
+    /// The client's first packet came from `port`: from now on only packets from there belong to the connection.
+    pub fn set_client_port(&mut self, id: ConnectionId, port: u16) {
+        if self.get(id).is_none_or(|it| !it.awaits_client_port()) {
+            return;
+        }
+        self.forget(id.index);
+        if let Some(connection) = self.get_mut(id) {
+            connection.client_port = port;
+            connection.flags &= !FLAG_NO_CLIENT_PORT;
+        }
+        self.tracked.awaiting -= 1;
+        self.enlist(id.index);
+    }
+
+    /// The connection that awaits a packet like this from any port.
+    pub(super) fn find_awaiting(&self, key: &FlowKey) -> Option<(ConnectionId, Direction)> {
+        if self.tracked.awaiting == 0 || key.protocol != Protocol::Tcp.number() {
+            return None;
+        }
+        let any_port = FlowKey {
+            source: (key.source.0, 0),
+            ..*key
+        };
+        let (id, direction) = self.find_hashed(&any_port, self.hash(&any_port))?;
+        let awaits = self.get(id)?.awaits_client_port() && direction == Direction::ToServer;
+        awaits.then_some((id, direction))
+    }
+
+    /// Whether the connection in this slot must live on because of those that it announced; then it does.
+    pub(super) fn is_kept(&mut self, index: u32, now: Instant) -> bool {
+        let kept = (self.id(index)).is_some_and(|id| self.is_controlling(id));
+        if kept && let Some(connection) = self.connection_mut(index) {
+            connection.timeout = CONTROLLING_TIMEOUT;
+            connection.prolong(now);
+        }
+        kept
+    }
+
+    /// A connection that is about to leave its slot: nothing is kept of it.
+    pub(super) fn untrack(&mut self, index: u32) {
+        let Some(connection) = self.connection_mut(index) else {
+            return;
+        };
+        let (tracked, awaits) = (connection.is_tracked(), connection.awaits_client_port());
+        self.tracked.awaiting -= u32::from(awaits);
+        if tracked
+            && let Some(tracking) = self.tracked.entries.remove(&index)
+            && let Some(control) = tracking.control
+            && let Some(controlling) = self.tracking_mut(control)
+        {
+            controlling.controlled -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(sequence: u32, acknowledgment: u32, flags: u8) -> Transport {
+        Transport::Tcp {
+            source: 1,
+            destination: 2,
+            sequence,
+            acknowledgment,
+            flags,
+            header_len: 20,
+        }
+    }
+
+    #[test]
+    fn a_handshake_is_acknowledged() {
+        use Direction::{ToClient, ToServer};
+        let mut handshake = Handshake::None;
+        assert!(handshake.takes(ToServer, &segment(1000, 0, tcp::SYN), 0));
+        assert!(handshake.takes(ToClient, &segment(7, 5001, tcp::SYN | tcp::ACK), 0));
+        assert!(!handshake.takes(ToServer, &segment(1001, 5001, tcp::ACK), 0));
+        assert!(handshake.takes(ToClient, &segment(7, 1001, tcp::SYN | tcp::ACK), 0));
+        assert!(handshake.takes(ToServer, &segment(1001, 8, tcp::ACK), 0));
+        assert_eq!(handshake, Handshake::Done);
+    }
+
+    #[test]
+    fn what_is_picked_up_goes_on() {
+        let mut handshake = Handshake::None;
+        assert!(handshake.takes(Direction::ToClient, &segment(1, 1, tcp::ACK), 5));
+        assert_eq!(handshake, Handshake::Done);
+    }
+
+    #[test]
+    fn shifts_add_up() {
+        let mut shift = Shift::default();
+        assert!(shift.is_none());
+        shift.add(5012, 1_u32.wrapping_neg());
+        assert_eq!((shift.to_client(5012), shift.to_client(5059)), (5012, 5058));
+        assert_eq!((shift.to_server(5012), shift.to_server(5058)), (5012, 5059));
+        // A retransmission of the same segment changes nothing.
+        shift.add(5012, 1_u32.wrapping_neg());
+        assert_eq!(shift.to_client(5059), 5058);
+        shift.add(6000, 3);
+        assert_eq!((shift.to_client(6000), shift.to_client(6001)), (5999, 6003));
+        assert_eq!((shift.to_server(5999), shift.to_server(6003)), (6000, 6001));
+    }
+}

@@ -1,0 +1,334 @@
+//! The FTP helper (kernel: `ip_vs_ftp`): data connections of a control connection through NAT.
+//!
+//! Follows what client and server say on connections to the virtual port 21, forwarded by NAT. Where one of them
+//! announces a data connection, an entry is made for it, in state LISTEN, and the address in the server's answer
+//! becomes the virtual server's. Only established control connections are looked at, and only answers to the command
+//! seen last. Recordings: `ftp.*`.
+
+use core::net::IpAddr;
+use core::ops::Range;
+use std::sync::Arc;
+
+use packet::{Transport, checksum, refit, renumber};
+
+use crate::connection::{Connection, ConnectionId, FlowKey, NewConnection, State, tcp};
+use crate::destination::Method;
+use crate::director::{Batch, Datagram, Worker};
+use crate::frame::{Frame, OwnedFrame};
+use crate::protocol::{Direction, Protocol};
+use crate::services::FTP_PORT;
+use crate::verdict::DropReason;
+
+mod parse;
+
+pub use parse::{Command, Endpoint, extended_passive_text, passive_text};
+
+/// What a client asked for last, on its control connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The server connects to the client, or nothing was asked for yet.
+    #[default]
+    Active,
+    /// PASV: the server's answer 227 is awaited.
+    Passive,
+    /// EPSV: the server's answer 229 is awaited.
+    ExtendedPassive,
+}
+
+/// A data connection that was announced.
+struct Announced {
+    client: (IpAddr, u16),
+    virtual_server: (IpAddr, u16),
+    server: (IpAddr, u16),
+}
+
+/// Whether the helper follows the connection: control connections only.
+fn is_control(connection: &Connection) -> bool {
+    connection.protocol() == Protocol::Tcp
+        && connection.method() == Method::Masq
+        && connection.virtual_server().1 == FTP_PORT
+}
+
+impl Worker {
+    /// Begins to follow a new connection, if it is an FTP control connection.
+    pub(crate) fn follow(&mut self, id: ConnectionId) {
+        if self.connections.get(id).is_some_and(is_control) {
+            self.connections.track(id);
+        }
+    }
+
+    /// A client's packet of a tracked connection, already observed, before it is translated.
+    ///
+    /// # Errors
+    /// Why the packet must be dropped.
+    pub(crate) fn follow_request(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        datagram: &mut Datagram<'_, '_>,
+    ) -> Result<(), DropReason> {
+        self.connections
+            .set_client_port(id, datagram.headers.ports().0);
+        let agreed = self.shake_hands(id, datagram, Direction::ToServer);
+        if self.connections.get(id).is_some_and(is_control) {
+            datagram.verify()?;
+            self.command(batch, id, datagram)?;
+        }
+        if !agreed {
+            return Err(DropReason::Handshake);
+        }
+        let shift = self.connections.tracking(id).map(|it| it.shift);
+        if let Some(shift) = shift.filter(|it| !it.is_none()) {
+            datagram.renumber(|sequence| sequence, |number| shift.to_server(number));
+        }
+        Ok(())
+    }
+
+    /// A real server's packet of a tracked connection, before it is observed and translated.
+    ///
+    /// # Errors
+    /// Why the packet must be dropped.
+    pub(crate) fn follow_reply(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        datagram: &mut Datagram<'_, '_>,
+    ) -> Result<(), DropReason> {
+        self.shake_hands(id, datagram, Direction::ToClient);
+        if self.connections.get(id).is_some_and(is_control) {
+            datagram.verify()?;
+            self.answer_of(batch, id, datagram)?;
+        }
+        let shift = self.connections.tracking(id).map(|it| it.shift);
+        if let Some(shift) = shift.filter(|it| !it.is_none()) {
+            datagram.renumber(|sequence| shift.to_client(sequence), |number| number);
+        }
+        Ok(())
+    }
+
+    /// Whether the handshake lets the packet go on.
+    fn shake_hands(
+        &mut self,
+        id: ConnectionId,
+        datagram: &Datagram<'_, '_>,
+        direction: Direction,
+    ) -> bool {
+        let payload = datagram.payload().map_or(0, |payload| payload.len());
+        self.connections.tracking_mut(id).is_none_or(|tracking| {
+            let transport = &datagram.headers.transport;
+            tracking.handshake.takes(direction, transport, payload)
+        })
+    }
+
+    /// Looks for a command in a client's segment.
+    fn command(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        datagram: &Datagram<'_, '_>,
+    ) -> Result<(), DropReason> {
+        let Some(connection) = self.established(id) else {
+            return Ok(());
+        };
+        let ((vip, port), (server, server_port)) =
+            (connection.virtual_server(), connection.server());
+        let payload = datagram.payload().unwrap_or_default();
+        let Some(command) = Command::parse(datagram.headers.family, payload) else {
+            return Ok(());
+        };
+        let mode = match command {
+            Command::Passive => Mode::Passive,
+            Command::ExtendedPassive => Mode::ExtendedPassive,
+            Command::Active(..) => Mode::Active,
+        };
+        self.set_mode(id, mode);
+        let Command::Active(address, client_port) = command else {
+            return Ok(());
+        };
+        let announced = Announced {
+            client: (address, client_port),
+            virtual_server: (vip, port.wrapping_sub(1)),
+            server: (server, server_port.wrapping_sub(1)),
+        };
+        let key = FlowKey {
+            protocol: Protocol::Tcp.number(),
+            source: announced.client,
+            destination: announced.virtual_server,
+        };
+        let known = self.connections.find(&key);
+        let known = known.filter(|found| found.1 == Direction::ToServer);
+        self.expect(batch, id, known.map(|found| found.0), announced, datagram)?;
+        Ok(())
+    }
+
+    /// Looks for the answer to the last command in a server's segment, and puts the virtual server in it.
+    ///
+    /// The mode ends with it: a retransmission of the answer passes as the server sent it, as through the kernel.
+    fn answer_of(
+        &mut self,
+        batch: &Batch<'_>,
+        id: ConnectionId,
+        datagram: &mut Datagram<'_, '_>,
+    ) -> Result<(), DropReason> {
+        let (Some(mode), Some(connection)) = (
+            self.connections.tracking(id).map(|it| it.mode),
+            self.established(id),
+        ) else {
+            return Ok(());
+        };
+        let (client, vip) = (connection.client().0, connection.virtual_server().0);
+        let payload = datagram.payload().unwrap_or_default();
+        let found = match mode {
+            Mode::Active => None,
+            Mode::Passive => Endpoint::of_passive(payload),
+            Mode::ExtendedPassive => Endpoint::of_extended_passive(payload, connection.server().0),
+        };
+        let Some(found) = found else {
+            return Ok(());
+        };
+        let announced = Announced {
+            client: (client, 0),
+            virtual_server: (vip, found.port),
+            server: (found.address, found.port),
+        };
+        let key = FlowKey {
+            protocol: Protocol::Tcp.number(),
+            source: announced.server,
+            destination: announced.client,
+        };
+        let known = self.connections.find(&key);
+        let known = known.filter(|found| found.1 == Direction::ToClient);
+        let data = self.expect(batch, id, known.map(|found| found.0), announced, datagram)?;
+        self.set_mode(id, Mode::Active);
+        let named = self.connections.get(data).map(Connection::virtual_server);
+        let text = match (mode, named) {
+            (Mode::Passive, Some((IpAddr::V4(address), port))) => passive_text(address, port),
+            (Mode::ExtendedPassive, Some((_, port))) => extended_passive_text(port),
+            _ => return Ok(()),
+        };
+        let sequence = datagram.sequence();
+        let change = datagram.replace(found.place, text.as_bytes())?;
+        if let Some(tracking) = self.connections.tracking_mut(id) {
+            tracking.shift.add(sequence, change);
+        }
+        Ok(())
+    }
+
+    fn set_mode(&mut self, id: ConnectionId, mode: Mode) {
+        if let Some(tracking) = self.connections.tracking_mut(id) {
+            tracking.mode = mode;
+        }
+    }
+
+    /// The connection, if it is established.
+    fn established(&self, id: ConnectionId) -> Option<&Connection> {
+        let connection = self.connections.get(id)?;
+        (connection.state() == State::Tcp(tcp::State::Established)).then_some(connection)
+    }
+
+    /// The entry of an announced data connection, `known` or new, in state LISTEN.
+    fn expect(
+        &mut self,
+        batch: &Batch<'_>,
+        control: ConnectionId,
+        known: Option<ConnectionId>,
+        announced: Announced,
+        datagram: &Datagram<'_, '_>,
+    ) -> Result<ConnectionId, DropReason> {
+        let id = if let Some(id) = known {
+            id
+        } else {
+            let Some(controlling) = self.connections.get(control) else {
+                return Err(DropReason::TableFull);
+            };
+            let destination = controlling.destination().map(Arc::clone);
+            if let Some(destination) = &destination {
+                destination.bind(false);
+            }
+            let connection = Connection::new(NewConnection {
+                protocol: Protocol::Tcp,
+                client: announced.client,
+                virtual_server: announced.virtual_server,
+                server: announced.server,
+                destination,
+                template: None,
+                method: controlling.method(),
+                mark: datagram.ingress.mark,
+                client_interface: controlling.client_interface(),
+                client_vlan: controlling.client_vlan(),
+            });
+            self.connections
+                .insert_controlled(connection, control, batch.now)
+                .map_err(|_| DropReason::TableFull)?
+        };
+        self.connections.listen(id, self.timeouts, batch.now);
+        Ok(id)
+    }
+}
+
+impl Datagram<'_, '_> {
+    /// What a TCP segment carries.
+    fn payload(&self) -> Option<&[u8]> {
+        self.frame.bytes().get(self.payload_range()?)
+    }
+
+    fn payload_range(&self) -> Option<Range<usize>> {
+        match self.headers.transport {
+            Transport::Tcp { header_len, .. } => {
+                let start = self.headers.transport_offset + usize::from(header_len);
+                Some(start..self.headers.end)
+            }
+            _ => None,
+        }
+    }
+
+    fn sequence(&self) -> u32 {
+        match self.headers.transport {
+            Transport::Tcp { sequence, .. } => sequence,
+            _ => 0,
+        }
+    }
+
+    /// A segment that the helper reads must carry the right checksum.
+    fn verify(&mut self) -> Result<(), DropReason> {
+        let headers = &self.headers;
+        if self
+            .frame
+            .edit(|packet| checksum::is_valid(packet, headers))
+        {
+            Ok(())
+        } else {
+            Err(DropReason::BadChecksum)
+        }
+    }
+
+    /// Replaces the octets at `place` of the payload, and gives by how much the segment grew (modulo 2^32).
+    fn replace(&mut self, place: Range<usize>, text: &[u8]) -> Result<u32, DropReason> {
+        const WRONG: DropReason = DropReason::Malformed(packet::Malformed::BadLength);
+        let start = self.payload_range().ok_or(WRONG)?.start;
+        let place = start + place.start..start + place.end;
+        if self.frame.bytes().get(place.clone()) == Some(text) {
+            return Ok(0);
+        }
+        let (old, headers) = (self.headers.end, &self.headers);
+        let mut frame = self.frame.edit(|packet| OwnedFrame::copy_of(packet));
+        frame.splice(place, text);
+        if !frame.edit(|packet| refit(packet, headers)) {
+            return Err(WRONG);
+        }
+        self.headers = frame.headers().map_err(DropReason::Malformed)?;
+        self.frame = Frame::Owned(frame);
+        // The fragments that it came in do not fit any more.
+        self.pieces = &[];
+        let wide = |len: usize| u32::try_from(len).unwrap_or(0);
+        Ok(wide(self.headers.end).wrapping_sub(wide(old)))
+    }
+
+    fn renumber(&mut self, sequence: impl Fn(u32) -> u32, acknowledgment: impl Fn(u32) -> u32) {
+        let headers = &self.headers;
+        // What is not TCP has no numbers.
+        let _ = self
+            .frame
+            .edit(|packet| renumber(packet, headers, sequence, acknowledgment));
+    }
+}

@@ -1,0 +1,99 @@
+//! Keeping the kernel from answering for a local VIP where BPF is not allowed: nftables, or a refusal that says
+//! what to do.
+
+use std::time::Duration;
+
+use crate::harness::{Capture, Director, NET_RAW_ONLY, TwoArm, fetch_each, stderr};
+
+/// Root without the capabilities for BPF.
+const WITHOUT_BPF: &str = "--bounding-set=-bpf,-sys_admin,-perfmon";
+
+fn tables(director: &Director) -> String {
+    director.host.shell("nft list tables")
+}
+
+#[test]
+fn nftables_where_bpf_is_not_allowed() {
+    let net = TwoArm::new(2).like_the_tutorials();
+    let mut director = net.builder().running_as(&[WITHOUT_BPF]).start();
+    director.type_lines(
+        "ipvsadm -A -t 10.1.0.1:80 -s rr
+        ipvsadm -a -t 10.1.0.1:80 -r 10.2.0.20:80 -m
+        ipvsadm -a -t 10.1.0.1:80 -r 10.2.0.30:80 -m
+        ipvsadm -A -t [fd01::1]:80 -s rr
+        ipvsadm -a -t [fd01::1]:80 -r [fd02::20]:80 -m",
+    );
+    let capture = Capture::arriving(&net.lab, &net.client, "eth0", "tcp or icmp or icmp6");
+    fetch_each(&net.client, "http://10.1.0.1/", 10);
+    fetch_each(&net.client, "http://[fd01::1]/", 10);
+    let frames = capture.stop();
+    let resets = frames
+        .iter()
+        .filter(|frame| frame.contains("Flags [R"))
+        .count();
+    assert_eq!(
+        resets,
+        0,
+        "no RST reaches the client:\n{}\n{}",
+        frames.join("\n"),
+        director.log()
+    );
+    let untranslated = frames
+        .iter()
+        .filter(|frame| frame.contains("10.2.0."))
+        .count();
+    assert_eq!(
+        untranslated,
+        0,
+        "no untranslated reply:\n{}",
+        frames.join("\n")
+    );
+    assert!(
+        tables(&director).contains("ulvs"),
+        "the table is there: {}",
+        tables(&director)
+    );
+    director.kill();
+    assert_eq!(tables(&director).trim(), "", "and gone with the process");
+}
+
+#[test]
+fn refusal_where_nothing_is_allowed() {
+    let net = TwoArm::new(1).like_the_tutorials();
+    let words: Vec<&str> = NET_RAW_ONLY.split_whitespace().collect();
+    let mut director = net
+        .builder()
+        .vip("10.1.0.1", "local")
+        .running_as(&words)
+        .launch();
+    let status = director.process().wait(Duration::from_secs(10));
+    let said = director.log();
+    assert!(
+        !status.success(),
+        "it cannot keep the kernel quiet:\n{said}"
+    );
+    assert!(
+        said.contains("10.1.0.1") && said.contains("CAP_NET_ADMIN"),
+        "what to do:\n{said}"
+    );
+}
+
+/// The daemon runs, but a service that the kernel would spoil is refused by a sentence that says what to do.
+#[test]
+fn service_that_the_kernel_would_spoil_is_refused() {
+    let net = TwoArm::new(1).like_the_tutorials();
+    let words: Vec<&str> = NET_RAW_ONLY.split_whitespace().collect();
+    let director = net.builder().running_as(&words).start();
+    let output = director.try_shell("ipvsadm -A -t 10.1.0.1:80");
+    let said = stderr(&output);
+    let log = director.log();
+    assert!(!output.status.success(), "it cannot work: {said}\n{log}");
+    assert!(
+        log.contains("10.1.0.1") && log.contains("CAP_NET_ADMIN"),
+        "what to do:\n{said}{log}"
+    );
+    assert!(
+        !director.shell("ipvsadm -Ln").contains("10.1.0.1"),
+        "nothing is half-applied"
+    );
+}
