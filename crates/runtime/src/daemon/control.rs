@@ -12,7 +12,6 @@ use control::state::DesiredState;
 use crossbeam::channel;
 use director::connection::Cursor;
 use director::director::{Director, Host};
-use director::net::Answer;
 use director::shared::Shared;
 use link::steering::Steering;
 
@@ -27,7 +26,7 @@ use crate::network::{self, Watcher};
 use crate::presence::Presence;
 use crate::reconcile;
 use crate::state::StateFile;
-use crate::vips::{self, Choice, Forwarding, Wish};
+use crate::vips::{self, Forwarding, Wish};
 use crate::worker::{Handle, Marks, Order, Report};
 
 /// Templates that one tick may end.
@@ -156,13 +155,7 @@ impl Control {
     }
 
     fn wish(&self, vip: IpAddr) -> Wish {
-        let mut wish = self.settings.vips.get(&vip).cloned().unwrap_or_default();
-        // The host routes packets into a TUN device whatever networks it is connected to.
-        let tun = self.settings.interfaces.is_tun();
-        if tun && wish.choice == Choice::Auto && !self.watcher.tables().is_local(vip) {
-            wish.choice = Choice::Fixed(Answer::Owned);
-        }
-        wish
+        self.settings.wish(vip, self.watcher.tables())
     }
 
     /// Shares flows out anew when the VIPs are others than the kernel's program knows.
@@ -184,18 +177,30 @@ impl Control {
         Steering::new(&vips, self.steering_seed)
     }
 
-    /// Checks at the start what can be checked before anything is opened: the VIPs of the configuration must have
-    /// somebody to answer for them, and those of every service must be guarded where that is needed.
+    /// Checks the VIPs of a configuration: each must have somebody to answer for it, and be guarded where needed.
     ///
     /// # Errors
     /// A sentence that names the VIP and says what to do.
-    pub(super) fn check_vips(&self) -> Result<()> {
+    pub(super) fn check_vips(&self, settings: &Settings) -> Result<()> {
         let tables = self.watcher.tables();
-        let rules = self.settings.desired.services.iter();
-        let configured = rules.flat_map(|(config, _)| self.settings.vips_of(&config.key));
-        for vip in configured.chain(self.settings.vips.keys().copied()) {
-            vips::place(tables, vip, &self.wish(vip)).map_err(RuntimeError::Refused)?;
+        let rules = settings.desired.services.iter();
+        let of_rules = rules.flat_map(|(config, _)| settings.vips_of(&config.key));
+        for vip in of_rules.chain(settings.vips.keys().copied()) {
+            let wish = settings.wish(vip, tables);
+            vips::place(tables, vip, &wish).map_err(RuntimeError::Refused)?;
+            self.shield
+                .check(tables, vip, &wish)
+                .map_err(RuntimeError::Refused)?;
         }
+        Ok(())
+    }
+
+    /// Checks that the services that are there can work on this host.
+    ///
+    /// # Errors
+    /// A sentence that names the VIP and says what to do.
+    pub(super) fn check_services(&self) -> Result<()> {
+        let tables = self.watcher.tables();
         for (vip, wish) in self.wanted() {
             self.shield
                 .check(tables, vip, &wish)
@@ -233,9 +238,7 @@ impl Control {
 
     /// Takes new settings; returns how many commands that took.
     fn take(&mut self, settings: Settings) -> Result<usize> {
-        for (&vip, wish) in &settings.vips {
-            vips::place(self.watcher.tables(), vip, wish).map_err(RuntimeError::Refused)?;
-        }
+        self.check_vips(&settings)?;
         if settings.needs_restart(&self.settings) {
             tracing::warn!(
                 "changes of workers, max_connections, link, control, state and log take a restart"

@@ -13,6 +13,7 @@ use link::guard::Endpoint;
 
 use crate::error::{Result, RuntimeError};
 use crate::links::Wanted;
+use crate::network::tables::Tables;
 use crate::vips::{Choice, Wish};
 
 /// TCP, UDP and SCTP.
@@ -93,6 +94,16 @@ impl Settings {
             log: config.log,
             marks: Arc::new(config.marks),
         })
+    }
+
+    /// What the operator says about a VIP, on this host.
+    pub(super) fn wish(&self, vip: IpAddr, tables: &Tables) -> Wish {
+        let mut wish = self.vips.get(&vip).cloned().unwrap_or_default();
+        // The host routes packets into a TUN device whatever networks it is connected to.
+        if self.interfaces.is_tun() && wish.choice == Choice::Auto && !tables.is_local(vip) {
+            wish.choice = Choice::Fixed(Answer::Owned);
+        }
+        wish
     }
 
     /// The VIPs that a service answers to. A firewall mark's are the single addresses that its rules name.
@@ -210,4 +221,76 @@ fn digest(desired: &DesiredState) -> u64 {
     const PRIME: u64 = 0x0100_0000_01b3;
     let step = |hash: u64, octet: u8| (hash ^ u64::from(octet)).wrapping_mul(PRIME);
     desired.to_string().bytes().fold(OFFSET, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settings of a configuration file with this text.
+    fn settings(text: &str) -> Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ulvs.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(folder.path().join("more.rules"), "-A -t 10.0.0.2:80\n").unwrap();
+        Settings::read(&Options {
+            config: Some(path),
+            ..Options::default()
+        })
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let options = Options {
+            config: None,
+            control: Some("/a/control.sock".into()),
+            state: Some("/a/state".into()),
+        };
+        let read = Settings::read(&options).unwrap();
+        assert_eq!(read.control.socket, PathBuf::from("/a/control.sock"));
+        assert_eq!(
+            (read.state, read.state_by_default),
+            (Some("/a/state".into()), false)
+        );
+        assert_eq!(read.interfaces, Wanted::All);
+        assert!(settings("").unwrap().state_by_default);
+        assert_eq!(settings("state = \"\"").unwrap().state, None);
+    }
+
+    #[test]
+    fn rules_of_both_places_and_their_digest() {
+        let rules = "rules = \"-A -t 10.0.0.1:80\"\n";
+        let both = settings(&format!("{rules}rules_file = \"more.rules\"")).unwrap();
+        assert_eq!(both.desired.services.len(), 2);
+        let one = settings(rules).unwrap();
+        assert_ne!(one.digest, both.digest);
+        assert_eq!(
+            one.digest,
+            settings(&format!("workers = 3\n{rules}")).unwrap().digest
+        );
+        let text = settings("rules_file = \"nosuch\"").unwrap_err().to_string();
+        assert!(text.contains("nosuch"), "{text}");
+    }
+
+    #[test]
+    fn marks_name_vips_and_endpoints() {
+        let text = "[[mark]]\nmark = 7\ndestination = \"10.0.0.1\"\nprotocol = \"tcp\"\n\
+            ports = [80, \"90-91\"]\n[[mark]]\nmark = 7\ndestination = \"10.0.0.0/24\"\n";
+        let settings = settings(text).unwrap();
+        let key = |family| ServiceKey::Mark { family, mark: 7 };
+        let vip: IpAddr = "10.0.0.1".parse().unwrap();
+        assert_eq!(settings.vips_of(&key(Family::V4)), [vip]);
+        assert!(settings.vips_of(&key(Family::V6)).is_empty());
+        let endpoints = settings.endpoints_of(&key(Family::V4));
+        let ports: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.port).collect();
+        assert_eq!(ports, [80, 90, 91]);
+    }
+
+    #[test]
+    fn tun_needs_names() {
+        let text = settings("link = \"tun\"").unwrap_err().to_string();
+        assert!(text.contains("interfaces"), "{text}");
+        let read = settings("link = \"tun\"\ninterfaces = [\"ulvs0\"]").unwrap();
+        assert_eq!(read.interfaces, Wanted::Tun(vec!["ulvs0".into()]));
+    }
 }

@@ -91,7 +91,8 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         options: options.clone(),
         settings,
     };
-    control.check_vips()?;
+    control.check_vips(&control.settings)?;
+    control.check_services()?;
     // Threads inherit it.
     privilege::confine()?;
     control.workers = worker::start(directors(&control)?, clock, &reporter)?;

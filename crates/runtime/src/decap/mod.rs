@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use link::sys::poll;
 use link::sys::raw_ip::{self, Injector, Receiver};
@@ -24,6 +25,9 @@ use tunnel::{Outer, Refusal};
 const LONGEST: usize = 65_536;
 /// Datagrams of one socket in a row, before the others get their turn.
 const BATCH: usize = 64;
+
+/// Time between two looks whether the host still has the VIPs.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What `ulvs decap` was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +61,7 @@ impl fmt::Display for Counters {
         } = self;
         write!(
             formatter,
-            "{delivered} delivered, {not_vip} refused (inner destination is no given VIP), \
+            "{delivered} delivered, {not_vip} refused (inner destination is no given VIP of this host), \
              {unreadable} unreadable, {failed} refused by the host"
         )
     }
@@ -111,7 +115,10 @@ struct Decap {
     to_v4: Injector,
     /// `None` on a host without IPv6.
     to_v6: Option<Injector>,
+    /// The VIPs given, and those of them that the host has now.
     vips: HashSet<IpAddr>,
+    local: HashSet<IpAddr>,
+    checked: Instant,
     counters: Counters,
 }
 
@@ -145,6 +152,8 @@ impl Decap {
             to_v4: injector(false)?,
             to_v6: if v6 { Some(injector(true)?) } else { None },
             vips: options.vips.iter().copied().collect(),
+            local: options.vips.iter().copied().collect(),
+            checked: Instant::now(),
             counters: Counters::default(),
         })
     }
@@ -188,6 +197,7 @@ impl Decap {
     /// Takes what is there of one socket. An error of one datagram (an ICMP error that came back for an earlier one)
     /// is its own end; the socket lives on.
     fn drain(&mut self, index: usize, buffer: &mut [u8]) {
+        self.check();
         for _ in 0..BATCH {
             let received = self.sources.get(index).map(|source| source.receive(buffer));
             let Some(Ok(Some((len, outer)))) = received else {
@@ -199,8 +209,19 @@ impl Decap {
         }
     }
 
+    /// Looks, while packets come, whether the host still has the VIPs: what is injected for an address that was taken
+    /// off the host would leave by its routes, perhaps back to the director.
+    fn check(&mut self) {
+        if self.checked.elapsed() < CHECK_INTERVAL {
+            return;
+        }
+        self.checked = Instant::now();
+        let has = |vip: &&IpAddr| UdpSocket::bind((**vip, 0)).is_ok();
+        self.local = self.vips.iter().filter(has).copied().collect();
+    }
+
     fn deliver(&mut self, datagram: &mut [u8], outer: Outer) {
-        match tunnel::open(datagram, outer, &self.vips) {
+        match tunnel::open(datagram, outer, &self.local) {
             Err(Refusal::Unreadable) => self.counters.unreadable += 1,
             Err(Refusal::NotVip) => self.counters.not_vip += 1,
             Ok((range, destination)) => {

@@ -4,6 +4,7 @@
 //! batch; never waits for another thread. A link that goes down is waited for; a link that is gone is told to
 //! the control thread, which sends a new one when the interface is back.
 
+mod fragments;
 mod marks;
 mod order;
 mod ports;

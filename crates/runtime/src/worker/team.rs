@@ -4,11 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
+use director::protocol::Protocol;
+use director::time::Instant;
 use link::steering::Steering;
 use link::sys::poll::Waker;
-use packet::{Headers, Packet, Transport};
+use packet::{Headers, Packet};
 
 use super::Tally;
+use super::fragments::{Fate, Fragments};
 
 /// Frames that wait to be taken over by their owner, at most; beyond that they are dropped and counted. At a million
 /// frames a second this is 4 ms of a worker not looking.
@@ -45,14 +48,16 @@ pub(super) struct Team {
     inboxes: Vec<Inbox>,
     /// `None` until the control thread has said how flows are shared out: then every frame stays where it is.
     steering: Option<Arc<Steering>>,
+    fragments: Fragments,
 }
 
 impl Team {
-    pub(super) const fn new(index: usize, inboxes: Vec<Inbox>) -> Self {
+    pub(super) fn new(index: usize, inboxes: Vec<Inbox>) -> Self {
         Self {
             index,
             inboxes,
             steering: None,
+            fragments: Fragments::default(),
         }
     }
 
@@ -65,43 +70,66 @@ impl Team {
         self.inboxes.get(self.index).map(|inbox| &*inbox.waker)
     }
 
-    /// Gives the frame to the worker that owns its flow, if that is another one; returns whether it did. What has no
-    /// ports (ICMP, fragments) stays with the worker that the kernel chose.
-    pub(super) fn hand_over(&self, interface: u32, packet: &Packet<'_>, tally: &mut Tally) -> bool {
+    /// Gives the frame to the worker that owns its flow, if that is another one; returns whether the frame is dealt
+    /// with. What has no ports (ICMP) stays with the worker that the kernel chose.
+    pub(super) fn hand_over(
+        &mut self,
+        interface: u32,
+        packet: &Packet<'_>,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> bool {
         let Some(steering) = self.steering.as_ref().filter(|_| self.inboxes.len() > 1) else {
             return false;
         };
         let Ok(headers) = Headers::parse(packet) else {
             return false;
         };
-        let has_ports = matches!(
-            headers.transport,
-            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Sctp { .. }
-        );
-        if !has_ports || headers.fragment.is_some() {
+        let balanced = Protocol::from_number(headers.protocol).is_some();
+        if !balanced {
             return false;
         }
-        let (source, destination) = headers.ports();
-        let hash = steering.flow((headers.source, source), (headers.destination, destination));
         let workers = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
-        let owner = usize::try_from(hash % workers).unwrap_or(0);
-        if owner == self.index {
-            return false;
-        }
-        let Some(inbox) = self.inboxes.get(owner) else {
-            return false;
+        let owner = || {
+            let (source, destination) = headers.ports();
+            let hash = steering.flow((headers.source, source), (headers.destination, destination));
+            usize::try_from(hash % workers).unwrap_or(0)
         };
-        match inbox.queue.push(Handed {
+        let copy = || Handed {
             interface,
             frame: link::Frame::from(packet),
-        }) {
+        };
+        match self.fragments.decide(&headers, now, owner, copy) {
+            Fate::To(owner, earlier) => {
+                for handed in earlier {
+                    self.put(owner, handed, tally);
+                }
+                let mine = owner == self.index;
+                if !mine {
+                    self.put(owner, copy(), tally);
+                }
+                !mine
+            }
+            Fate::Wait => true,
+            Fate::Drop => {
+                tally.inbox_full += 1;
+                true
+            }
+        }
+    }
+
+    /// Puts a frame into a worker's inbox, which may be this one's own.
+    fn put(&self, owner: usize, handed: Handed, tally: &mut Tally) {
+        let Some(inbox) = self.inboxes.get(owner) else {
+            return;
+        };
+        match inbox.queue.push(handed) {
             Ok(()) => {
                 tally.handed_over += 1;
                 inbox.waker.wake();
             }
             Err(_) => tally.inbox_full += 1,
         }
-        true
     }
 
     /// Frames that others handed over, at most a batch.
@@ -132,7 +160,7 @@ mod tests {
     fn every_frame_has_one_owner() {
         let inboxes: Vec<Inbox> = (0..3).map(|_| Inbox::new().unwrap()).collect();
         let steering = Arc::new(Steering::new(&["10.0.0.1".parse().unwrap()], 7));
-        let teams: Vec<Team> = (0..3)
+        let mut teams: Vec<Team> = (0..3)
             .map(|index| {
                 let mut team = Team::new(index, inboxes.clone());
                 team.steer(Arc::clone(&steering));
@@ -144,10 +172,12 @@ mod tests {
             let mut bytes = frame([10, 9, 0, 1], port);
             let len = bytes.len();
             let packet = Packet::new(&mut bytes, 0..len, 14);
-            let kept = teams
-                .iter()
-                .filter(|team| !team.hand_over(5, &packet, &mut tally));
-            let owners: Vec<usize> = kept.map(|team| team.index).collect();
+            let mut owners = Vec::new();
+            for team in &mut teams {
+                if !team.hand_over(5, &packet, Instant::START, &mut tally) {
+                    owners.push(team.index);
+                }
+            }
             assert_eq!(owners.len(), 1, "{owners:?}");
             // Both others gave it to the owner, whole.
             let handed = teams[owners[0]].take();
@@ -170,9 +200,74 @@ mod tests {
         for port in 0..20_000 {
             let mut bytes = frame([10, 9, 0, 1], port);
             let len = bytes.len();
-            team.hand_over(5, &Packet::new(&mut bytes, 0..len, 14), &mut tally);
+            team.hand_over(
+                5,
+                &Packet::new(&mut bytes, 0..len, 14),
+                Instant::START,
+                &mut tally,
+            );
         }
         assert_eq!(tally.handed_over, u64::try_from(INBOX).unwrap());
         assert!(tally.inbox_full > 1000, "{tally:?}");
+    }
+
+    /// The fragments of the UDP datagram of [`frame`], which has 16 octets then, 8 octets each.
+    fn fragments(client: [u8; 4], port: u16) -> [Vec<u8>; 2] {
+        let whole = frame(client, port);
+        let piece = |offset: u16, more: bool, payload: &[u8]| {
+            let mut header = etherparse::Ipv4Header::from_slice(&whole[14..34])
+                .unwrap()
+                .0;
+            header.identification = port;
+            header.more_fragments = more;
+            header.fragment_offset = etherparse::IpFragOffset::try_new(offset).unwrap();
+            header.set_payload_len(payload.len()).unwrap();
+            header.header_checksum = header.calc_header_checksum();
+            let mut bytes = whole[..14].to_vec();
+            header.write(&mut bytes).unwrap();
+            bytes.extend_from_slice(payload);
+            bytes
+        };
+        [piece(0, true, &whole[34..42]), piece(1, false, &[7; 8])]
+    }
+
+    #[test]
+    fn fragments_follow_the_first_one_in_either_order() {
+        let inboxes: Vec<Inbox> = (0..3).map(|_| Inbox::new().unwrap()).collect();
+        let mut tally = Tally::default();
+        for (port, reversed) in (1000..1100).flat_map(|port| [(port, false), (port + 5000, true)]) {
+            let mut team = Team::new(0, inboxes.clone());
+            team.steer(Arc::new(Steering::new(&["10.0.0.1".parse().unwrap()], 7)));
+            let mut whole = frame([10, 9, 0, 1], port);
+            let len = whole.len();
+            let packet = Packet::new(&mut whole, 0..len, 14);
+            let foreign = team.hand_over(5, &packet, Instant::START, &mut tally);
+            inboxes
+                .iter()
+                .for_each(|inbox| while inbox.queue.pop().is_some() {});
+
+            let mut pieces = fragments([10, 9, 0, 1], port);
+            if reversed {
+                pieces.reverse();
+            }
+            let mut kept = 0;
+            for bytes in &mut pieces {
+                let len = bytes.len();
+                let packet = Packet::new(bytes, 0..len, 14);
+                kept += usize::from(!team.hand_over(5, &packet, Instant::START, &mut tally));
+            }
+            let own = inboxes[0].queue.len();
+            let others = inboxes[1].queue.len() + inboxes[2].queue.len();
+            inboxes
+                .iter()
+                .for_each(|inbox| while inbox.queue.pop().is_some() {});
+            if foreign {
+                assert_eq!((kept, own, others), (0, 0, 2), "port {port}");
+            } else {
+                // What waited for the first one comes by the worker's own inbox.
+                assert_eq!((kept + own, others), (2, 0), "port {port}");
+            }
+        }
+        assert_eq!(tally.inbox_full, 0);
     }
 }
