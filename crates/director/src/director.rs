@@ -13,6 +13,7 @@ use crate::frame::{Frame, Output};
 use crate::icmp_limit::IcmpLimit;
 use crate::net::neighbour::Resolver;
 use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
+use crate::orphans::Orphans;
 use crate::protocol::{Direction, Protocol};
 use crate::reassembly::{Progress, Reassembly};
 use crate::services::Services;
@@ -56,6 +57,7 @@ pub(crate) struct Worker {
     pub(crate) host: Arc<Host>,
     pub(crate) connections: Table,
     pub(crate) timeouts: Timeouts,
+    pub(crate) orphans: Orphans,
     pub(crate) resolver: Resolver,
     pub(crate) reassembly: Reassembly,
     pub(crate) icmp_limit: IcmpLimit,
@@ -114,6 +116,7 @@ impl Director {
                 timeouts: Timeouts::default(),
                 shared,
                 host,
+                orphans: Orphans::default(),
                 resolver: Resolver::default(),
                 reassembly: Reassembly::default(),
                 icmp_limit: IcmpLimit::default(),
@@ -180,6 +183,7 @@ impl Director {
         self.worker.poll_neighbours(&batch, output);
         self.worker.expire_fragments(&batch, output);
         self.worker.expire_connections(now);
+        self.worker.end_orphans(now);
     }
 
     /// When [`Director::tick`] wants to be called next, if nothing arrives before.
@@ -190,6 +194,7 @@ impl Director {
             worker.resolver.next_deadline(),
             worker.reassembly.next_deadline(),
             worker.connections.next_expiry(),
+            worker.orphans.next_deadline(worker.shared.deletions()),
         ]
         .into_iter()
         .flatten()

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::destination::{Destination, DestinationConfig};
+use crate::orphans;
 use crate::protocol::Protocol;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
@@ -80,6 +81,9 @@ struct Control {
     /// How many services each real server is in.
     real_servers: HashMap<RealServer, usize>,
     next_sample: Option<Instant>,
+    /// Deletions whose templates have been looked for, and when to look for those of the newer ones.
+    swept: u64,
+    sweep: Option<Instant>,
 }
 
 /// What all workers share.
@@ -95,6 +99,8 @@ pub struct Shared {
     control: Mutex<Control>,
     /// Grows with every change of services, real servers and timeouts.
     generation: AtomicU64,
+    /// Grows with every deletion that is to end connections (`expire_nodest_conn`).
+    deletions: AtomicU64,
     workers: usize,
 }
 
@@ -111,6 +117,7 @@ impl Shared {
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::default(),
             generation: AtomicU64::new(0),
+            deletions: AtomicU64::new(0),
             workers: options.workers,
         }
     }
@@ -182,6 +189,7 @@ impl Shared {
         let service = services.get(key).ok_or(CommandError::NoService)?;
         control.discard(service);
         self.publish(services.without(key));
+        self.note_deletion();
         Ok(())
     }
 
@@ -191,6 +199,7 @@ impl Shared {
         let services = self.snapshot();
         services.iter().for_each(|service| control.discard(service));
         self.publish(Services::default());
+        self.note_deletion();
     }
 
     /// Adds a real server at the head of its service's list (`-a`).
@@ -272,6 +281,7 @@ impl Shared {
         control.trash.put(*key, service.number, destination);
         let service = service.with_destinations(destinations.into(), Change::Removed(index));
         self.publish(services.with(Arc::new(service)));
+        self.note_deletion();
         Ok(())
     }
 
@@ -381,6 +391,7 @@ impl Shared {
     pub fn tick(&self, now: Instant) {
         let mut control = self.control();
         control.trash.expire(now);
+        self.sweep_templates(&mut control, now);
         let mut due = *control
             .next_sample
             .get_or_insert_with(|| now.after(ESTIMATION_PERIOD));
@@ -396,6 +407,30 @@ impl Shared {
             }
         }
         control.next_sample = Some(due);
+    }
+
+    /// How many deletions there were whose connections are to end at once.
+    pub(crate) fn deletions(&self) -> u64 {
+        self.deletions.load(Relaxed)
+    }
+
+    fn note_deletion(&self) {
+        if self.sysctls.is_on(Sysctl::ExpireNodestConn) {
+            self.deletions.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Ends the templates of deleted real servers that no connection holds, a while after the deletion.
+    fn sweep_templates(&self, control: &mut Control, now: Instant) {
+        let deletions = self.deletions();
+        if control.swept != deletions {
+            control.swept = deletions;
+            control.sweep = Some(now.after(orphans::DELAY));
+        }
+        if control.sweep.is_some_and(|due| due <= now) {
+            control.sweep = None;
+            self.templates.end_orphans();
+        }
     }
 
     /// Takes one sample of all estimators, for a driver that has the estimators' clock itself.

@@ -345,6 +345,24 @@ impl Templates {
         seen
     }
 
+    /// Ends the templates of deleted real servers that no connection holds.
+    pub(crate) fn end_orphans(&self) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let is_orphan = |template: &&Arc<Template>| {
+                !template.ended.load(Relaxed)
+                    && template.connections() == 0
+                    && !template.destination.is_available()
+            };
+            let templates = shard.by_time.iter().map(|deadline| &deadline.template);
+            let orphans: Vec<_> = templates.filter(is_orphan).cloned().collect();
+            for template in orphans {
+                let hash = self.hash(&template.key);
+                shard.end(&template, hash);
+            }
+        }
+    }
+
     /// Calls `visit` for each template, the given-up ones too, in no particular order.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Template>)) {
         for shard in &self.shards {
