@@ -22,6 +22,7 @@ pub mod frame;
 pub mod ftp;
 mod icmp_limit;
 pub mod net;
+pub mod owners;
 pub mod persistence;
 pub mod protocol;
 mod reassembly;

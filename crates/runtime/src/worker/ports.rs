@@ -110,7 +110,7 @@ impl Ports {
                         frames: recycle(std::mem::take(frames)),
                     };
                     for packet in batch.drain(..) {
-                        if team.hand_over(port.interface, &packet, tally) {
+                        if team.hand_over(port.interface, &packet, director.owners(), tally) {
                             continue;
                         }
                         // The verdict is in the director's counters.

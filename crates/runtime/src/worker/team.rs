@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
+use director::owners::Owners;
 use link::steering::Steering;
 use link::sys::poll::Waker;
 use packet::{Headers, Packet, Transport};
@@ -67,7 +68,13 @@ impl Team {
 
     /// Gives the frame to the worker that owns its flow, if that is another one; returns whether it did. What has no
     /// ports (ICMP, fragments) stays with the worker that the kernel chose.
-    pub(super) fn hand_over(&self, interface: u32, packet: &Packet<'_>, tally: &mut Tally) -> bool {
+    pub(super) fn hand_over(
+        &self,
+        interface: u32,
+        packet: &Packet<'_>,
+        owners: &Owners,
+        tally: &mut Tally,
+    ) -> bool {
         let Some(steering) = self.steering.as_ref().filter(|_| self.inboxes.len() > 1) else {
             return false;
         };
@@ -82,9 +89,16 @@ impl Team {
             return false;
         }
         let (source, destination) = headers.ports();
-        let hash = steering.flow((headers.source, source), (headers.destination, destination));
-        let workers = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
-        let owner = usize::try_from(hash % workers).unwrap_or(0);
+        let (from, to) = ((headers.source, source), (headers.destination, destination));
+        let announced = if steering.is_virtual(to.0) {
+            owners.find(from, to.1)
+        } else {
+            owners.find(to, from.1)
+        };
+        let owner = announced.unwrap_or_else(|| {
+            let workers = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
+            usize::try_from(steering.flow(from, to) % workers).unwrap_or(0)
+        });
         if owner == self.index {
             return false;
         }
@@ -117,6 +131,12 @@ impl Team {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use director::connection::{Connection, NewConnection};
+    use director::destination::Method;
+    use director::protocol::Protocol;
+
     use super::*;
 
     fn frame(client: [u8; 4], port: u16) -> Vec<u8> {
@@ -146,7 +166,7 @@ mod tests {
             let packet = Packet::new(&mut bytes, 0..len, 14);
             let kept = teams
                 .iter()
-                .filter(|team| !team.hand_over(5, &packet, &mut tally));
+                .filter(|team| !team.hand_over(5, &packet, &Owners::default(), &mut tally));
             let owners: Vec<usize> = kept.map(|team| team.index).collect();
             assert_eq!(owners.len(), 1, "{owners:?}");
             // Both others gave it to the owner, whole.
@@ -162,6 +182,39 @@ mod tests {
     }
 
     #[test]
+    fn announced_data_connections_go_to_their_owner() {
+        let vip: IpAddr = "10.0.0.1".parse().unwrap();
+        let inboxes: Vec<Inbox> = (0..3).map(|_| Inbox::new().unwrap()).collect();
+        let mut team = Team::new(0, inboxes.clone());
+        team.steer(Arc::new(Steering::new(&[vip], 7)));
+        let mut tally = Tally::default();
+        for worker in 0..3 {
+            let owners = Owners::default();
+            let announced = NewConnection {
+                protocol: Protocol::Udp,
+                client: (IpAddr::from([10, 9, 0, 1]), 0),
+                virtual_server: (vip, 53),
+                server: (IpAddr::from([10, 2, 0, 1]), 53),
+                destination: None,
+                template: None,
+                method: Method::Masq,
+                mark: 0,
+                client_interface: 5,
+                client_vlan: 0,
+            };
+            owners.add(&Connection::new(announced), worker);
+            for port in 1000..1010 {
+                let mut bytes = frame([10, 9, 0, 1], port);
+                let len = bytes.len();
+                let packet = Packet::new(&mut bytes, 0..len, 14);
+                assert_eq!(team.hand_over(5, &packet, &owners, &mut tally), worker != 0);
+            }
+        }
+        let waiting = |index: usize| inboxes[index].queue.len();
+        assert_eq!([waiting(0), waiting(1), waiting(2)], [0, 10, 10]);
+    }
+
+    #[test]
     fn a_full_inbox_drops_and_counts() {
         let inboxes: Vec<Inbox> = (0..2).map(|_| Inbox::new().unwrap()).collect();
         let mut team = Team::new(0, inboxes);
@@ -170,7 +223,8 @@ mod tests {
         for port in 0..20_000 {
             let mut bytes = frame([10, 9, 0, 1], port);
             let len = bytes.len();
-            team.hand_over(5, &Packet::new(&mut bytes, 0..len, 14), &mut tally);
+            let packet = Packet::new(&mut bytes, 0..len, 14);
+            team.hand_over(5, &packet, &Owners::default(), &mut tally);
         }
         assert_eq!(tally.handed_over, u64::try_from(INBOX).unwrap());
         assert!(tally.inbox_full > 1000, "{tally:?}");
