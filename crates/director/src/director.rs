@@ -10,10 +10,12 @@ use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
 use crate::frame::{Frame, Output};
+use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
 use crate::net::neighbour::Resolver;
 use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
 use crate::orphans::Orphans;
+use crate::owners::Owners;
 use crate::protocol::{Direction, Protocol};
 use crate::reassembly::{Progress, Reassembly};
 use crate::services::Services;
@@ -205,6 +207,12 @@ impl Director {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.worker.counters
+    }
+
+    /// Which worker owns which FTP data connection.
+    #[must_use]
+    pub fn owners(&self) -> &Owners {
+        &self.worker.shared.owners
     }
 
     /// This worker's connections, for listing.
@@ -399,6 +407,9 @@ impl Worker {
     fn expire_connections(&mut self, now: Instant) {
         let shared = &self.shared;
         self.connections.expire(now, EXPIRY_BUDGET, |connection| {
+            if ftp::is_data(&connection) {
+                shared.owners.remove(&connection);
+            }
             if let Some(template) = connection.template() {
                 shared.release_template(template, false);
             }

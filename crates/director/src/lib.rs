@@ -23,6 +23,7 @@ pub mod ftp;
 mod icmp_limit;
 pub mod net;
 mod orphans;
+pub mod owners;
 pub mod persistence;
 pub mod protocol;
 mod reassembly;

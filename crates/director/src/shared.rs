@@ -12,6 +12,7 @@ pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::destination::{Destination, DestinationConfig};
 use crate::orphans;
+use crate::owners::Owners;
 use crate::protocol::Protocol;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
@@ -95,6 +96,8 @@ pub struct Shared {
     /// Counters of the whole director.
     pub stats: Stats,
     pub(crate) templates: Templates,
+    /// Which worker owns which FTP data connection.
+    pub owners: Owners,
     timeouts: [AtomicU32; 3],
     control: Mutex<Control>,
     /// Grows with every change of services, real servers and timeouts.
@@ -114,6 +117,7 @@ impl Shared {
             sysctls: Sysctls::default(),
             stats: Stats::new(options.workers),
             templates: Templates::new(options.seed, options.max_templates),
+            owners: Owners::default(),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::default(),
             generation: AtomicU64::new(0),

@@ -124,7 +124,8 @@ impl Ports {
                         frames: recycle(std::mem::take(frames)),
                     };
                     for packet in batch.drain(..) {
-                        if team.hand_over(port.interface, &packet, now, tally) {
+                        let owners = director.owners();
+                        if team.hand_over(port.interface, &packet, now, owners, tally) {
                             continue;
                         }
                         // The verdict is in the director's counters.
