@@ -8,16 +8,20 @@ use core::fmt::Write as _;
 use core::net::IpAddr;
 
 use director::destination::{Destination, Method};
+use director::protocol::Protocol;
 use director::service::{FLAG_ONE_PACKET, Service, ServiceKey};
 use director::stats::{Counters, Stats};
+use director::sync::FLAG_SYNC;
 use packet::Family;
 
 use crate::netlink::{CONNECTION_TABLE_SIZE, ConnectionEntry, IPVS_VERSION};
 
+/// Port of the FTP helper.
+const FTP_PORT: u16 = 21;
+/// IP_VS_CONN_F_FWD_MASK: the forwarding method's number in an entry's flags.
+const METHOD_MASK: u32 = 7;
 /// Ticks in a second of the recorded kernel: `ip_vs` tells persistence timeouts in ticks.
 const HZ: u32 = 100;
-/// `IP_VS_CONN_F_SYNC`: the entry came by a synchronisation message.
-const FLAG_SYNC: u32 = 0x0020;
 
 /// `/proc/net/ip_vs`: services and their real servers.
 #[must_use]
@@ -131,6 +135,22 @@ pub fn connections_sync<'a>(entries: impl IntoIterator<Item = &'a ConnectionEntr
     text
 }
 
+/// `/proc/net/ip_vs_app`: the helpers (there is the one for FTP) and how many connections each has. The kernel gives
+/// a connection its helper by protocol, virtual port and method alone.
+#[must_use]
+pub fn applications<'a>(entries: impl IntoIterator<Item = &'a ConnectionEntry>) -> String {
+    let uses_ftp = |entry: &&ConnectionEntry| {
+        entry.protocol == u16::from(Protocol::Tcp.number())
+            && entry.virtual_port == FTP_PORT
+            && entry.flags & METHOD_MASK == Method::Masq as u32
+    };
+    let users = entries.into_iter().filter(uses_ftp).count();
+    format!(
+        "prot port    usecnt name\nTCP  {FTP_PORT:<7} {users:<6} {:<17}\n",
+        "ftp"
+    )
+}
+
 /// Protocol, client, virtual endpoint and real server.
 fn put_endpoints(text: &mut String, entry: &ConnectionEntry) {
     let protocol = match entry.protocol {
@@ -226,7 +246,6 @@ fn bracketed(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use director::destination::{DestinationConfig, TunnelConfig};
-    use director::protocol::Protocol;
     use director::service::{FLAG_PERSISTENT, ServiceConfig};
     use director::shared::{Options, Shared};
 

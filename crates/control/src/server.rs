@@ -2,7 +2,7 @@
 //!
 //! Never opens a socket and never checks who asks: the caller hands over datagrams of those who may.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use director::destination::{
     Destination, DestinationConfig, Method, TunnelChecksum, TunnelConfig, TunnelKind,
@@ -20,11 +20,20 @@ use crate::netlink::{
     ServiceFlags, ServiceKey as WireKey, ServiceReply, ServiceSettings, Statistics, Timeouts,
     requests, respond,
 };
+use crate::sync::{Daemon, Daemons, Role};
 
-/// Where connections are: every worker has its own table.
+/// What only the driver has: the connections, of which every worker has its own, and the sockets.
 pub trait ConnectionSource {
     /// All connections, without templates, in no particular order.
     fn connections(&self, now: Instant) -> Vec<ConnectionEntry>;
+
+    /// MTU, octets, of the interface that a synchronisation daemon is to use.
+    ///
+    /// # Errors
+    /// `ENODEV`: there is no such interface. `EOPNOTSUPP`: this driver has no socket for a daemon.
+    fn sync_mtu(&self, _interface: &str) -> Result<u32, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
 }
 
 impl<F: Fn(Instant) -> Vec<ConnectionEntry>> ConnectionSource for F {
@@ -37,13 +46,23 @@ impl<F: Fn(Instant) -> Vec<ConnectionEntry>> ConnectionSource for F {
 #[derive(Clone, Debug)]
 pub struct Server {
     shared: Arc<Shared>,
+    daemons: Arc<Mutex<Daemons>>,
 }
 
 impl Server {
     /// A server of this director.
     #[must_use]
-    pub const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            daemons: Arc::default(),
+        }
+    }
+
+    /// The synchronisation daemons that should run now: the driver opens and closes their sockets.
+    #[must_use]
+    pub fn daemons(&self) -> Daemons {
+        self.lock_daemons().clone()
     }
 
     /// Carries out the requests of a datagram, in order; returns the datagrams to send back, in order.
@@ -125,13 +144,19 @@ impl Server {
                 let replies = destinations.map(|destination| destination_reply(destination));
                 return Ok(Answer::List(replies.map(Reply::Dest).collect()));
             }
-            Request::NewDaemon(daemon) => return Err(self.new_daemon(daemon)),
-            Request::DelDaemon(daemon) => {
-                // None runs.
-                daemon.state.ok_or(Errno::EINVAL)?;
-                return Err(Errno::ESRCH);
+            Request::NewDaemon(daemon) => {
+                self.start_daemon(daemon, |name| connections.sync_mtu(name))?;
             }
-            Request::DumpDaemons => return Ok(Answer::List(Vec::new())),
+            Request::DelDaemon(daemon) => {
+                let role = daemon.state.and_then(Role::from_number);
+                self.lock_daemons().stop(role.ok_or(Errno::EINVAL)?)?;
+                self.publish_roles();
+            }
+            Request::DumpDaemons => {
+                let daemons = self.daemons();
+                let replies = daemons.iter().map(|daemon| Reply::Daemon(daemon.attrs()));
+                return Ok(Answer::List(replies.collect()));
+            }
             Request::SetConfig(timeouts) => shared.set_timeouts(seconds(timeouts))?,
             Request::GetConfig => return Ok(Answer::One(Reply::Config(self.timeouts()))),
             Request::GetInfo => {
@@ -163,23 +188,42 @@ impl Server {
             .ok_or(Errno::ESRCH)
     }
 
-    /// Synchronisation daemons are not there yet: what is wrong with the request anyway comes first. Their
-    /// protocol has no word for a real server of another family than its clients'.
-    fn new_daemon(&self, daemon: &DaemonAttrs) -> Errno {
-        let is_whole = matches!(
-            (daemon.state, &daemon.interface, daemon.sync_id),
-            (Some(1 | 2), Some(_), Some(0..=255))
-        );
-        let is_mixed = self.shared.snapshot().iter().any(|service| {
+    /// Starts a synchronisation daemon. Their protocol has no word for a real server of another family than its
+    /// clients'.
+    fn start_daemon(
+        &self,
+        attrs: &DaemonAttrs,
+        mtu_of: impl FnOnce(&str) -> Result<u32, Errno>,
+    ) -> Result<(), Errno> {
+        let daemon = Daemon::new(attrs, |interface| {
+            if self.has_mixed_families() {
+                return Err(Errno::EINVAL);
+            }
+            mtu_of(interface)
+        })?;
+        self.lock_daemons().start(daemon)?;
+        self.publish_roles();
+        Ok(())
+    }
+
+    /// Tells the packet path which daemons run.
+    fn publish_roles(&self) {
+        let daemons = self.lock_daemons();
+        self.shared.sync.set_master(daemons.master.is_some());
+        self.shared.sync.set_backup(daemons.backup.is_some());
+    }
+
+    fn lock_daemons(&self) -> MutexGuard<'_, Daemons> {
+        self.daemons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a service has a real server of the other address family.
+    fn has_mixed_families(&self) -> bool {
+        self.shared.snapshot().iter().any(|service| {
             let family = service.config.key.family();
             let mut destinations = service.destinations.iter();
             destinations.any(|destination| (family == Family::V6) != destination.address.is_ipv6())
-        });
-        if is_whole && !is_mixed {
-            Errno::EOPNOTSUPP
-        } else {
-            Errno::EINVAL
-        }
+        })
     }
 
     fn timeouts(&self) -> Timeouts {

@@ -16,6 +16,7 @@ use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
+use crate::sync::Roles;
 use crate::sysctl::{LONGEST_SECONDS, Sysctl, Sysctls};
 use crate::template::{Template, Templates};
 use crate::time::Instant;
@@ -90,6 +91,8 @@ pub struct Shared {
     pub sysctls: Sysctls,
     /// Counters of the whole director.
     pub stats: Stats,
+    /// Which synchronisation daemons run.
+    pub sync: Roles,
     pub(crate) templates: Templates,
     timeouts: [AtomicU32; 3],
     control: Mutex<Control>,
@@ -107,6 +110,7 @@ impl Shared {
             services: Arc::default(),
             sysctls: Sysctls::default(),
             stats: Stats::new(options.workers),
+            sync: Roles::default(),
             templates: Templates::new(options.seed, options.max_templates),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::default(),
@@ -205,7 +209,7 @@ impl Shared {
         let mut control = self.control();
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
-        check_destination(key.family(), config)?;
+        check_destination(key.family(), config, self.sync.is_any())?;
         if service.destination(config.address, config.port).is_some() {
             return Err(CommandError::DestinationExists);
         }
@@ -241,7 +245,7 @@ impl Shared {
         let _control = self.control();
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
-        check_destination(key.family(), config)?;
+        check_destination(key.family(), config, self.sync.is_any())?;
         let index = service.position(config.address, config.port);
         let index = index.ok_or(CommandError::NoDestination)?;
         service.destinations[index].reconfigure(config, false);
