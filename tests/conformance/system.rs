@@ -285,19 +285,10 @@ impl System {
             let words: Vec<&str> = arguments.split(' ').collect();
             return Ok(self.ipvsadm(&words, None));
         }
-        let out = match name {
-            "/proc/net/ip_vs" => {
-                let snapshot = self.shared.snapshot();
-                let services = snapshot.in_order();
-                proc::services(services.iter().map(|service| &**service))
-            }
-            "/proc/net/ip_vs_conn" => proc::connections(&self.entries()),
-            "/proc/net/ip_vs_conn_sync" => proc::connections_sync(&self.entries()),
-            "/proc/net/ip_vs_app" => proc::applications(&self.entries()),
-            "/proc/net/ip_vs_stats" => proc::stats(&self.shared.stats),
-            "/proc/net/ip_vs_stats_percpu" => proc::stats_percpu(&self.shared.stats),
-            _ => return Err(format!("ulvs has no text {name}")),
-        };
+        let out = name
+            .strip_prefix("/proc/net/")
+            .and_then(|short| proc::text(short, &self.shared, || self.entries()))
+            .ok_or_else(|| format!("ulvs has no text {name}"))?;
         Ok(Answer {
             rc: 0,
             out,

@@ -11,16 +11,17 @@ use director::protocol::Protocol;
 use director::service::{FLAG_HASHED, Family, Service, ServiceConfig, ServiceKey};
 use director::shared::{CommandError, Shared};
 use director::stats::Stats;
+use director::sysctl::{self, SYSCTLS, SysctlError};
 use director::time::Instant;
 
-use crate::listing;
 use crate::netlink::{
     AddressFamily, Answer, CONNECTION_TABLE_SIZE, ConnectionEntry, DaemonAttrs, DestAttrs, DestKey,
     DestReply, DestSettings, Errno, IPVS_VERSION, Info, Netmask, Reply, Request, ServiceAttrs,
-    ServiceFlags, ServiceKey as WireKey, ServiceReply, ServiceSettings, Statistics, Timeouts,
-    requests, respond,
+    ServiceFlags, ServiceKey as WireKey, ServiceReply, ServiceSettings, Setting, Statistics,
+    Timeouts, requests, respond,
 };
 use crate::sync::{Daemon, Daemons, Role};
+use crate::{listing, proc};
 
 /// What only the driver has: the connections, of which every worker has its own, and the sockets.
 pub trait ConnectionSource {
@@ -169,13 +170,46 @@ impl Server {
             Request::Zero(Some(attrs)) => shared.zero(Some(&self.service(attrs)?.config.key))?,
             Request::Flush => shared.flush(),
             Request::DumpConnections => {
-                let mut entries = connections.connections(now);
-                shared.for_each_template(|template| entries.push(listing::template(template, now)));
+                let entries = self.entries(now, connections);
                 let replies = entries.into_iter().map(Reply::Connection);
+                return Ok(Answer::List(replies.collect()));
+            }
+            Request::DumpSettings => {
+                let settings = SYSCTLS.iter().filter_map(|entry| self.setting(entry.name));
+                return Ok(Answer::List(settings.map(Reply::Setting).collect()));
+            }
+            Request::SetSetting(setting) => {
+                shared.set_sysctl(&setting.name, &setting.value)?;
+                let now = self.setting(&setting.name).ok_or(Errno::ENOENT)?;
+                return Ok(Answer::One(Reply::Setting(now)));
+            }
+            Request::DumpText(name) => {
+                let entries = || self.entries(now, connections);
+                let text = proc::text(name, shared, entries).ok_or(Errno::ENOENT)?;
+                let pieces = text.as_bytes().chunks(Reply::PIECE_MAX);
+                let replies = pieces.map(|piece| Reply::Text(piece.to_vec()));
                 return Ok(Answer::List(replies.collect()));
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// Connections and templates.
+    fn entries(&self, now: Instant, connections: &dyn ConnectionSource) -> Vec<ConnectionEntry> {
+        let mut entries = connections.connections(now);
+        let shared = &self.shared;
+        shared.for_each_template(|template| entries.push(listing::template(template, now)));
+        entries
+    }
+
+    /// A setting as it is, with a word where it does nothing.
+    fn setting(&self, name: &str) -> Option<Setting> {
+        let entry = sysctl::find(name).ok()?;
+        Some(Setting {
+            name: entry.name.to_owned(),
+            value: self.shared.sysctls.read(name).ok()?,
+            note: entry.without_effect().map(str::to_owned),
+        })
     }
 
     /// The service that a request names.
@@ -239,6 +273,15 @@ impl Server {
 impl From<CommandError> for Errno {
     fn from(error: CommandError) -> Self {
         Self::from_number(error.errno()).unwrap_or(Self::EINVAL)
+    }
+}
+
+impl From<SysctlError> for Errno {
+    fn from(error: SysctlError) -> Self {
+        match error {
+            SysctlError::Unknown { .. } => Self::ENOENT,
+            SysctlError::Invalid { .. } => Self::EINVAL,
+        }
     }
 }
 

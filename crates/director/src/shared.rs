@@ -17,7 +17,7 @@ use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sync::Roles;
-use crate::sysctl::{LONGEST_SECONDS, Sysctl, Sysctls};
+use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
 use crate::template::{Template, Templates};
 use crate::time::Instant;
 use crate::trash::Trash;
@@ -96,7 +96,7 @@ pub struct Shared {
     pub(crate) templates: Templates,
     timeouts: [AtomicU32; 3],
     control: Mutex<Control>,
-    /// Grows with every change of services, real servers and timeouts.
+    /// Grows with every change of services, real servers, timeouts and settings.
     generation: AtomicU64,
     workers: usize,
 }
@@ -131,7 +131,7 @@ impl Shared {
         ServicesCache::new(Arc::clone(&self.services))
     }
 
-    /// A number that is another one after every command that changed services, real servers or timeouts.
+    /// A number that is another one after every command that changed services, real servers, timeouts or settings.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
@@ -330,6 +330,17 @@ impl Shared {
                 timeout.store(value, Relaxed);
             }
         }
+        self.generation.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Changes the setting called `name` (with or without its prefix), at once for every worker.
+    ///
+    /// # Errors
+    /// [`SysctlError`]; the setting keeps its value.
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), SysctlError> {
+        let _control = self.control();
+        self.sysctls.write(name, value)?;
         self.generation.fetch_add(1, Relaxed);
         Ok(())
     }
