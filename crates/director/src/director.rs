@@ -203,6 +203,11 @@ impl Director {
         .min()
     }
 
+    /// What received synchronisation entries change.
+    pub(crate) fn parts(&mut self) -> (&Services, &mut Worker) {
+        (&self.services, &mut self.worker)
+    }
+
     /// Counts of this worker.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -312,7 +317,7 @@ impl Worker {
         if matches!(headers.transport, Transport::Icmp { .. }) {
             return self.icmp(batch, datagram, output);
         }
-        if !batch.services.serves(headers.family) {
+        if !batch.services.serves(headers.family) || self.is_backup_only() {
             return self.stack(batch, datagram, output);
         }
         let Some(protocol) = Protocol::from_number(headers.protocol) else {
@@ -331,6 +336,11 @@ impl Worker {
             }
             None => self.request(batch, protocol, None, datagram, output),
         }
+    }
+
+    /// Whether the director only listens to a master (`backup_only`).
+    fn is_backup_only(&self) -> bool {
+        self.shared.sync.is_backup() && self.shared.sysctls.is_on(Sysctl::BackupOnly)
     }
 
     /// A packet of a protocol that cannot be balanced. ESP and AH follow the key exchange between the same endpoints

@@ -39,6 +39,7 @@ pub mod solicit;
 mod stack;
 pub mod stats;
 mod stray;
+pub mod sync;
 pub mod sysctl;
 pub mod template;
 pub mod time;

@@ -18,7 +18,8 @@ use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
-use crate::sysctl::{LONGEST_SECONDS, Sysctl, Sysctls};
+use crate::sync::Roles;
+use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
 use crate::template::{Template, Templates};
 use crate::time::Instant;
 use crate::trash::Trash;
@@ -95,12 +96,14 @@ pub struct Shared {
     pub sysctls: Sysctls,
     /// Counters of the whole director.
     pub stats: Stats,
+    /// Which synchronisation daemons run.
+    pub sync: Roles,
     pub(crate) templates: Templates,
     /// Which worker owns which FTP data connection.
     pub owners: Owners,
     timeouts: [AtomicU32; 3],
     control: Mutex<Control>,
-    /// Grows with every change of services, real servers and timeouts.
+    /// Grows with every change of services, real servers, timeouts and settings.
     generation: AtomicU64,
     /// Grows with every deletion that is to end connections (`expire_nodest_conn`).
     deletions: AtomicU64,
@@ -116,6 +119,7 @@ impl Shared {
             services: Arc::default(),
             sysctls: Sysctls::default(),
             stats: Stats::new(options.workers),
+            sync: Roles::default(),
             templates: Templates::new(options.seed, options.max_templates),
             owners: Owners::default(),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
@@ -138,7 +142,7 @@ impl Shared {
         ServicesCache::new(Arc::clone(&self.services))
     }
 
-    /// A number that is another one after every command that changed services, real servers or timeouts.
+    /// A number that is another one after every command that changed services, real servers, timeouts or settings.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
@@ -218,7 +222,7 @@ impl Shared {
         let mut control = self.control();
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
-        check_destination(key.family(), config)?;
+        check_destination(key.family(), config, self.sync.is_any())?;
         if service.destination(config.address, config.port).is_some() {
             return Err(CommandError::DestinationExists);
         }
@@ -254,7 +258,7 @@ impl Shared {
         let _control = self.control();
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
-        check_destination(key.family(), config)?;
+        check_destination(key.family(), config, self.sync.is_any())?;
         let index = service.position(config.address, config.port);
         let index = index.ok_or(CommandError::NoDestination)?;
         service.destinations[index].reconfigure(config, false);
@@ -340,6 +344,17 @@ impl Shared {
                 timeout.store(value, Relaxed);
             }
         }
+        self.generation.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Changes the setting called `name` (with or without its prefix), at once for every worker.
+    ///
+    /// # Errors
+    /// [`SysctlError`]; the setting keeps its value.
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), SysctlError> {
+        let _control = self.control();
+        self.sysctls.write(name, value)?;
         self.generation.fetch_add(1, Relaxed);
         Ok(())
     }

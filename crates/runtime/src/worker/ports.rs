@@ -122,6 +122,8 @@ impl Ports {
                     director.refresh();
                     let mut output = Output {
                         frames: recycle(std::mem::take(frames)),
+                        // Nothing comes: no synchronisation master can be started.
+                        told: Vec::new(),
                     };
                     for packet in batch.drain(..) {
                         let owners = director.owners();
