@@ -22,6 +22,7 @@ pub mod frame;
 pub mod ftp;
 mod icmp_limit;
 pub mod net;
+mod options;
 mod orphans;
 pub mod owners;
 pub mod persistence;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::destination::{Destination, DestinationConfig};
+pub use crate::options::{Options, Timeouts};
 use crate::orphans;
 use crate::owners::Owners;
 use crate::protocol::Protocol;
@@ -26,51 +27,6 @@ use crate::trash::Trash;
 
 /// Most estimator samples taken at once when the clock jumps; the averages are 0 long before.
 const MOST_SAMPLES: u32 = 128;
-
-/// Timeouts that `ipvsadm --set` changes, seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Established TCP connections.
-    pub tcp: u32,
-    /// TCP connections after a FIN.
-    pub tcp_fin: u32,
-    /// UDP.
-    pub udp: u32,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            tcp: 900,
-            tcp_fin: 120,
-            udp: 300,
-        }
-    }
-}
-
-/// What a director is started with.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Workers that share the director, at least one.
-    pub workers: usize,
-    /// Secret of the hash over client addresses; random in production, fixed in replays.
-    pub seed: (u64, u64),
-    /// Persistence templates at most: without them no new client of a persistent service is taken.
-    pub max_templates: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            workers: 1,
-            seed: (0, 0),
-            max_templates: 1 << 20,
-        }
-    }
-}
-
-/// A worker's view of the services: cheap to ask once a batch.
-pub type ServicesCache = arc_swap::Cache<Arc<ArcSwap<Services>>, Arc<Services>>;
 
 /// A real server as seen from its network: protocol (`None` = of a mark), address, port.
 type RealServer = (Option<Protocol>, IpAddr, u16);
@@ -134,12 +90,6 @@ impl Shared {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Services> {
         self.services.load_full()
-    }
-
-    /// A view of the services for one worker.
-    #[must_use]
-    pub fn cache(&self) -> ServicesCache {
-        ServicesCache::new(Arc::clone(&self.services))
     }
 
     /// A number that is another one after every command that changed services, real servers, timeouts or settings.

@@ -360,15 +360,3 @@ fn persistence() {
 fn marks() {
     replay("fwmark.", &[]);
 }
-
-/// The recorded order does not depend on which worker asks: versions are shared.
-#[test]
-fn a_cache_sees_new_services() {
-    let shared = Shared::new(Options::default());
-    let mut cache = shared.cache();
-    assert!(cache.load().is_empty());
-    let words = vec!["-A", "-t", "10.8.0.1:80", "-s", "rr"];
-    Command(words).run(&shared);
-    assert_eq!(cache.load().len(), 1);
-    assert!(Arc::ptr_eq(cache.load(), &shared.snapshot()));
-}

@@ -1,3 +1,5 @@
+//! Tests of the codec against the recorded messages, and of hostile ones.
+
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 

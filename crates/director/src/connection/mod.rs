@@ -5,6 +5,7 @@
 //! [`Table`] finds and expires, [`Connection`] is the record, [`tcp`], [`udp`] and [`sctp`] are the
 //! state machines. Deciding what becomes of a packet is the packet path's.
 
+mod addresses;
 mod chunks;
 mod defence;
 mod index;

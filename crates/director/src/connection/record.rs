@@ -4,12 +4,13 @@
 //! fit. Follows the protocol state and keeps the real server's counts of active and inactive
 //! connections; that happens here and nowhere else. Never decides what becomes of a packet.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
 use packet::Transport;
 
+use super::addresses::Addresses;
 use super::tracking::FLAG_TRACKED;
 use super::{FlowKey, State, sctp, tcp};
 use crate::destination::{Destination, Method};
@@ -76,58 +77,6 @@ pub(crate) struct Adopted {
     /// Seconds.
     pub(crate) timeout: u32,
     pub(crate) told: Mark,
-}
-
-/// Addresses of a connection; IPv6 ones apart, so that they do not make IPv4 records longer.
-#[derive(Debug)]
-enum Addresses {
-    V4(AddressSet<Ipv4Addr>),
-    V6(Box<AddressSet<Ipv6Addr>>),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct AddressSet<A> {
-    client: A,
-    virtual_server: A,
-    /// The real server's; the virtual server's where it is of the other family (tunnels), because
-    /// then [`Destination::address`] has it and no reply is ever looked up.
-    server: A,
-}
-
-impl Addresses {
-    /// None where client and virtual server are of different families, which no packet is.
-    fn new(new: &NewConnection) -> Self {
-        let server = new.server.0;
-        match (new.client.0, new.virtual_server.0) {
-            (IpAddr::V4(client), IpAddr::V4(virtual_server)) => Self::V4(AddressSet {
-                client,
-                virtual_server,
-                server: match server {
-                    IpAddr::V4(server) => server,
-                    IpAddr::V6(_) => virtual_server,
-                },
-            }),
-            (client, virtual_server) => {
-                let virtual_server = as_v6(virtual_server);
-                Self::V6(Box::new(AddressSet {
-                    client: as_v6(client),
-                    virtual_server,
-                    server: match server {
-                        IpAddr::V6(server) => server,
-                        IpAddr::V4(_) => virtual_server,
-                    },
-                }))
-            }
-        }
-    }
-}
-
-/// The address as an IPv6 one.
-const fn as_v6(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    }
 }
 
 /// A connection.
@@ -516,16 +465,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(destination) = &self.destination {
             destination.unbind(self.flags & FLAG_INACTIVE == 0);
-        }
-    }
-}
-
-impl<A: PartialEq> AddressSet<A> {
-    #[inline]
-    fn matches(&self, source: &A, destination: &A, direction: Direction) -> bool {
-        match direction {
-            Direction::ToServer => *source == self.client && *destination == self.virtual_server,
-            Direction::ToClient => *source == self.server && *destination == self.client,
         }
     }
 }
