@@ -16,7 +16,7 @@ need() {
     [ "$(id -u)" = 0 ] || die "run as root once, or install yourself: apt-get install$missing"
     say "installing:$missing"
     log=$(mktemp)
-    # policy-rc.d: installing nginx or docker.io must not start them as services.
+    # RUNLEVEL: installing nginx or docker.io must not start them as services.
     if ! { apt-get update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use core::time::Duration;
 
-/// A setting. Those with a second value have it in [`Sysctls::second`].
+/// A setting. `sync_threshold` has a second value, in [`Sysctls::sync_period`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Sysctl {

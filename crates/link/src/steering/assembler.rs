@@ -28,13 +28,13 @@ pub(super) enum Op {
     Load(Width, u32),
     /// A = 32, 16 or 8 bits at X + a fixed offset.
     LoadAtX(Width, u32),
-    /// A = M[k].
+    /// A = `M[k]`.
     LoadScratch(u32),
-    /// X = M[k].
+    /// X = `M[k]`.
     LoadXScratch(u32),
     /// A = constant.
     Constant(u32),
-    /// M[k] = A.
+    /// `M[k]` = A.
     Store(u32),
     /// X = A.
     CopyToX,

@@ -24,7 +24,7 @@ use packet::Mac;
 /// RT_TABLE_DEFAULT and RT_TABLE_LOCAL; RT_TABLE_MAIN (254) lies between. The default policy rules ask these three,
 /// the local one first.
 const TABLE_DEFAULT: u32 = 253;
-/// See [`TABLE_DEFAULT`].
+/// The table of the addresses that are this host's own, which is asked first.
 pub const TABLE_LOCAL: u32 = 255;
 
 /// A network interface.
