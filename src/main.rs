@@ -32,6 +32,10 @@ enum Command {
     /// Replace the services of a running director by the commands on standard input.
     #[command(disable_help_flag = true)]
     IpvsadmRestore(IpvsadmArguments),
+    /// Read and set the net.ipv4.vs.* settings of a running director, as sysctl(8) does.
+    Sysctl(SysctlArguments),
+    /// Print what kernel IPVS has below /proc/net: ip_vs, ip_vs_conn, ip_vs_stats and the like.
+    Proc(ProcArguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
     /// Show the three forwarding methods in network namespaces of their own.
@@ -62,6 +66,22 @@ struct IpvsadmArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct SysctlArguments {
+    /// List all settings; so does a call without arguments.
+    #[arg(short, long, conflicts_with = "settings")]
+    all: bool,
+    /// A setting to read, or to change at once and for good; names with or without net.ipv4.vs.
+    #[arg(value_name = "NAME[=VALUE]")]
+    settings: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ProcArguments {
+    /// ip_vs, ip_vs_app, ip_vs_conn, ip_vs_conn_sync, ip_vs_stats or ip_vs_stats_percpu.
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
 struct DecapArguments {
     /// A virtual address that tunnelled packets may be for; repeat for several.
     #[arg(long = "vip", value_name = "ADDRESS", required = true)]
@@ -88,6 +108,12 @@ fn main() -> ExitCode {
     }
     match Arguments::parse().command {
         Command::Run(arguments) => run(arguments),
+        Command::Sysctl(SysctlArguments { settings, .. }) => {
+            asking(|out, err, transport| cli::sysctl::run(&settings, out, err, transport))
+        }
+        Command::Proc(ProcArguments { name }) => {
+            asking(|out, err, transport| cli::texts::run(&name, out, err, transport))
+        }
         Command::Decap(arguments) => decap(arguments),
         Command::Demo => demo(),
         // Taken before clap, whose grammar is not ipvsadm's; they stand here for the help.
@@ -117,7 +143,7 @@ fn ipvsadm_arguments(words: &[String]) -> Option<&[String]> {
     }
 }
 
-/// Carries ipvsadm's requests to the daemon.
+/// Carries requests to the daemon.
 struct Transport(runtime::client::Client);
 
 impl cli::Transport for Transport {
@@ -131,6 +157,17 @@ fn ipvsadm(words: &[String]) -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut input, mut errors) = (io::stdin().lock(), io::stderr().lock());
     let code = cli::ipvsadm::run(words, &mut input, &mut out, &mut errors, &mut transport);
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
+
+/// Runs a command that asks the daemon, and ends with its exit code.
+fn asking(
+    command: impl FnOnce(&mut dyn io::Write, &mut dyn io::Write, &mut dyn cli::Transport) -> i32,
+) -> ExitCode {
+    let mut transport = Transport(runtime::client::Client::new(runtime::client::path()));
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut errors = io::stderr().lock();
+    let code = command(&mut out, &mut errors, &mut transport);
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 

@@ -14,6 +14,7 @@ mod mask;
 mod recording;
 mod replay;
 mod report;
+mod sync;
 mod system;
 mod texts;
 

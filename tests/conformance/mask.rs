@@ -118,7 +118,7 @@ impl Sent {
 
 /// Adds the fields that are not reproducible by nature: identification (and with it the header
 /// checksum) of director-made IPv4 packets without DF, flow labels and fragment identifications that
-/// the director chose, the source port (and checksum) of GUE.
+/// the director chose, the source port (and checksum) of GUE and of synchronisation datagrams.
 fn by_nature(bytes: &[u8], sent: &Sent, mask: &mut HashSet<usize>) {
     match be16(bytes, 12) {
         Some(0x0800) => {
@@ -130,6 +130,7 @@ fn by_nature(bytes: &[u8], sent: &Sent, mask: &mut HashSet<usize>) {
             let upper = 14 + usize::from(bytes.get(14).copied().unwrap_or(0) & 15) * 4;
             if bytes.get(23) == Some(&17) {
                 gue(bytes, upper, mask);
+                sync(bytes, upper, mask);
             }
         }
         Some(0x86dd) => {
@@ -146,6 +147,13 @@ fn by_nature(bytes: &[u8], sent: &Sent, mask: &mut HashSet<usize>) {
             }
         }
         _ => {}
+    }
+}
+
+/// Source port and checksum of a synchronisation datagram at `upper`: the kernel's socket has a random port.
+fn sync(bytes: &[u8], upper: usize, mask: &mut HashSet<usize>) {
+    if bytes.get(30).is_some_and(|octet| octet & 0xf0 == 0xe0) {
+        mask.extend([upper, upper + 1, upper + 6, upper + 7]);
     }
 }
 

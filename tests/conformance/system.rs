@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cli::Transport;
-use control::netlink::ConnectionEntry;
+use control::netlink::{ConnectionEntry, Errno};
 use control::server::{ConnectionSource, Server};
 use control::{listing, proc};
 use director::connection::{Cursor, HashKind, TableConfig};
@@ -21,6 +21,7 @@ use serde_json::Value;
 use crate::forwarding::forward;
 use crate::host::{Host, index, port};
 use crate::recording::{Frame, Port, Topology};
+use crate::sync::Sockets;
 
 /// What a command answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub(crate) struct System {
     shell: Arc<Shell>,
     shared: Arc<Shared>,
     director: Director,
+    server: Server,
+    sockets: Sockets,
     now: Duration,
     output: Vec<(Port, Frame)>,
 }
@@ -104,6 +107,8 @@ impl System {
         let mut system = Self {
             host,
             shell,
+            server: Server::new(Arc::clone(&shared)),
+            sockets: Sockets::default(),
             shared,
             director,
             now: Duration::ZERO,
@@ -132,11 +137,12 @@ impl System {
     /// own times.
     pub(crate) fn advance(&mut self, time: Duration) {
         for _ in 0..TICKS_MAX {
-            let deadline = self
-                .director
-                .next_deadline()
+            let deadline = [self.director.next_deadline(), self.sockets.next_deadline()]
+                .into_iter()
+                .flatten()
                 .map(|deadline| deadline.since(Instant::START))
-                .filter(|deadline| *deadline < time);
+                .filter(|deadline| *deadline < time)
+                .min();
             // Half-second steps in between, for what only the clock drives.
             let step = self.now + Duration::from_millis(500);
             let next = deadline.unwrap_or(time).min(step);
@@ -158,6 +164,8 @@ impl System {
         let mut output = Output::default();
         self.director.tick(now, &mut output);
         self.collect(output);
+        let network = self.shell.network.load();
+        self.output.extend(self.sockets.send(&network, now));
     }
 
     /// Gives one frame to the director, and to the host's own stack if the director passes it on.
@@ -177,6 +185,8 @@ impl System {
         self.collect(output);
         if verdict == Verdict::Pass {
             let network = self.shell.network.load();
+            self.sockets
+                .receive(&network, interface, frame, &mut self.director, now);
             self.output.extend(forward(&network, interface, frame));
         }
         // Nothing at all arriving may still make it send: give it the moment.
@@ -184,6 +194,8 @@ impl System {
     }
 
     fn collect(&mut self, output: Output<'_>) {
+        let now = self.instant();
+        self.sockets.take(&output.told, &self.shared.sysctls, now);
         for outgoing in output.frames {
             if let Some(port) = port(outgoing.interface) {
                 let bytes = outgoing.frame.bytes().to_vec();
@@ -206,7 +218,11 @@ impl System {
     pub(crate) fn command(&mut self, argv: &[String], stdin: Option<&str>) -> Answer {
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         let done = match words.as_slice() {
-            ["ipvsadm", arguments @ ..] => return self.ipvsadm(arguments, stdin),
+            ["ipvsadm", arguments @ ..] => {
+                let answer = self.ipvsadm(arguments, stdin);
+                self.sockets.follow(self.server.daemons());
+                return answer;
+            }
             ["ip", arguments @ ..] => self.host.ip_command(arguments),
             ["iptables" | "iptables-legacy", arguments @ ..] => {
                 self.host.marks.command(false, arguments)
@@ -269,18 +285,10 @@ impl System {
             let words: Vec<&str> = arguments.split(' ').collect();
             return Ok(self.ipvsadm(&words, None));
         }
-        let out = match name {
-            "/proc/net/ip_vs" => {
-                let snapshot = self.shared.snapshot();
-                let services = snapshot.in_order();
-                proc::services(services.iter().map(|service| &**service))
-            }
-            "/proc/net/ip_vs_conn" => proc::connections(&self.entries()),
-            "/proc/net/ip_vs_conn_sync" => proc::connections_sync(&self.entries()),
-            "/proc/net/ip_vs_stats" => proc::stats(&self.shared.stats),
-            "/proc/net/ip_vs_stats_percpu" => proc::stats_percpu(&self.shared.stats),
-            _ => return Err(format!("ulvs has no text {name}")),
-        };
+        let out = name
+            .strip_prefix("/proc/net/")
+            .and_then(|short| proc::text(short, &self.shared, || self.entries()))
+            .ok_or_else(|| format!("ulvs has no text {name}"))?;
         Ok(Answer {
             rc: 0,
             out,
@@ -320,8 +328,7 @@ struct InProcess<'a>(&'a System);
 impl Transport for InProcess<'_> {
     fn exchange(&mut self, request: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
         let system = self.0;
-        let server = Server::new(Arc::clone(&system.shared));
-        Ok(server.handle(request, 0, system.instant(), system))
+        Ok(system.server.handle(request, 0, system.instant(), system))
     }
 }
 
@@ -334,5 +341,14 @@ impl ConnectionSource for System {
                 entries.push(listing::connection(connection, now));
             });
         entries
+    }
+
+    fn sync_mtu(&self, interface: &str) -> Result<u32, Errno> {
+        let network = self.shell.network.load();
+        let known = &mut network.interfaces.iter();
+        known
+            .find(|known| known.name == interface)
+            .map(|known| known.mtu)
+            .ok_or(Errno::ENODEV)
     }
 }

@@ -1,7 +1,9 @@
-//! The ipvsadm command line: argv to IPVS messages, replies to text.
+//! The command lines that speak to a running director, ipvsadm's first of all: argv to IPVS messages, replies to text.
 #![forbid(unsafe_code)]
 
 mod client;
 pub mod ipvsadm;
+pub mod sysctl;
+pub mod texts;
 
 pub use client::Transport;

@@ -8,3 +8,4 @@ pub mod proc;
 pub mod rules;
 pub mod server;
 pub mod state;
+pub mod sync;

@@ -11,8 +11,6 @@ use director::time::Instant;
 
 use crate::netlink::ConnectionEntry;
 
-/// `IP_VS_CONN_F_TEMPLATE`.
-const FLAG_TEMPLATE: u32 = 0x1000;
 /// The one persistence engine there is.
 const ENGINE: &str = "sip";
 
@@ -58,7 +56,7 @@ pub fn template(template: &Template, now: Instant) -> ConnectionEntry {
         }
         .to_owned(),
         expires_ms: milliseconds(template.expires().since(now)),
-        flags: FLAG_TEMPLATE,
+        flags: template.flags(),
         engine: key
             .data
             .as_ref()

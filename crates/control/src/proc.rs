@@ -1,23 +1,59 @@
 //! The texts of `/proc/net/ip_vs*`, as Linux 6.1 prints them, for the tools that read them.
 //!
-//! Promises: pure functions of the tables; the kernel's columns to the space. Never reads a table of its own
-//! and never orders anything: services and connections stand in the order given (the kernel's is that of its
+//! Promises: pure functions of the tables; the kernel's columns to the space. Never orders anything: services and connections stand in the order given (the kernel's is that of its
 //! hash tables, which nobody may rely on), real servers in list order.
 
 use core::fmt::Write as _;
 use core::net::IpAddr;
 
 use director::destination::{Destination, Method};
+use director::protocol::Protocol;
 use director::service::{FLAG_ONE_PACKET, Service, ServiceKey};
+use director::shared::Shared;
 use director::stats::{Counters, Stats};
+use director::sync::FLAG_SYNC;
 use packet::Family;
 
 use crate::netlink::{CONNECTION_TABLE_SIZE, ConnectionEntry, IPVS_VERSION};
 
+/// Port of the FTP helper.
+const FTP_PORT: u16 = 21;
+/// IP_VS_CONN_F_FWD_MASK: the forwarding method's number in an entry's flags.
+const METHOD_MASK: u32 = 7;
 /// Ticks in a second of the recorded kernel: `ip_vs` tells persistence timeouts in ticks.
 const HZ: u32 = 100;
-/// `IP_VS_CONN_F_SYNC`: the entry came by a synchronisation message.
-const FLAG_SYNC: u32 = 0x0020;
+
+/// Names of the texts, below `/proc/net` in the kernel.
+pub const TEXTS: [&str; 6] = [
+    "ip_vs",
+    "ip_vs_app",
+    "ip_vs_conn",
+    "ip_vs_conn_sync",
+    "ip_vs_stats",
+    "ip_vs_stats_percpu",
+];
+
+/// The text of this name, as it is now; `None` when there is none. `entries` tells connections and templates, and is
+/// asked only for the texts about them.
+#[must_use]
+pub fn text(
+    name: &str,
+    shared: &Shared,
+    entries: impl FnOnce() -> Vec<ConnectionEntry>,
+) -> Option<String> {
+    Some(match name {
+        "ip_vs" => {
+            let ordered = shared.snapshot().in_order();
+            services(ordered.iter().map(|service| &**service))
+        }
+        "ip_vs_app" => applications(&entries()),
+        "ip_vs_conn" => connections(&entries()),
+        "ip_vs_conn_sync" => connections_sync(&entries()),
+        "ip_vs_stats" => stats(&shared.stats),
+        "ip_vs_stats_percpu" => stats_percpu(&shared.stats),
+        _ => return None,
+    })
+}
 
 /// `/proc/net/ip_vs`: services and their real servers.
 #[must_use]
@@ -131,6 +167,22 @@ pub fn connections_sync<'a>(entries: impl IntoIterator<Item = &'a ConnectionEntr
     text
 }
 
+/// `/proc/net/ip_vs_app`: the helpers (there is the one for FTP) and how many connections each has. The kernel gives
+/// a connection its helper by protocol, virtual port and method alone.
+#[must_use]
+pub fn applications<'a>(entries: impl IntoIterator<Item = &'a ConnectionEntry>) -> String {
+    let uses_ftp = |entry: &&ConnectionEntry| {
+        entry.protocol == u16::from(Protocol::Tcp.number())
+            && entry.virtual_port == FTP_PORT
+            && entry.flags & METHOD_MASK == Method::Masq as u32
+    };
+    let users = entries.into_iter().filter(uses_ftp).count();
+    format!(
+        "prot port    usecnt name\nTCP  {FTP_PORT:<7} {users:<6} {:<17}\n",
+        "ftp"
+    )
+}
+
 /// Protocol, client, virtual endpoint and real server.
 fn put_endpoints(text: &mut String, entry: &ConnectionEntry) {
     let protocol = match entry.protocol {
@@ -226,7 +278,6 @@ fn bracketed(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use director::destination::{DestinationConfig, TunnelConfig};
-    use director::protocol::Protocol;
     use director::service::{FLAG_PERSISTENT, ServiceConfig};
     use director::shared::{Options, Shared};
 
@@ -245,6 +296,15 @@ mod tests {
             netmask,
             persistence_engine: None,
         }
+    }
+
+    #[test]
+    fn every_text_has_a_name_and_nothing_else_has() {
+        let shared = Shared::new(Options::default());
+        for name in TEXTS {
+            assert!(text(name, &shared, Vec::new).is_some(), "{name}");
+        }
+        assert_eq!(text("ip_vs_ext", &shared, Vec::new), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Never opens a socket and never checks who asks: the caller hands over datagrams of those who may.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use director::destination::{
     Destination, DestinationConfig, Method, TunnelChecksum, TunnelConfig, TunnelKind,
@@ -11,20 +11,30 @@ use director::protocol::Protocol;
 use director::service::{FLAG_HASHED, Family, Service, ServiceConfig, ServiceKey};
 use director::shared::{CommandError, Shared};
 use director::stats::Stats;
+use director::sysctl::{self, SYSCTLS, SysctlError};
 use director::time::Instant;
 
-use crate::listing;
 use crate::netlink::{
     AddressFamily, Answer, CONNECTION_TABLE_SIZE, ConnectionEntry, DaemonAttrs, DestAttrs, DestKey,
     DestReply, DestSettings, Errno, IPVS_VERSION, Info, Netmask, Reply, Request, ServiceAttrs,
-    ServiceFlags, ServiceKey as WireKey, ServiceReply, ServiceSettings, Statistics, Timeouts,
-    requests, respond,
+    ServiceFlags, ServiceKey as WireKey, ServiceReply, ServiceSettings, Setting, Statistics,
+    Timeouts, requests, respond,
 };
+use crate::sync::{Daemon, Daemons, Role};
+use crate::{listing, proc};
 
-/// Where connections are: every worker has its own table.
+/// What only the driver has: the connections, of which every worker has its own, and the sockets.
 pub trait ConnectionSource {
     /// All connections, without templates, in no particular order.
     fn connections(&self, now: Instant) -> Vec<ConnectionEntry>;
+
+    /// MTU, octets, of the interface that a synchronisation daemon is to use.
+    ///
+    /// # Errors
+    /// `ENODEV`: there is no such interface. `EOPNOTSUPP`: this driver has no socket for a daemon.
+    fn sync_mtu(&self, _interface: &str) -> Result<u32, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
 }
 
 impl<F: Fn(Instant) -> Vec<ConnectionEntry>> ConnectionSource for F {
@@ -37,13 +47,23 @@ impl<F: Fn(Instant) -> Vec<ConnectionEntry>> ConnectionSource for F {
 #[derive(Clone, Debug)]
 pub struct Server {
     shared: Arc<Shared>,
+    daemons: Arc<Mutex<Daemons>>,
 }
 
 impl Server {
     /// A server of this director.
     #[must_use]
-    pub const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            daemons: Arc::default(),
+        }
+    }
+
+    /// The synchronisation daemons that should run now: the driver opens and closes their sockets.
+    #[must_use]
+    pub fn daemons(&self) -> Daemons {
+        self.lock_daemons().clone()
     }
 
     /// Carries out the requests of a datagram, in order; returns the datagrams to send back, in order.
@@ -125,13 +145,19 @@ impl Server {
                 let replies = destinations.map(|destination| destination_reply(destination));
                 return Ok(Answer::List(replies.map(Reply::Dest).collect()));
             }
-            Request::NewDaemon(daemon) => return Err(self.new_daemon(daemon)),
-            Request::DelDaemon(daemon) => {
-                // None runs.
-                daemon.state.ok_or(Errno::EINVAL)?;
-                return Err(Errno::ESRCH);
+            Request::NewDaemon(daemon) => {
+                self.start_daemon(daemon, |name| connections.sync_mtu(name))?;
             }
-            Request::DumpDaemons => return Ok(Answer::List(Vec::new())),
+            Request::DelDaemon(daemon) => {
+                let role = daemon.state.and_then(Role::from_number);
+                self.lock_daemons().stop(role.ok_or(Errno::EINVAL)?)?;
+                self.publish_roles();
+            }
+            Request::DumpDaemons => {
+                let daemons = self.daemons();
+                let replies = daemons.iter().map(|daemon| Reply::Daemon(daemon.attrs()));
+                return Ok(Answer::List(replies.collect()));
+            }
             Request::SetConfig(timeouts) => shared.set_timeouts(seconds(timeouts))?,
             Request::GetConfig => return Ok(Answer::One(Reply::Config(self.timeouts()))),
             Request::GetInfo => {
@@ -144,13 +170,46 @@ impl Server {
             Request::Zero(Some(attrs)) => shared.zero(Some(&self.service(attrs)?.config.key))?,
             Request::Flush => shared.flush(),
             Request::DumpConnections => {
-                let mut entries = connections.connections(now);
-                shared.for_each_template(|template| entries.push(listing::template(template, now)));
+                let entries = self.entries(now, connections);
                 let replies = entries.into_iter().map(Reply::Connection);
+                return Ok(Answer::List(replies.collect()));
+            }
+            Request::DumpSettings => {
+                let settings = SYSCTLS.iter().filter_map(|entry| self.setting(entry.name));
+                return Ok(Answer::List(settings.map(Reply::Setting).collect()));
+            }
+            Request::SetSetting(setting) => {
+                shared.set_sysctl(&setting.name, &setting.value)?;
+                let now = self.setting(&setting.name).ok_or(Errno::ENOENT)?;
+                return Ok(Answer::One(Reply::Setting(now)));
+            }
+            Request::DumpText(name) => {
+                let entries = || self.entries(now, connections);
+                let text = proc::text(name, shared, entries).ok_or(Errno::ENOENT)?;
+                let pieces = text.as_bytes().chunks(Reply::PIECE_MAX);
+                let replies = pieces.map(|piece| Reply::Text(piece.to_vec()));
                 return Ok(Answer::List(replies.collect()));
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// Connections and templates.
+    fn entries(&self, now: Instant, connections: &dyn ConnectionSource) -> Vec<ConnectionEntry> {
+        let mut entries = connections.connections(now);
+        let shared = &self.shared;
+        shared.for_each_template(|template| entries.push(listing::template(template, now)));
+        entries
+    }
+
+    /// A setting as it is, with a word where it does nothing.
+    fn setting(&self, name: &str) -> Option<Setting> {
+        let entry = sysctl::find(name).ok()?;
+        Some(Setting {
+            name: entry.name.to_owned(),
+            value: self.shared.sysctls.read(name).ok()?,
+            note: entry.without_effect().map(str::to_owned),
+        })
     }
 
     /// The service that a request names.
@@ -163,23 +222,42 @@ impl Server {
             .ok_or(Errno::ESRCH)
     }
 
-    /// Synchronisation daemons are not there yet: what is wrong with the request anyway comes first. Their
-    /// protocol has no word for a real server of another family than its clients'.
-    fn new_daemon(&self, daemon: &DaemonAttrs) -> Errno {
-        let is_whole = matches!(
-            (daemon.state, &daemon.interface, daemon.sync_id),
-            (Some(1 | 2), Some(_), Some(0..=255))
-        );
-        let is_mixed = self.shared.snapshot().iter().any(|service| {
+    /// Starts a synchronisation daemon. Their protocol has no word for a real server of another family than its
+    /// clients'.
+    fn start_daemon(
+        &self,
+        attrs: &DaemonAttrs,
+        mtu_of: impl FnOnce(&str) -> Result<u32, Errno>,
+    ) -> Result<(), Errno> {
+        let daemon = Daemon::new(attrs, |interface| {
+            if self.has_mixed_families() {
+                return Err(Errno::EINVAL);
+            }
+            mtu_of(interface)
+        })?;
+        self.lock_daemons().start(daemon)?;
+        self.publish_roles();
+        Ok(())
+    }
+
+    /// Tells the packet path which daemons run.
+    fn publish_roles(&self) {
+        let daemons = self.lock_daemons();
+        self.shared.sync.set_master(daemons.master.is_some());
+        self.shared.sync.set_backup(daemons.backup.is_some());
+    }
+
+    fn lock_daemons(&self) -> MutexGuard<'_, Daemons> {
+        self.daemons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a service has a real server of the other address family.
+    fn has_mixed_families(&self) -> bool {
+        self.shared.snapshot().iter().any(|service| {
             let family = service.config.key.family();
             let mut destinations = service.destinations.iter();
             destinations.any(|destination| (family == Family::V6) != destination.address.is_ipv6())
-        });
-        if is_whole && !is_mixed {
-            Errno::EOPNOTSUPP
-        } else {
-            Errno::EINVAL
-        }
+        })
     }
 
     fn timeouts(&self) -> Timeouts {
@@ -195,6 +273,15 @@ impl Server {
 impl From<CommandError> for Errno {
     fn from(error: CommandError) -> Self {
         Self::from_number(error.errno()).unwrap_or(Self::EINVAL)
+    }
+}
+
+impl From<SysctlError> for Errno {
+    fn from(error: SysctlError) -> Self {
+        match error {
+            SysctlError::Unknown { .. } => Self::ENOENT,
+            SysctlError::Invalid { .. } => Self::EINVAL,
+        }
     }
 }
 

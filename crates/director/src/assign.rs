@@ -10,7 +10,7 @@ use crate::service::{Service, ServiceKey};
 use crate::services::{FTP_DATA_PORT, FTP_PORT};
 use crate::shared::Shared;
 use crate::sysctl::Sysctl;
-use crate::template::{Template, TemplateKey, mark_address};
+use crate::template::{NewTemplate, Template, TemplateKey, mark_address};
 use crate::time::Instant;
 
 /// What becomes of a packet that would begin a connection.
@@ -150,7 +150,13 @@ impl Shared {
                 0
             };
             let timeout = Duration::from_secs(config.timeout.into());
-            shard.insert(key, destination, port, timeout, &self.templates, now)
+            let made = NewTemplate {
+                destination,
+                port,
+                timeout,
+                is_synced: false,
+            };
+            shard.insert(key, made, &self.templates, now)
         };
         template.hold(now);
         drop(shard);

@@ -48,8 +48,11 @@ pub enum CommandError {
     /// EINVAL: the real server's address is not a unicast one.
     #[error("the real server's address is not a unicast address")]
     NotUnicast,
-    /// EINVAL: only tunnels reach a real server of the other address family.
-    #[error("only a tunnel reaches a real server of the other address family")]
+    /// EINVAL: only tunnels reach a real server of the other address family, and none while connections are
+    /// synchronised.
+    #[error(
+        "only a tunnel reaches a real server of the other address family, and none while a synchronisation daemon runs"
+    )]
     MixedFamilies,
     /// EINVAL: a timeout is longer than the kernel can count.
     #[error("the timeout is too long")]
@@ -94,16 +97,18 @@ pub(crate) fn check_service(
     Ok(entry)
 }
 
-/// Checks a real server's settings for a service of this family.
+/// Checks a real server's settings for a service of this family; synchronisation, while it runs, knows one family
+/// alone.
 pub(crate) fn check_destination(
     family: Family,
     config: &DestinationConfig,
+    is_synchronised: bool,
 ) -> Result<(), CommandError> {
     let own_family = match config.address {
         IpAddr::V4(_) => family == Family::V4,
         IpAddr::V6(_) => family == Family::V6,
     };
-    if !own_family && config.method != Method::Tunnel {
+    if !own_family && (config.method != Method::Tunnel || is_synchronised) {
         return Err(CommandError::MixedFamilies);
     }
     if config.weight < 0 {

@@ -10,9 +10,12 @@ use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
 use crate::frame::{Frame, Output};
+use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
 use crate::net::neighbour::Resolver;
 use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
+use crate::orphans::Orphans;
+use crate::owners::Owners;
 use crate::protocol::{Direction, Protocol};
 use crate::reassembly::{Progress, Reassembly};
 use crate::services::Services;
@@ -56,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) host: Arc<Host>,
     pub(crate) connections: Table,
     pub(crate) timeouts: Timeouts,
+    pub(crate) orphans: Orphans,
     pub(crate) resolver: Resolver,
     pub(crate) reassembly: Reassembly,
     pub(crate) icmp_limit: IcmpLimit,
@@ -114,6 +118,7 @@ impl Director {
                 timeouts: Timeouts::default(),
                 shared,
                 host,
+                orphans: Orphans::default(),
                 resolver: Resolver::default(),
                 reassembly: Reassembly::default(),
                 icmp_limit: IcmpLimit::default(),
@@ -180,6 +185,7 @@ impl Director {
         self.worker.poll_neighbours(&batch, output);
         self.worker.expire_fragments(&batch, output);
         self.worker.expire_connections(now);
+        self.worker.end_orphans(now);
     }
 
     /// When [`Director::tick`] wants to be called next, if nothing arrives before.
@@ -190,16 +196,28 @@ impl Director {
             worker.resolver.next_deadline(),
             worker.reassembly.next_deadline(),
             worker.connections.next_expiry(),
+            worker.orphans.next_deadline(worker.shared.deletions()),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
+    /// What received synchronisation entries change.
+    pub(crate) fn parts(&mut self) -> (&Services, &mut Worker) {
+        (&self.services, &mut self.worker)
+    }
+
     /// Counts of this worker.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.worker.counters
+    }
+
+    /// Which worker owns which FTP data connection.
+    #[must_use]
+    pub fn owners(&self) -> &Owners {
+        &self.worker.shared.owners
     }
 
     /// This worker's connections, for listing.
@@ -299,7 +317,7 @@ impl Worker {
         if matches!(headers.transport, Transport::Icmp { .. }) {
             return self.icmp(batch, datagram, output);
         }
-        if !batch.services.serves(headers.family) {
+        if !batch.services.serves(headers.family) || self.is_backup_only() {
             return self.stack(batch, datagram, output);
         }
         let Some(protocol) = Protocol::from_number(headers.protocol) else {
@@ -318,6 +336,11 @@ impl Worker {
             }
             None => self.request(batch, protocol, None, datagram, output),
         }
+    }
+
+    /// Whether the director only listens to a master (`backup_only`).
+    fn is_backup_only(&self) -> bool {
+        self.shared.sync.is_backup() && self.shared.sysctls.is_on(Sysctl::BackupOnly)
     }
 
     /// A packet of a protocol that cannot be balanced. ESP and AH follow the key exchange between the same endpoints
@@ -394,6 +417,9 @@ impl Worker {
     fn expire_connections(&mut self, now: Instant) {
         let shared = &self.shared;
         self.connections.expire(now, EXPIRY_BUDGET, |connection| {
+            if ftp::is_data(&connection) {
+                shared.owners.remove(&connection);
+            }
             if let Some(template) = connection.template() {
                 shared.release_template(template, false);
             }

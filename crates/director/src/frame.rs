@@ -1,8 +1,11 @@
-//! What leaves the director: frames in place or newly made, each with its egress interface.
+//! What leaves the director: frames in place or newly made, each with its egress interface; and what a
+//! synchronisation master tells.
 
 use core::ops::Range;
 
 use packet::{Headers, Malformed, Offload, Packet, Vlan};
+
+use crate::sync;
 
 /// Octets left free in front of a frame that the director makes itself, for tunnel and link headers.
 pub const HEADROOM: usize = 96;
@@ -173,4 +176,6 @@ pub struct Outgoing<'a> {
 pub struct Output<'a> {
     /// Frames to transmit, oldest first.
     pub frames: Vec<Outgoing<'a>>,
+    /// What a synchronisation master has to tell, oldest first; nothing while none runs.
+    pub told: Vec<sync::Entry>,
 }

@@ -113,6 +113,7 @@ impl Worker {
         {
             return Verdict::Drop(reason);
         }
+        self.tell(batch, id, output);
         if is_local(batch, &target) {
             return self.deliver(batch, Some(id), datagram, output);
         }
@@ -202,6 +203,7 @@ impl Worker {
             self.shared.count_in(self.index, &destination, octets);
             let target = Target::of(&connection);
             drop(connection);
+            self.tell_one_packet(batch, template.as_ref(), datagram.ingress.mark, output);
             self.release(template.as_ref());
             if is_local(batch, &target) {
                 return self.deliver(batch, None, datagram, output);

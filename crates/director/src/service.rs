@@ -143,7 +143,7 @@ impl Service {
     ) -> Self {
         let destinations: Destinations = Arc::new([]);
         let scheduling = Scheduling {
-            scheduler: bound(scheduler, &destinations),
+            scheduler: bound(config.key.family(), scheduler, &destinations),
             destinations: Arc::clone(&destinations),
             flags: config.flags,
         };
@@ -213,7 +213,7 @@ impl Service {
         let mut scheduling = self.lock();
         scheduling.flags = config.flags;
         if config.scheduler != self.config.scheduler {
-            scheduling.scheduler = bound(entry, &scheduling.destinations);
+            scheduling.scheduler = bound(config.key.family(), entry, &scheduling.destinations);
         }
         drop(scheduling);
         Self {
@@ -246,8 +246,12 @@ impl Service {
 }
 
 /// A new scheduler for these real servers.
-fn bound(entry: Option<&Entry>, destinations: &Destinations) -> Option<Box<dyn Scheduler>> {
+fn bound(
+    family: Family,
+    entry: Option<&Entry>,
+    destinations: &Destinations,
+) -> Option<Box<dyn Scheduler>> {
     let mut scheduler = (entry?.make)();
-    scheduler.update(destinations, Change::Bound);
+    scheduler.update(destinations, Change::Bound(family));
     Some(scheduler)
 }

@@ -11,12 +11,15 @@ use arc_swap::ArcSwap;
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::destination::{Destination, DestinationConfig};
+use crate::orphans;
+use crate::owners::Owners;
 use crate::protocol::Protocol;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
-use crate::sysctl::{LONGEST_SECONDS, Sysctl, Sysctls};
+use crate::sync::Roles;
+use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
 use crate::template::{Template, Templates};
 use crate::time::Instant;
 use crate::trash::Trash;
@@ -80,6 +83,9 @@ struct Control {
     /// How many services each real server is in.
     real_servers: HashMap<RealServer, usize>,
     next_sample: Option<Instant>,
+    /// Deletions whose templates have been looked for, and when to look for those of the newer ones.
+    swept: u64,
+    sweep: Option<Instant>,
 }
 
 /// What all workers share.
@@ -90,11 +96,17 @@ pub struct Shared {
     pub sysctls: Sysctls,
     /// Counters of the whole director.
     pub stats: Stats,
+    /// Which synchronisation daemons run.
+    pub sync: Roles,
     pub(crate) templates: Templates,
+    /// Which worker owns which FTP data connection.
+    pub owners: Owners,
     timeouts: [AtomicU32; 3],
     control: Mutex<Control>,
-    /// Grows with every change of services, real servers and timeouts.
+    /// Grows with every change of services, real servers, timeouts and settings.
     generation: AtomicU64,
+    /// Grows with every deletion that is to end connections (`expire_nodest_conn`).
+    deletions: AtomicU64,
     workers: usize,
 }
 
@@ -107,10 +119,13 @@ impl Shared {
             services: Arc::default(),
             sysctls: Sysctls::default(),
             stats: Stats::new(options.workers),
+            sync: Roles::default(),
             templates: Templates::new(options.seed, options.max_templates),
+            owners: Owners::default(),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::default(),
             generation: AtomicU64::new(0),
+            deletions: AtomicU64::new(0),
             workers: options.workers,
         }
     }
@@ -127,7 +142,7 @@ impl Shared {
         ServicesCache::new(Arc::clone(&self.services))
     }
 
-    /// A number that is another one after every command that changed services, real servers or timeouts.
+    /// A number that is another one after every command that changed services, real servers, timeouts or settings.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
@@ -182,6 +197,7 @@ impl Shared {
         let service = services.get(key).ok_or(CommandError::NoService)?;
         control.discard(service);
         self.publish(services.without(key));
+        self.note_deletion();
         Ok(())
     }
 
@@ -191,6 +207,7 @@ impl Shared {
         let services = self.snapshot();
         services.iter().for_each(|service| control.discard(service));
         self.publish(Services::default());
+        self.note_deletion();
     }
 
     /// Adds a real server at the head of its service's list (`-a`).
@@ -205,7 +222,7 @@ impl Shared {
         let mut control = self.control();
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
-        check_destination(key.family(), config)?;
+        check_destination(key.family(), config, self.sync.is_any())?;
         if service.destination(config.address, config.port).is_some() {
             return Err(CommandError::DestinationExists);
         }
@@ -241,7 +258,7 @@ impl Shared {
         let _control = self.control();
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
-        check_destination(key.family(), config)?;
+        check_destination(key.family(), config, self.sync.is_any())?;
         let index = service.position(config.address, config.port);
         let index = index.ok_or(CommandError::NoDestination)?;
         service.destinations[index].reconfigure(config, false);
@@ -272,6 +289,7 @@ impl Shared {
         control.trash.put(*key, service.number, destination);
         let service = service.with_destinations(destinations.into(), Change::Removed(index));
         self.publish(services.with(Arc::new(service)));
+        self.note_deletion();
         Ok(())
     }
 
@@ -330,6 +348,17 @@ impl Shared {
         Ok(())
     }
 
+    /// Changes the setting called `name` (with or without its prefix), at once for every worker.
+    ///
+    /// # Errors
+    /// [`SysctlError`]; the setting keeps its value.
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), SysctlError> {
+        let _control = self.control();
+        self.sysctls.write(name, value)?;
+        self.generation.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
     /// Counts a new connection of `worker` at its real server, its service and the director.
     pub fn count_connection(&self, worker: usize, destination: &Destination) {
         destination.count_connection(worker);
@@ -381,6 +410,7 @@ impl Shared {
     pub fn tick(&self, now: Instant) {
         let mut control = self.control();
         control.trash.expire(now);
+        self.sweep_templates(&mut control, now);
         let mut due = *control
             .next_sample
             .get_or_insert_with(|| now.after(ESTIMATION_PERIOD));
@@ -396,6 +426,30 @@ impl Shared {
             }
         }
         control.next_sample = Some(due);
+    }
+
+    /// How many deletions there were whose connections are to end at once.
+    pub(crate) fn deletions(&self) -> u64 {
+        self.deletions.load(Relaxed)
+    }
+
+    fn note_deletion(&self) {
+        if self.sysctls.is_on(Sysctl::ExpireNodestConn) {
+            self.deletions.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Ends the templates of deleted real servers that no connection holds, a while after the deletion.
+    fn sweep_templates(&self, control: &mut Control, now: Instant) {
+        let deletions = self.deletions();
+        if control.swept != deletions {
+            control.swept = deletions;
+            control.sweep = Some(now.after(orphans::DELAY));
+        }
+        if control.sweep.is_some_and(|due| due <= now) {
+            control.sweep = None;
+            self.templates.end_orphans();
+        }
     }
 
     /// Takes one sample of all estimators, for a driver that has the estimators' clock itself.

@@ -103,6 +103,33 @@ const fn entry(sysctl: Sysctl, name: &'static str, default: i32, values: Values)
     }
 }
 
+impl SysctlEntry {
+    /// Why the setting does nothing here, in one sentence; `None` for those that have their effect.
+    #[must_use]
+    pub const fn without_effect(&self) -> Option<&'static str> {
+        match self.sysctl {
+            Sysctl::Amemthresh | Sysctl::AmDroprate | Sysctl::DropEntry | Sysctl::DropPacket => {
+                Some("no effect: the size of the connection table is the limit, not memory")
+            }
+            Sysctl::CacheBypass => {
+                Some("no effect: services without real servers answer for themselves")
+            }
+            Sysctl::Conntrack => {
+                Some("no effect: netfilter's connection tracking does not see the packets")
+            }
+            Sysctl::IgnoreTunneled => {
+                Some("no effect: packets are read before any tunnel device opens them")
+            }
+            Sysctl::SnatReroute => {
+                Some("no effect: replies always take the route of their new source")
+            }
+            Sysctl::SyncPorts => Some("no effect: one socket carries all synchronisation messages"),
+            Sysctl::SyncSockSize => Some("no effect: the sockets have the system's buffer sizes"),
+            _ => None,
+        }
+    }
+}
+
 /// Every setting, by name.
 pub const SYSCTLS: &[SysctlEntry] = {
     use Sysctl as S;
@@ -263,7 +290,11 @@ impl Sysctls {
     }
 }
 
-fn find(name: &str) -> Result<&'static SysctlEntry, SysctlError> {
+/// The setting called `name` (with or without [`PREFIX`]).
+///
+/// # Errors
+/// [`SysctlError::Unknown`].
+pub fn find(name: &str) -> Result<&'static SysctlEntry, SysctlError> {
     let short = name.strip_prefix(PREFIX).unwrap_or(name);
     let found = SYSCTLS.iter().find(|entry| entry.name == short);
     found.ok_or_else(|| SysctlError::Unknown {

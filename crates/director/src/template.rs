@@ -17,6 +17,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::destination::Destination;
 use crate::protocol::Protocol;
+use crate::sync::{FLAG_SYNC, FLAG_TEMPLATE, Mark};
 use crate::time::Instant;
 
 /// For how long an expired template is kept on while connections hold it.
@@ -67,6 +68,20 @@ pub struct Template {
     timeout: AtomicU64,
     /// [`Instant`] of its end, nanoseconds.
     expires: AtomicU64,
+    /// Made by a synchronisation message.
+    is_synced: bool,
+    /// Packets of its connections while a synchronisation master ran.
+    packets: AtomicU32,
+    /// Bits of what the synchronisation master told last.
+    told: AtomicU32,
+}
+
+/// What a template takes over from a synchronisation message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Synced {
+    pub(crate) is_assured: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) packets: u32,
 }
 
 impl Template {
@@ -126,6 +141,41 @@ impl Template {
     #[must_use]
     pub fn expires(&self) -> Instant {
         Instant::from_nanos(self.expires.load(Relaxed))
+    }
+
+    /// For how long its next use renews it.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_nanos(self.timeout.load(Relaxed))
+    }
+
+    /// The kernel's `IP_VS_CONN_F_*` bits that tell a template, and a synchronised one, from the rest.
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        FLAG_TEMPLATE | if self.is_synced { FLAG_SYNC } else { 0 }
+    }
+
+    /// Counts a packet for the synchronisation master; how many there are with it.
+    pub(crate) fn count_packet(&self) -> u32 {
+        self.packets.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    pub(crate) fn told(&self) -> Mark {
+        Mark::from_bits(self.told.load(Relaxed))
+    }
+
+    pub(crate) fn set_told(&self, told: Mark) {
+        self.told.store(told.bits(), Relaxed);
+    }
+
+    /// Takes over what a synchronisation message says. Where that shortens its life, it is no longer found behind its
+    /// end, but may be listed until its old one.
+    pub(crate) fn adopt(&self, synced: &Synced, now: Instant) {
+        self.assured.store(synced.is_assured, Relaxed);
+        self.timeout.store(nanoseconds(synced.timeout), Relaxed);
+        self.packets.store(synced.packets, Relaxed);
+        let end = now.after(synced.timeout);
+        self.expires.store(end.as_nanos(), Relaxed);
     }
 
     /// Gains a connection and is renewed.
@@ -208,27 +258,33 @@ impl Shard {
         self.unlink(template, key.hash);
     }
 
+    /// Ends a template at once, so that another can take its place.
+    pub(crate) fn replace(&mut self, template: &Arc<Template>, key: &HashedKey) {
+        self.end(template, key.hash);
+    }
+
     /// Keeps a new template, bound to its real server by the caller.
     pub(crate) fn insert(
         &mut self,
         key: HashedKey,
-        destination: Arc<Destination>,
-        port: u16,
-        timeout: Duration,
+        made: NewTemplate,
         templates: &Templates,
         now: Instant,
     ) -> Arc<Template> {
-        let expires = now.after(timeout);
+        let expires = now.after(made.timeout);
         let template = Arc::new(Template {
             key: key.key,
-            destination,
-            port,
+            destination: made.destination,
+            port: made.port,
             assured: AtomicBool::new(false),
             invalid: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             connections: AtomicU32::new(0),
-            timeout: AtomicU64::new(nanoseconds(timeout)),
+            timeout: AtomicU64::new(nanoseconds(made.timeout)),
             expires: AtomicU64::new(expires.as_nanos()),
+            is_synced: made.is_synced,
+            packets: AtomicU32::new(0),
+            told: AtomicU32::new(0),
         });
         self.by_key
             .insert_unique(key.hash, Arc::clone(&template), |other| {
@@ -255,6 +311,16 @@ impl Shard {
             template.destination.unbind_template();
         }
     }
+}
+
+/// What a new template is made of, beside its key.
+#[derive(Debug)]
+pub(crate) struct NewTemplate {
+    pub(crate) destination: Arc<Destination>,
+    pub(crate) port: u16,
+    pub(crate) timeout: Duration,
+    /// A synchronisation message makes it.
+    pub(crate) is_synced: bool,
 }
 
 /// A key and its hash.
@@ -343,6 +409,24 @@ impl Templates {
             }
         }
         seen
+    }
+
+    /// Ends the templates of deleted real servers that no connection holds.
+    pub(crate) fn end_orphans(&self) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let is_orphan = |template: &&Arc<Template>| {
+                !template.ended.load(Relaxed)
+                    && template.connections() == 0
+                    && !template.destination.is_available()
+            };
+            let templates = shard.by_time.iter().map(|deadline| &deadline.template);
+            let orphans: Vec<_> = templates.filter(is_orphan).cloned().collect();
+            for template in orphans {
+                let hash = self.hash(&template.key);
+                shard.end(&template, hash);
+            }
+        }
     }
 
     /// Calls `visit` for each template, the given-up ones too, in no particular order.

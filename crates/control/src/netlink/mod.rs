@@ -19,6 +19,7 @@ mod reply;
 mod request;
 mod service;
 mod statistics;
+mod sysctl;
 
 pub use connection::ConnectionEntry;
 pub use daemon::{DaemonAttrs, SyncState};
@@ -37,6 +38,7 @@ pub use service::{
     ServiceReply, ServiceSettings,
 };
 pub use statistics::Statistics;
+pub use sysctl::Setting;
 
 /// Message type of the IPVS family on the control socket. Above the kernel's `GENL_MAX_ID` (1023), so
 /// that no kernel family can ever have the number.

@@ -8,7 +8,7 @@ use super::frame::{
 use super::request::{RequestFrame, command, top};
 use super::{
     CONNECTION_TABLE_SIZE, ConnectionEntry, DaemonAttrs, DestReply, Errno, FAMILY_ID, IPVS_VERSION,
-    ServiceReply, Timeouts,
+    ServiceReply, Setting, Timeouts,
 };
 
 /// Lists are sent in datagrams of at most this many octets, as the kernel's dumps are.
@@ -54,9 +54,16 @@ pub enum Reply {
     Info(Info),
     /// A connection entry.
     Connection(ConnectionEntry),
+    /// A setting.
+    Setting(Setting),
+    /// A piece of a text, at most [`Reply::PIECE_MAX`] octets.
+    Text(Vec<u8>),
 }
 
 impl Reply {
+    /// Octets of a piece of a text, so that two go into a datagram.
+    pub const PIECE_MAX: usize = 8000;
+
     fn encode(&self, header: &Header) -> Vec<u8> {
         header.generic(self.command(), |writer| match self {
             Self::Service(service) => writer.nest(top::SERVICE, |nest| service.encode(nest)),
@@ -65,6 +72,8 @@ impl Reply {
             Self::Config(timeouts) => timeouts.encode(writer),
             Self::Info(info) => info.encode(writer),
             Self::Connection(entry) => writer.nest(top::CONNECTION, |nest| entry.encode(nest)),
+            Self::Setting(setting) => writer.nest(top::SETTING, |nest| setting.encode(nest)),
+            Self::Text(piece) => writer.put(top::TEXT, piece),
         })
     }
 
@@ -77,6 +86,8 @@ impl Reply {
             Self::Config(_) => command::SET_CONFIG,
             Self::Info(_) => command::SET_INFO,
             Self::Connection(_) => command::GET_CONNECTION,
+            Self::Setting(_) => command::SET_SETTING,
+            Self::Text(_) => command::GET_TEXT,
         }
     }
 
@@ -101,6 +112,8 @@ impl Reply {
             command::GET_CONNECTION => {
                 Self::Connection(ConnectionEntry::decode(nest(top::CONNECTION)?)?)
             }
+            command::SET_SETTING => Self::Setting(Setting::decode(nest(top::SETTING)?)?),
+            command::GET_TEXT => Self::Text(nest(top::TEXT)?.to_vec()),
             _ => return Err(Errno::EOPNOTSUPP),
         })
     }

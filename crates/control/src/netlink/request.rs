@@ -1,10 +1,13 @@
 //! Requests: what a client asks for.
 
-use super::attribute::{Attributes, Writer, u32_value};
+use super::attribute::{Attributes, Writer, string, u32_value};
 use super::frame::{
     Frame, GENERIC_LENGTH, Header, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, frames, is_request,
 };
-use super::{DaemonAttrs, DestAttrs, Errno, FAMILY_ID, ServiceAttrs};
+use super::{DaemonAttrs, DestAttrs, Errno, FAMILY_ID, ServiceAttrs, Setting};
+
+/// Longest name of a text, octets.
+const TEXT_NAME_MAX: usize = 63;
 
 /// Commands (`enum` of uapi `ip_vs.h`), the same numbers in requests and replies.
 pub(super) mod command {
@@ -27,6 +30,12 @@ pub(super) mod command {
     pub(in super::super) const FLUSH: u8 = 17;
     /// ulvs's own: the connection table.
     pub(in super::super) const GET_CONNECTION: u8 = 64;
+    /// ulvs's own: the `net.ipv4.vs.*` settings.
+    pub(in super::super) const GET_SETTING: u8 = 65;
+    /// ulvs's own: changes a setting.
+    pub(in super::super) const SET_SETTING: u8 = 66;
+    /// ulvs's own: a text of `/proc/net`.
+    pub(in super::super) const GET_TEXT: u8 = 67;
 }
 
 /// Attributes at the top level of a message.
@@ -39,6 +48,10 @@ pub(super) mod top {
     pub(in super::super) const TIMEOUT_UDP: u16 = 6;
     /// ulvs's own: a connection entry.
     pub(in super::super) const CONNECTION: u16 = 64;
+    /// ulvs's own: a setting.
+    pub(in super::super) const SETTING: u16 = 65;
+    /// ulvs's own: the name of a text in requests, a piece of it in replies.
+    pub(in super::super) const TEXT: u16 = 66;
 }
 
 /// Connection timeouts, seconds. In SET_CONFIG an absent or zero one is kept.
@@ -119,6 +132,12 @@ pub enum Request {
     Flush,
     /// List the connection table (ulvs's own).
     DumpConnections,
+    /// List the `net.ipv4.vs.*` settings (ulvs's own).
+    DumpSettings,
+    /// Change a setting (ulvs's own).
+    SetSetting(Setting),
+    /// Tell a text of `/proc/net` in pieces, by its name there (ulvs's own).
+    DumpText(String),
 }
 
 impl Request {
@@ -150,12 +169,15 @@ impl Request {
                 writer.nest(top::DAEMON, |nest| daemon.encode(nest));
             }
             Self::SetConfig(timeouts) => timeouts.encode(writer),
+            Self::SetSetting(setting) => writer.nest(top::SETTING, |nest| setting.encode(nest)),
+            Self::DumpText(name) => writer.put_string(top::TEXT, name, TEXT_NAME_MAX),
             Self::DumpServices
             | Self::DumpDaemons
             | Self::GetConfig
             | Self::GetInfo
             | Self::Zero(None)
             | Self::Flush
+            | Self::DumpSettings
             | Self::DumpConnections => {}
         })
     }
@@ -181,6 +203,9 @@ impl Request {
             Self::Zero(_) => (command::ZERO, false),
             Self::Flush => (command::FLUSH, false),
             Self::DumpConnections => (command::GET_CONNECTION, true),
+            Self::DumpSettings => (command::GET_SETTING, true),
+            Self::SetSetting(_) => (command::SET_SETTING, false),
+            Self::DumpText(_) => (command::GET_TEXT, true),
         }
     }
 
@@ -197,7 +222,11 @@ impl Request {
         let service = || nest(attributes, top::SERVICE, ServiceAttrs::decode);
         let dest = || nest(attributes, top::DEST, DestAttrs::decode);
         let daemon = || nest(attributes, top::DAEMON, DaemonAttrs::decode);
-        let has = |kind| Attributes::new(attributes).any(|(found, _)| found == kind);
+        let last = |kind| {
+            let found = Attributes::new(attributes).filter(|(found, _)| *found == kind);
+            found.last().map(|(_, value)| value)
+        };
+        let has = |kind| last(kind).is_some();
         Ok(match (command, header.is_dump()) {
             (command::NEW_SERVICE, false) => Self::NewService(service()?),
             (command::SET_SERVICE, false) => Self::SetService(service()?),
@@ -219,6 +248,14 @@ impl Request {
             (command::ZERO, false) => Self::Zero(None),
             (command::FLUSH, false) => Self::Flush,
             (command::GET_CONNECTION, true) => Self::DumpConnections,
+            (command::GET_SETTING, true) => Self::DumpSettings,
+            (command::SET_SETTING, false) => {
+                Self::SetSetting(Setting::decode(last(top::SETTING).ok_or(Errno::EINVAL)?)?)
+            }
+            (command::GET_TEXT, true) => {
+                let name = last(top::TEXT).ok_or(Errno::EINVAL)?;
+                Self::DumpText(string(name, TEXT_NAME_MAX)?)
+            }
             _ => return Err(Errno::EOPNOTSUPP),
         })
     }

@@ -26,6 +26,7 @@ mod tests;
 
 pub use defence::DropRates;
 pub use key::{FlowKey, HashKind};
+pub(crate) use record::{Adopted, METHOD_MASK};
 pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, StateRules};
 pub use state::State;
 pub use table::{ConnectionId, Cursor, Full, Table, TableConfig};

@@ -15,6 +15,7 @@ use super::{FlowKey, State, sctp, tcp};
 use crate::destination::{Destination, Method};
 use crate::protocol::{Direction, Protocol};
 use crate::shared::Timeouts;
+use crate::sync::Mark;
 use crate::template::Template;
 use crate::time::Instant;
 
@@ -26,7 +27,7 @@ pub const FLAG_INACTIVE: u16 = 0x0100;
 /// Lifetime of a connection before its first packet, seconds (kernel: `ip_vs_conn_new`).
 const UNUSED_TIMEOUT: u32 = 3;
 /// IP_VS_CONN_F_FWD_MASK: the forwarding method's number.
-const METHOD_MASK: u16 = 0x0007;
+pub(crate) const METHOD_MASK: u16 = 0x0007;
 
 /// What a new connection is made of.
 #[derive(Clone, Debug)]
@@ -62,6 +63,19 @@ pub struct StateRules {
     pub timeouts: Timeouts,
     /// The `secure_tcp` defence is on.
     pub secure_tcp: bool,
+}
+
+/// What a connection takes over from a synchronisation message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Adopted {
+    pub(crate) state: State,
+    /// All `FLAG_*` bits. Whether the real server counts the connection as active follows
+    /// [`FLAG_INACTIVE`], not the state.
+    pub(crate) flags: u16,
+    pub(crate) packets: u32,
+    /// Seconds.
+    pub(crate) timeout: u32,
+    pub(crate) told: Mark,
 }
 
 /// Addresses of a connection; IPv6 ones apart, so that they do not make IPv4 records longer.
@@ -139,6 +153,7 @@ pub struct Connection {
     client_vlan: u16,
     client_interface: u32,
     mark: u32,
+    told: Mark,
     template: Option<Arc<Template>>,
 }
 
@@ -166,6 +181,7 @@ impl Connection {
             client_vlan: new.client_vlan,
             client_interface: new.client_interface,
             mark: new.mark,
+            told: Mark::default(),
             template: new.template,
         }
     }
@@ -436,6 +452,43 @@ impl Connection {
                 destination.set_active(next.is_active());
             }
         }
+    }
+
+    /// What the synchronisation master told last.
+    pub(crate) const fn told(&self) -> Mark {
+        self.told
+    }
+
+    pub(crate) const fn set_told(&mut self, told: Mark) {
+        self.told = told;
+    }
+
+    /// Takes over what a synchronisation message says.
+    pub(crate) fn adopt(&mut self, adopted: Adopted) {
+        let Adopted {
+            state,
+            flags,
+            packets,
+            timeout,
+            told,
+        } = adopted;
+        if (flags ^ self.flags) & FLAG_INACTIVE != 0
+            && let Some(destination) = &self.destination
+        {
+            destination.set_active(flags & FLAG_INACTIVE == 0);
+        }
+        (self.state, self.flags) = (state, flags);
+        (self.packets, self.timeout, self.told) = (packets, timeout, told);
+    }
+
+    /// Gives a connection without a real server one, which counts it from now on. Its flags keep
+    /// the method that the packets already take.
+    pub(crate) fn bind(&mut self, destination: Arc<Destination>) {
+        destination.bind(false);
+        if self.flags & FLAG_INACTIVE == 0 {
+            destination.set_active(true);
+        }
+        self.destination = Some(destination);
     }
 
     /// Reads an address, wherever it lies.

@@ -26,6 +26,16 @@ impl State {
         }
     }
 
+    /// The protocol's state with this number; `None` when it has none.
+    #[must_use]
+    pub fn from_number(protocol: Protocol, number: u8) -> Option<Self> {
+        match protocol {
+            Protocol::Tcp => tcp::State::from_number(number).map(Self::Tcp),
+            Protocol::Udp => (number == 0).then_some(Self::Udp),
+            Protocol::Sctp => sctp::State::from_number(number).map(Self::Sctp),
+        }
+    }
+
     /// The protocol.
     #[must_use]
     pub const fn protocol(self) -> Protocol {

@@ -49,6 +49,11 @@ fn is_control(connection: &Connection) -> bool {
         && connection.virtual_server().1 == FTP_PORT
 }
 
+/// Whether it is a data connection that was announced.
+pub(crate) fn is_data(connection: &Connection) -> bool {
+    connection.is_tracked() && !is_control(connection)
+}
+
 impl Worker {
     /// Begins to follow a new connection, if it is an FTP control connection.
     pub(crate) fn follow(&mut self, id: ConnectionId) {
@@ -257,9 +262,14 @@ impl Worker {
                 client_interface: controlling.client_interface(),
                 client_vlan: controlling.client_vlan(),
             });
-            self.connections
+            let id = self
+                .connections
                 .insert_controlled(connection, control, batch.now)
-                .map_err(|_| DropReason::TableFull)?
+                .map_err(|_| DropReason::TableFull)?;
+            if let Some(data) = self.connections.get(id).filter(|data| is_data(data)) {
+                self.shared.owners.add(data, self.index);
+            }
+            id
         };
         self.connections.listen(id, self.timeouts, batch.now);
         Ok(id)

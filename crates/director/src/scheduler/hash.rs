@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 
+use packet::Family;
+
 /// The golden ratio constant of the kernel's `hash_32`.
 const GOLDEN_RATIO: u32 = 0x61c8_8647;
 
@@ -17,6 +19,18 @@ pub(super) fn fold(address: IpAddr) -> u32 {
                 .iter()
                 .fold(0, |fold, &word| fold ^ u32::from_be_bytes(word))
         }
+    }
+}
+
+/// [`fold`] of a real server's address as a service of `family` sees it: of an IPv6 address, an IPv4 service has the
+/// first word alone.
+pub(super) fn fold_as(family: Family, address: IpAddr) -> u32 {
+    match (family, address) {
+        (Family::V4, IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.octets();
+            u32::from_be_bytes([a, b, c, d])
+        }
+        _ => fold(address),
     }
 }
 

@@ -3,9 +3,9 @@
 //! Each real server fills the table along its own permutation (Eisenbud et al., "Maglev", NSDI 2016), so few
 //! clients move when the list changes. A server set to weight 0 keeps its places (BEHAVIOURS 6).
 
-use core::net::IpAddr;
 use std::sync::Arc;
 
+use packet::Family;
 use siphasher::sip::SipHasher13;
 
 use super::{Change, Entry, MH_FLAGS, Request, Scheduler, hash, is_usable};
@@ -16,7 +16,12 @@ pub(super) const ENTRY: Entry = Entry {
     name: "mh",
     summary: "Maglev hashing: source hashing that moves few clients when real servers change",
     flags: MH_FLAGS,
-    make: || Box::new(Maglev::default()),
+    make: || {
+        Box::new(Maglev {
+            family: Family::V4,
+            table: Vec::new(),
+        })
+    },
 };
 
 /// Places in the table, a prime (kernel: CONFIG_IP_VS_MH_TAB_INDEX 12).
@@ -28,8 +33,10 @@ const LOOKUP_KEY: u64 = 2_654_435_761;
 /// Key of the hash that gives the stride of permutations.
 const STRIDE_KEY: u64 = 2_654_446_892;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Maglev {
+    /// The service's family.
+    family: Family,
     /// Index of each place's real server; empty when all weights are 0.
     table: Vec<usize>,
 }
@@ -43,16 +50,15 @@ struct Walk {
     turns: u32,
 }
 
-fn place(address: IpAddr, port: u16, key: u64, offset: u32) -> u32 {
-    let value = hash::fold(address)
-        .wrapping_add(u32::from(port))
-        .wrapping_add(offset);
+/// Hash of a folded address with a port.
+fn place(folded: u32, port: u16, key: u64, offset: u32) -> u32 {
+    let value = folded.wrapping_add(u32::from(port)).wrapping_add(offset);
     let hash = SipHasher13::new_with_keys(key, key).hash(&value.to_le_bytes());
     let [a, b, c, d, ..] = hash.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
 
-fn walks(destinations: &[Arc<Destination>]) -> Vec<Walk> {
+fn walks(family: Family, destinations: &[Arc<Destination>]) -> Vec<Walk> {
     let weights = destinations
         .iter()
         .map(|destination| u32::try_from(destination.last_weight()).unwrap_or(0));
@@ -62,11 +68,12 @@ fn walks(destinations: &[Arc<Destination>]) -> Vec<Walk> {
     let heaviest = weights.clone().max().unwrap_or(0) / divisor;
     let shift = (u32::BITS - heaviest.leading_zeros()).saturating_sub(WEIGHT_BITS);
     let walk = |(index, (destination, weight)): (usize, (&Arc<Destination>, u32))| {
-        let (address, port) = (destination.address, destination.port);
+        let folded = hash::fold_as(family, destination.address);
+        let port = destination.port;
         Walk {
             index,
-            place: place(address, port, LOOKUP_KEY, 0) % SIZE,
-            stride: place(address, port, STRIDE_KEY, 0) % (SIZE - 1) + 1,
+            place: place(folded, port, LOOKUP_KEY, 0) % SIZE,
+            stride: place(folded, port, STRIDE_KEY, 0) % (SIZE - 1) + 1,
             turns: ((weight / divisor) >> shift).max(u32::from(weight != 0)),
         }
     };
@@ -75,8 +82,11 @@ fn walks(destinations: &[Arc<Destination>]) -> Vec<Walk> {
 }
 
 impl Scheduler for Maglev {
-    fn update(&mut self, destinations: &[Arc<Destination>], _: Change) {
-        let mut walks = walks(destinations);
+    fn update(&mut self, destinations: &[Arc<Destination>], change: Change) {
+        if let Change::Bound(family) = change {
+            self.family = family;
+        }
+        let mut walks = walks(self.family, destinations);
         let mut table: Vec<Option<usize>> = vec![None; index(SIZE)];
         let mut free = if walks.is_empty() { 0 } else { SIZE };
         while free > 0 {
@@ -99,7 +109,8 @@ impl Scheduler for Maglev {
         } else {
             request.flow.source_port
         };
-        let first = place(request.flow.source, port, LOOKUP_KEY, 0) % SIZE;
+        let client = hash::fold(request.flow.source);
+        let first = place(client, port, LOOKUP_KEY, 0) % SIZE;
         let usable = |place: u32| {
             let picked = *self.table.get(index(place))?;
             is_usable(request.destinations.get(picked)?).then_some(picked)
@@ -112,7 +123,7 @@ impl Scheduler for Maglev {
         }
         (0..SIZE).find_map(|offset| {
             let offset = (offset + first) % SIZE;
-            usable(place(request.flow.source, port, LOOKUP_KEY, offset) % SIZE)
+            usable(place(client, port, LOOKUP_KEY, offset) % SIZE)
         })
     }
 }

@@ -9,6 +9,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
+use packet::Family;
+
 use crate::destination::Destination;
 use crate::protocol::Protocol;
 use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
@@ -135,8 +137,8 @@ pub struct Request<'a> {
 /// What happened to a service's list of real servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The scheduler is new to this list.
-    Bound,
+    /// The scheduler is new to this list, whose service is of this family.
+    Bound(Family),
     /// The real server now at this index was added (always 0: the newest is the first).
     Added(usize),
     /// The real server that was at this index was deleted.
@@ -165,7 +167,7 @@ fn is_usable(destination: &Destination) -> bool {
 /// real server is deleted moves back to the one before it.
 fn shifted(position: Option<usize>, change: Change) -> Option<usize> {
     match (position, change) {
-        (_, Change::Bound) => None,
+        (_, Change::Bound(_)) => None,
         (Some(at), Change::Added(index)) if index <= at => Some(at + 1),
         (Some(at), Change::Removed(index)) if index <= at => at.checked_sub(1),
         (position, _) => position,

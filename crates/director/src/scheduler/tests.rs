@@ -111,7 +111,7 @@ fn pick(
 
 fn bound(entry: &Entry, destinations: &[Arc<Destination>]) -> Box<dyn Scheduler> {
     let mut scheduler = (entry.make)();
-    scheduler.update(destinations, Change::Bound);
+    scheduler.update(destinations, Change::Bound(Family::V4));
     scheduler
 }
 

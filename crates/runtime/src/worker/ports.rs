@@ -122,9 +122,12 @@ impl Ports {
                     director.refresh();
                     let mut output = Output {
                         frames: recycle(std::mem::take(frames)),
+                        // Nothing comes: no synchronisation master can be started.
+                        told: Vec::new(),
                     };
                     for packet in batch.drain(..) {
-                        if team.hand_over(port.interface, &packet, now, tally) {
+                        let owners = director.owners();
+                        if team.hand_over(port.interface, &packet, now, owners, tally) {
                             continue;
                         }
                         // The verdict is in the director's counters.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
+use director::owners::Owners;
 use director::protocol::Protocol;
 use director::time::Instant;
 use link::steering::Steering;
@@ -77,6 +78,7 @@ impl Team {
         interface: u32,
         packet: &Packet<'_>,
         now: Instant,
+        owners: &Owners,
         tally: &mut Tally,
     ) -> bool {
         let Some(steering) = self.steering.as_ref().filter(|_| self.inboxes.len() > 1) else {
@@ -92,8 +94,14 @@ impl Team {
         let workers = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
         let owner = || {
             let (source, destination) = headers.ports();
-            let hash = steering.flow((headers.source, source), (headers.destination, destination));
-            usize::try_from(hash % workers).unwrap_or(0)
+            let (from, to) = ((headers.source, source), (headers.destination, destination));
+            let announced = if steering.is_virtual(to.0) {
+                owners.find(from, to.1)
+            } else {
+                owners.find(to, from.1)
+            };
+            announced
+                .unwrap_or_else(|| usize::try_from(steering.flow(from, to) % workers).unwrap_or(0))
         };
         let copy = || Handed {
             interface,
@@ -145,6 +153,12 @@ impl Team {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use director::connection::{Connection, NewConnection};
+    use director::destination::Method;
+    use director::protocol::Protocol;
+
     use super::*;
 
     fn frame(client: [u8; 4], port: u16) -> Vec<u8> {
@@ -174,7 +188,7 @@ mod tests {
             let packet = Packet::new(&mut bytes, 0..len, 14);
             let mut owners = Vec::new();
             for team in &mut teams {
-                if !team.hand_over(5, &packet, Instant::START, &mut tally) {
+                if !team.hand_over(5, &packet, Instant::START, &Owners::default(), &mut tally) {
                     owners.push(team.index);
                 }
             }
@@ -192,6 +206,42 @@ mod tests {
     }
 
     #[test]
+    fn announced_data_connections_go_to_their_owner() {
+        let vip: IpAddr = "10.0.0.1".parse().unwrap();
+        let inboxes: Vec<Inbox> = (0..3).map(|_| Inbox::new().unwrap()).collect();
+        let mut team = Team::new(0, inboxes.clone());
+        team.steer(Arc::new(Steering::new(&[vip], 7)));
+        let mut tally = Tally::default();
+        for worker in 0..3 {
+            let owners = Owners::default();
+            let announced = NewConnection {
+                protocol: Protocol::Udp,
+                client: (IpAddr::from([10, 9, 0, 1]), 0),
+                virtual_server: (vip, 53),
+                server: (IpAddr::from([10, 2, 0, 1]), 53),
+                destination: None,
+                template: None,
+                method: Method::Masq,
+                mark: 0,
+                client_interface: 5,
+                client_vlan: 0,
+            };
+            owners.add(&Connection::new(announced), worker);
+            for port in 1000..1010 {
+                let mut bytes = frame([10, 9, 0, 1], port);
+                let len = bytes.len();
+                let packet = Packet::new(&mut bytes, 0..len, 14);
+                assert_eq!(
+                    team.hand_over(5, &packet, Instant::START, &owners, &mut tally),
+                    worker != 0
+                );
+            }
+        }
+        let waiting = |index: usize| inboxes[index].queue.len();
+        assert_eq!([waiting(0), waiting(1), waiting(2)], [0, 10, 10]);
+    }
+
+    #[test]
     fn a_full_inbox_drops_and_counts() {
         let inboxes: Vec<Inbox> = (0..2).map(|_| Inbox::new().unwrap()).collect();
         let mut team = Team::new(0, inboxes);
@@ -204,6 +254,7 @@ mod tests {
                 5,
                 &Packet::new(&mut bytes, 0..len, 14),
                 Instant::START,
+                &Owners::default(),
                 &mut tally,
             );
         }
@@ -241,7 +292,8 @@ mod tests {
             let mut whole = frame([10, 9, 0, 1], port);
             let len = whole.len();
             let packet = Packet::new(&mut whole, 0..len, 14);
-            let foreign = team.hand_over(5, &packet, Instant::START, &mut tally);
+            let foreign =
+                team.hand_over(5, &packet, Instant::START, &Owners::default(), &mut tally);
             inboxes
                 .iter()
                 .for_each(|inbox| while inbox.queue.pop().is_some() {});
@@ -254,7 +306,13 @@ mod tests {
             for bytes in &mut pieces {
                 let len = bytes.len();
                 let packet = Packet::new(bytes, 0..len, 14);
-                kept += usize::from(!team.hand_over(5, &packet, Instant::START, &mut tally));
+                kept += usize::from(!team.hand_over(
+                    5,
+                    &packet,
+                    Instant::START,
+                    &Owners::default(),
+                    &mut tally,
+                ));
             }
             let own = inboxes[0].queue.len();
             let others = inboxes[1].queue.len() + inboxes[2].queue.len();

@@ -115,6 +115,15 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
     })
 }
 
+fn setting() -> impl Strategy<Value = Setting> {
+    let note = prop::option::of("[ -~]{0,100}");
+    ("[a-z_.]{0,30}", "[0-9\t]{0,20}", note).prop_map(|(name, value, note)| Setting {
+        name,
+        value,
+        note,
+    })
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let full = || service().prop_map(|(key, settings)| ServiceAttrs::from_settings(key, &settings));
     let key = || service_key().prop_map(ServiceAttrs::from_key);
@@ -139,6 +148,9 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::GetInfo),
         Just(Request::Flush),
         Just(Request::DumpConnections),
+        Just(Request::DumpSettings),
+        setting().prop_map(Request::SetSetting),
+        "[a-z_]{0,20}".prop_map(Request::DumpText),
     ]
 }
 

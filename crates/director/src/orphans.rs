@@ -1,0 +1,64 @@
+//! Connections of deleted real servers, ended soon after the deletion when `expire_nodest_conn` is on (BEHAVIOURS 29,
+//! 42). Without it they stay until their time has come, because the real server may be added again.
+
+use core::time::Duration;
+
+use crate::connection::Cursor;
+use crate::director::Worker;
+use crate::time::Instant;
+
+/// Time from a deletion to the search for its connections: a tick of the recorded kernel.
+pub(crate) const DELAY: Duration = Duration::from_millis(10);
+/// Places of the table that one tick looks at.
+const PLACES: u32 = 4096;
+
+/// How far one worker is with the search.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    /// Deletions that are known ([`crate::shared::Shared::deletions`]).
+    seen: u64,
+    /// When the search begins.
+    due: Option<Instant>,
+    /// Where it goes on.
+    cursor: Option<Cursor>,
+}
+
+impl Orphans {
+    /// When there is something to do.
+    pub(crate) fn next_deadline(&self, deletions: u64) -> Option<Instant> {
+        if self.cursor.is_some() || self.seen != deletions {
+            return Some(Instant::START);
+        }
+        self.due
+    }
+}
+
+impl Worker {
+    /// Ends what deletions left behind, some of it in each call.
+    pub(crate) fn end_orphans(&mut self, now: Instant) {
+        let deletions = self.shared.deletions();
+        let orphans = &mut self.orphans;
+        if orphans.seen != deletions {
+            orphans.seen = deletions;
+            orphans.due = Some(now.after(DELAY));
+        }
+        if orphans.due.is_some_and(|due| due <= now) {
+            orphans.due = None;
+            orphans.cursor = Some(Cursor::default());
+        }
+        let Some(cursor) = orphans.cursor.take() else {
+            return;
+        };
+        let shared = &self.shared;
+        orphans.cursor = self.connections.sweep(
+            cursor,
+            PLACES,
+            |connection| connection.is_orphaned(),
+            |connection| {
+                if let Some(template) = connection.template() {
+                    shared.release_template(template, true);
+                }
+            },
+        );
+    }
+}
