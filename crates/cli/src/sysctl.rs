@@ -103,7 +103,7 @@ fn unknown(name: &str) -> String {
 fn sentence(failure: Failure, refused: impl FnOnce(Errno) -> String) -> String {
     match failure {
         Failure::Refused(errno) => refused(errno),
-        Failure::Explained(reason) => reason,
+        Failure::Explained(sentence) => sentence,
         Failure::Unreachable(error) => error.to_string(),
     }
 }

@@ -34,7 +34,7 @@ pub fn run(
             format!("there is no text {name}; there are {}", TEXTS.join(", "))
         }
         Err(Failure::Refused(errno)) => format!("{name} cannot be read: {errno}"),
-        Err(Failure::Explained(reason)) => reason,
+        Err(Failure::Explained(sentence)) => sentence,
         Err(Failure::Unreachable(error)) => error.to_string(),
     };
     let _ = writeln!(err, "ulvs: {sentence}");

@@ -16,6 +16,7 @@ use director::shared::Shared;
 use link::steering::Steering;
 
 use super::guard::Shield;
+use super::pace::Pace;
 use super::settings::{Options, Settings};
 use super::start;
 use crate::announce;
@@ -58,10 +59,13 @@ pub(super) struct Control {
     pub(super) steered: BTreeSet<IpAddr>,
     /// [`Shared::generation`] that everything else is in line with.
     pub(super) generation: u64,
+    /// When [`Control::place`] follows commands.
+    pub(super) pace: Pace,
 }
 
 impl Control {
-    /// Answers a client's datagram. What a command changed is in force, and saved, before the answer leaves.
+    /// Answers a client's datagram. What a command changed is in force, and saved, before the answer leaves; guard,
+    /// announcements and the file may come a little later in a burst of commands ([`Pace`], [`StateFile`]).
     pub(super) fn answer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         let mut replies = Vec::new();
         for frame in requests(datagram) {
@@ -107,8 +111,10 @@ impl Control {
             return;
         }
         self.generation = generation;
-        self.place();
         let now = Instant::now();
+        if self.pace.ask(now) {
+            self.place();
+        }
         if self.state.as_mut().is_some_and(|state| state.changed(now)) {
             self.save_now();
         }
@@ -116,6 +122,7 @@ impl Control {
 
     /// Brings VIPs, guard and steering in line with services and host.
     pub(super) fn place(&mut self) {
+        let begun = Instant::now();
         let wanted = self.wanted();
         let tables = self.watcher.tables();
         let interfaces: BTreeSet<u32> = self.links.iter().map(|(index, _)| index).collect();
@@ -141,6 +148,7 @@ impl Control {
         };
         self.host.network.store(Arc::new(network));
         self.steer(wanted.into_keys().collect());
+        self.pace.done(begun, Instant::now());
     }
 
     /// VIPs of all services and of the configuration, with what the operator says about them.
@@ -342,18 +350,24 @@ impl Control {
         }
     }
 
-    /// Time until the state must be saved or a VIP announced.
+    /// Time until something of [`Control::on_time`] must be done.
     pub(super) fn due(&self, now: Instant) -> Option<Duration> {
         let state = self.state.as_ref().and_then(|state| state.due(now));
         let announcement = self
             .presence
             .next_due()
             .map(|at| at.saturating_duration_since(now));
-        [state, announcement].into_iter().flatten().min()
+        [state, announcement, self.pace.due(now)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due.
     pub(super) fn on_time(&mut self, now: Instant) {
+        if self.pace.due(now) == Some(Duration::ZERO) {
+            self.place();
+        }
         if self.state.as_ref().and_then(|state| state.due(now)) == Some(Duration::ZERO) {
             self.save_now();
         }

@@ -6,6 +6,7 @@
 
 mod control;
 mod guard;
+mod pace;
 mod settings;
 mod start;
 mod summary;

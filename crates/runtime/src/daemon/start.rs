@@ -18,6 +18,7 @@ use mio::{Interest, Poll, Registry, Token, Waker};
 
 use super::control::Control;
 use super::guard::Shield;
+use super::pace::Pace;
 use super::settings::{Options, Settings};
 use super::{Daemon, LISTENER, NETWORK, SIGNALS, TICK, WORKERS};
 use crate::clock::Clock;
@@ -76,6 +77,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         clock,
         server: Server::new(Arc::clone(&shared)),
         generation: shared.generation(),
+        pace: Pace::default(),
         shared,
         host,
         watcher,
