@@ -5,10 +5,40 @@
 use std::net::IpAddr;
 
 use director::net::{Interface, Network, RouteKind};
-use packet::{Headers, Packet, decrement_ttl, set_link};
+use packet::{Headers, IcmpError, Packet, decrement_ttl, icmp_error, set_link};
 
 use crate::host::port;
 use crate::recording::{Frame, Port};
+
+/// What a host tells the sender of a packet whose hop limit ran out.
+fn time_exceeded(
+    network: &Network,
+    packet: &Packet<'_>,
+    headers: &Headers,
+) -> Option<(Port, Frame)> {
+    let route = network.routes.lookup(headers.source)?;
+    let next_hop = route.gateway.unwrap_or(headers.source);
+    let link = network.neighbours.get(&(route.interface, next_hop))?;
+    let egress = network.interface(route.interface)?;
+    let source = network.source_for(headers.source)?;
+    let mut bytes = vec![0; 1500];
+    let written = icmp_error(
+        packet,
+        headers,
+        IcmpError::TimeExceeded,
+        source,
+        0,
+        &mut bytes,
+    )?;
+    bytes.truncate(written);
+    let ether_type: [u8; 2] = if source.is_ipv4() {
+        [0x08, 0x00]
+    } else {
+        [0x86, 0xdd]
+    };
+    let frame = [&link.0[..], &egress.mac.0, &ether_type, &bytes].concat();
+    Some((port(route.interface)?, Frame(frame)))
+}
 
 /// What a host asks when it does not know the link address of `address`. The frame itself waits, for ever as far as
 /// recordings go.
@@ -52,7 +82,9 @@ pub(crate) fn forward(network: &Network, interface: u32, frame: &[u8]) -> Option
         return None;
     }
     packet.truncate(headers.end);
-    decrement_ttl(&mut packet, &headers)?;
+    if decrement_ttl(&mut packet, &headers).is_none() {
+        return time_exceeded(network, &packet, &headers);
+    }
     let next_hop = route.gateway.unwrap_or(headers.destination);
     let egress = network.interface(route.interface)?;
     let Some(link) = network.neighbours.get(&(route.interface, next_hop)) else {

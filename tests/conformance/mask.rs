@@ -123,8 +123,7 @@ fn by_nature(bytes: &[u8], sent: &Sent, mask: &mut HashSet<usize>) {
     match be16(bytes, 12) {
         Some(0x0800) => {
             let without_df = bytes.get(20).is_some_and(|flags| flags & 0x40 == 0);
-            let own = be16(bytes, 18).is_some_and(|id| !sent.ids.contains(&id));
-            if without_df && own {
+            if without_df && (is_made_here(bytes) || has_own_id(bytes, sent)) {
                 mask.extend([18, 19, 24, 25]);
             }
             let upper = 14 + usize::from(bytes.get(14).copied().unwrap_or(0) & 15) * 4;
@@ -140,8 +139,14 @@ fn by_nature(bytes: &[u8], sent: &Sent, mask: &mut HashSet<usize>) {
             }
             match bytes.get(20) {
                 Some(17) => gue(bytes, 54, mask),
-                Some(44) if be32(bytes, 58).is_some_and(|id| !sent.fragments.contains(&id)) => {
-                    mask.extend(58..62);
+                Some(44) => {
+                    if be32(bytes, 58).is_some_and(|id| !sent.fragments.contains(&id)) {
+                        mask.extend(58..62);
+                    }
+                    let is_first = be16(bytes, 56).is_some_and(|field| field & 0xfff8 == 0);
+                    if bytes.get(54) == Some(&17) && is_first {
+                        gue(bytes, 62, mask);
+                    }
                 }
                 _ => {}
             }
@@ -157,9 +162,30 @@ fn sync(bytes: &[u8], upper: usize, mask: &mut HashSet<usize>) {
     }
 }
 
+/// Whether the director made the IPv4 packet itself: the outer one of a tunnel, or an answer, whose TTL no router has
+/// touched yet.
+fn is_made_here(bytes: &[u8]) -> bool {
+    let upper = 14 + usize::from(bytes.get(14).copied().unwrap_or(0) & 15) * 4;
+    match bytes.get(23) {
+        Some(4 | 41 | 47) => true,
+        Some(17) if is_gue(bytes, upper) => true,
+        _ => bytes.get(22) == Some(&64),
+    }
+}
+
+/// Whether no packet that was sent in has its identification.
+fn has_own_id(bytes: &[u8], sent: &Sent) -> bool {
+    be16(bytes, 18).is_some_and(|id| !sent.ids.contains(&id))
+}
+
+/// Whether a UDP header at `upper` goes to a GUE port.
+fn is_gue(bytes: &[u8], upper: usize) -> bool {
+    be16(bytes, upper + 2).is_some_and(|port| GUE_PORTS.contains(&port))
+}
+
 /// Source port and, where there is one, the checksum of a GUE header at `upper`.
 fn gue(bytes: &[u8], upper: usize, mask: &mut HashSet<usize>) {
-    if be16(bytes, upper + 2).is_some_and(|port| GUE_PORTS.contains(&port)) {
+    if is_gue(bytes, upper) {
         mask.extend([upper, upper + 1]);
         if be16(bytes, upper + 6).is_some_and(|checksum| checksum != 0) {
             mask.extend([upper + 6, upper + 7]);

@@ -1,7 +1,7 @@
 //! What a host's own stack would answer, for VIPs that only ulvs owns: ping, RST, ICMP port or protocol
 //! unreachable, SCTP ABORT (BEHAVIOURS 9, 10). For addresses that the host has, its kernel answers.
 
-use packet::{Headers, IcmpError, Packet, Transport, echo_reply, sctp_abort, tcp_reset};
+use packet::{Headers, IcmpError, Packet, Transport, checksum, echo_reply, sctp_abort, tcp_reset};
 
 use crate::director::{Batch, Datagram, Worker};
 use crate::frame::{Output, OwnedFrame};
@@ -18,7 +18,8 @@ impl Worker {
         if !batch.network.is_owned(datagram.headers.destination) {
             return Verdict::Pass;
         }
-        match datagram.headers.transport {
+        let transport = datagram.headers.transport;
+        match transport {
             Transport::Tcp { .. } => self.answer(batch, &mut datagram, tcp_reset, output),
             Transport::Sctp { .. } => self.answer(batch, &mut datagram, sctp_abort, output),
             Transport::Icmp { .. } => {
@@ -28,6 +29,7 @@ impl Worker {
                 };
                 self.answer(batch, &mut datagram, echo, output)
             }
+            Transport::Udp { .. } if !is_intact(&mut datagram) => Verdict::Answered,
             Transport::Udp { .. } => {
                 self.refuse_at_stack(batch, &mut datagram, IcmpError::PortUnreachable, output)
             }
@@ -70,4 +72,12 @@ impl Worker {
         }
         Verdict::Answered
     }
+}
+
+/// Whether the checksum is right, so that a stack would take notice of the packet.
+fn is_intact(datagram: &mut Datagram<'_, '_>) -> bool {
+    let headers = &datagram.headers;
+    datagram
+        .frame
+        .edit(|packet| checksum::is_valid(packet, headers))
 }
