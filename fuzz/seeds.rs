@@ -1,4 +1,5 @@
-//! Writes the seed corpora: the frames of the recordings, one file each.
+//! Writes the seed corpora: the frames and commands of the recordings; for `handle`, which reads steps out of whatever
+//! it is given, random octets.
 //!
 //! `seeds RECORDINGS CORPUS`
 
@@ -16,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (headers, rules) = (corpus.join("headers"), corpus.join("rules"));
     fs::create_dir_all(&headers)?;
     fs::create_dir_all(&rules)?;
+    noise(&corpus.join("handle"))?;
     for entry in fs::read_dir(recordings)? {
         let path = entry?.path();
         if path
@@ -25,6 +27,27 @@ fn main() -> Result<(), Box<dyn Error>> {
             frames(&path, &headers)?;
             commands(&path, &rules)?;
         }
+    }
+    Ok(())
+}
+
+/// Files of random octets, the same each time.
+fn noise(corpus: &Path) -> Result<(), Box<dyn Error>> {
+    const FILES: usize = 200;
+    const OCTETS: usize = 1500;
+    fs::create_dir_all(corpus)?;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for file in 0..FILES {
+        let octets: Vec<u8> = (0..OCTETS)
+            .map(|_| {
+                // Marsaglia's xorshift64.
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        fs::write(corpus.join(format!("noise{file:03}")), octets)?;
     }
     Ok(())
 }

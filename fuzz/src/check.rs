@@ -1,5 +1,6 @@
 //! What must hold for every frame that leaves the director.
 
+use crate::bytes::{ICMP, ICMPV6};
 use director::frame::{Outgoing, Output};
 use director::net::Network;
 use director::verdict::{DropReason, Verdict};
@@ -72,6 +73,9 @@ fn kind(bytes: &[u8], link_len: usize) -> Kind {
             Kind::Other
         };
     };
+    if headers.fragment.is_some() && matches!(headers.protocol, ICMP | ICMPV6) {
+        return Kind::Error;
+    }
     match (headers.family, headers.transport) {
         (
             Family::V6,

@@ -17,11 +17,11 @@ pub enum Command {
     Begin(Service, Server, Server),
     AddService(Service),
     EditService(Service),
-    DeleteService(Key),
+    DeleteService(Key, u8),
     AddServer(Key, Server),
     EditServer(Key, Server),
     DeleteServer(Key, Server),
-    Flush,
+    Flush(u8),
     Zero(Option<Key>),
 }
 
@@ -103,14 +103,16 @@ impl Command {
             }
             Self::AddService(service) => shared.add_service(service.config()),
             Self::EditService(service) => shared.edit_service(service.config()),
-            Self::DeleteService(key) => shared.delete_service(&key.key()),
+            // Seldom done, else hardly anything would live.
+            Self::DeleteService(key, 0..=31) => shared.delete_service(&key.key()),
             Self::AddServer(key, server) => shared.add_destination(&key.key(), &server.config()),
             Self::EditServer(key, server) => shared.edit_destination(&key.key(), &server.config()),
             Self::DeleteServer(key, server) => {
                 let config = server.config();
                 shared.delete_destination(&key.key(), config.address, config.port)
             }
-            Self::Flush => {
+            Self::DeleteService(..) | Self::Flush(8..) => Ok(()),
+            Self::Flush(0..=7) => {
                 shared.flush();
                 Ok(())
             }

@@ -16,6 +16,8 @@ const ETHERNET: usize = 14;
 /// What does not change while frames are on their way.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Links {
+    /// The two lowest bits set: as the other fields say; else two Ethernet links.
+    odd: u8,
     /// One bit a side: TUN, without a link header.
     tun: u8,
     /// Clients and servers on one interface.
@@ -27,6 +29,8 @@ pub struct Links {
 /// What may change at any time.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Tables {
+    /// The two lowest bits set: as the other fields say; else all is known.
+    odd: u8,
     icmp_ratelimit: bool,
     /// Two bits a virtual address: owned, owned, local, foreign.
     answers: u8,
@@ -34,8 +38,40 @@ pub struct Tables {
     unknown: u8,
     /// One bit a kind of route that is missing, or worse.
     routes: u8,
-    /// MTU of the routes to the servers, 0 = none.
+    /// MTU of the routes to the servers, where the lowest bit is set.
     route_mtu: u8,
+}
+
+impl Links {
+    /// Mostly ordinary links.
+    #[must_use]
+    pub fn mostly_ordinary(self) -> Self {
+        if self.odd & 3 == 3 {
+            return self;
+        }
+        Self {
+            tun: 0,
+            one_arm: self.odd & 12 == 12,
+            client_mtu: 0,
+            ..self
+        }
+    }
+}
+
+impl Tables {
+    fn mostly_ordinary(self) -> Self {
+        if self.odd & 3 == 3 {
+            return self;
+        }
+        Self {
+            // The last address is the host's own.
+            answers: 0x80,
+            // The fourth server of each family answers nobody.
+            unknown: 8,
+            routes: 0,
+            ..self
+        }
+    }
 }
 
 /// Address of a virtual service; two of each family.
@@ -109,6 +145,7 @@ pub fn server_side(links: &Links) -> u32 {
 /// The host with these links and tables.
 #[must_use]
 pub fn network(links: &Links, tables: &Tables) -> Network {
+    let tables = &tables.mostly_ordinary();
     let mut network = Network {
         icmp_ratelimit_ms: if tables.icmp_ratelimit { 1000 } else { 0 },
         ..Network::default()
@@ -173,7 +210,7 @@ fn add_interfaces(network: &mut Network, links: &Links, tables: &Tables) {
             let whole = if own.is_ipv4() { 32 } else { 128 };
             if !(servers && tables.routes & 1 != 0) {
                 let mut subnet = route(RouteKind::Unicast, egress, None);
-                if servers && tables.route_mtu > 0 {
+                if servers && tables.route_mtu & 1 == 1 {
                     subnet.mtu = Some(u32::from(tables.route_mtu) * 8);
                 }
                 network.routes.insert(own, length, subnet);

@@ -38,6 +38,41 @@ pub struct Segment {
     quoted: Vec<u8>,
 }
 
+/// The first packet of an ordinary client to a service that most runs have.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub struct Opening {
+    v6: bool,
+    protocol: u8,
+    client: u8,
+    other: u8,
+    port: u8,
+}
+
+impl Opening {
+    /// The datagram.
+    #[must_use]
+    pub fn wire(self) -> Wire {
+        let family = if self.v6 { 2 } else { 0 };
+        let addresses = (
+            client_address(self.v6, self.client & 1),
+            virtual_address(self.other & 1 | family),
+        );
+        let (protocol, to, kind) =
+            [(TCP, 80, 2), (UDP, 53, 0), (SCTP, 80, 1)][usize::from(self.protocol) % 3];
+        let ports = (1001 + u16::from(self.port & 15), to);
+        let payload = transport(protocol, addresses, ports, kind, &[]);
+        let ip = Ip {
+            ttl: 64,
+            ..Ip::default()
+        };
+        Wire {
+            bytes: datagram(addresses.0, addresses.1, protocol, &ip, &payload),
+            is_right: true,
+            ..Wire::default()
+        }
+    }
+}
+
 /// Fields of the IP header, mostly ordinary.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Fields {
@@ -67,8 +102,6 @@ impl Fields {
 /// What is done to a packet before it is sent.
 #[derive(Debug, Arbitrary)]
 pub enum Shape {
-    /// Nothing.
-    Whole,
     /// Its checksum is left to the device.
     Partial,
     /// A super-frame.
@@ -94,7 +127,13 @@ impl Segment {
             (client, virtual_address(self.other & 1 | family))
         };
         let high = [1001, 1002, 1003, 20][usize::from(self.ports & 3)];
-        let low = [80, 53, 21, 8080][usize::from(self.ports >> 2 & 3)];
+        let usual = if matches!(self.protocol & 7, 3 | 4) {
+            53
+        } else {
+            80
+        };
+        let low =
+            [usual, usual, usual, usual, usual, 21, 8080, 500][usize::from(self.ports >> 2 & 7)];
         let ports = if self.server_side {
             (low, high)
         } else {
@@ -150,6 +189,24 @@ pub struct Follow {
 }
 
 impl Follow {
+    /// A small packet with data.
+    #[must_use]
+    pub fn ordinary(from_server: bool) -> Self {
+        Self {
+            from_server,
+            kind: if from_server { 0x12 } else { 0x10 },
+            fields: Fields {
+                ttl: 64,
+                tos: 0,
+                id: 0,
+                bits: 0,
+            },
+            length: 40,
+            error: None,
+            tunnelled: false,
+        }
+    }
+
     /// The datagram; none where the connection has no such packets.
     #[must_use]
     pub fn wire(&self, connection: &Connection) -> Option<Wire> {
@@ -284,7 +341,6 @@ impl Shape {
     pub fn shape(&self, mut wire: Wire) -> Vec<Wire> {
         let protocol = protocol(&wire.bytes);
         match self {
-            Self::Whole => {}
             Self::Partial => leave_checksum(&mut wire, protocol),
             Self::Super {
                 size,
@@ -391,6 +447,9 @@ fn pieces(wire: &Wire, size: u8, order: &[u8]) -> Vec<Wire> {
     let payload = &wire.bytes[start..];
     let size = (usize::from(size) * 16).max(8);
     let count = payload.len().div_ceil(size);
+    if count == 0 {
+        return vec![wire.clone()];
+    }
     let (source, destination) = addresses(&wire.bytes);
     let (v4, protocol) = (source.is_ipv4(), protocol(&wire.bytes));
     let mut order = order.to_vec();

@@ -15,13 +15,13 @@ use director::shared::{Options, Shared, Timeouts};
 use director::sysctl::SYSCTLS;
 use director::template::Template;
 use director::time::Instant;
-use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::arbitrary::{self, Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use packet::{Packet, Vlan};
 use ulvs_fuzz::check;
 use ulvs_fuzz::command::{self, Command};
 use ulvs_fuzz::host::{self, CLIENTS, Links, Tables};
-use ulvs_fuzz::wire::{Follow, Neighbour, Segment, Shape, Wire};
+use ulvs_fuzz::wire::{Follow, Neighbour, Opening, Segment, Shape, Wire};
 
 /// Octets in front of a frame, as the links leave them.
 const HEADROOM: usize = 128;
@@ -36,47 +36,66 @@ const TICKS_MAX: usize = 2000;
 struct Run {
     links: Links,
     tables: Tables,
-    estimators: bool,
+    estimators: u8,
+    /// Mostly there are services that work.
+    unprepared: u8,
     begin: Vec<Command>,
-    steps: Vec<Step>,
+    steps: Steps,
+}
+
+/// Steps until the input ends: a list of the usual kind would end with every second step.
+#[derive(Debug)]
+struct Steps(Vec<Step>);
+
+impl<'a> Arbitrary<'a> for Steps {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let mut steps = Vec::new();
+        while !u.is_empty() && steps.len() < STEPS_MAX {
+            steps.push(u.arbitrary()?);
+        }
+        Ok(Self(steps))
+    }
 }
 
 #[derive(Debug, Arbitrary)]
 enum Step {
     Command(Command),
-    Sysctl {
-        which: u8,
-        value: i8,
-    },
-    Timeouts {
-        tcp: u16,
-        tcp_fin: u16,
-        udp: u16,
-    },
-    Host(Tables),
+    Other(Other),
     Wait {
         milliseconds: u32,
     },
+    /// The ordinary first packet of a client.
+    Open(Opening),
+    /// An ordinary further packet of a connection.
+    Talk {
+        which: u8,
+        from_server: bool,
+    },
     Send {
         segment: Segment,
-        shape: Shape,
+        shape: Option<Shape>,
         beside: Beside,
     },
     Follow {
         which: u8,
         follow: Follow,
-        shape: Shape,
+        shape: Option<Shape>,
         beside: Beside,
-    },
-    Neighbour(Neighbour),
-    Raw {
-        server_side: bool,
-        bytes: Vec<u8>,
     },
 }
 
+/// What happens seldom.
+#[derive(Debug, Arbitrary)]
+enum Other {
+    Sysctl { which: u8, value: i8 },
+    Timeouts { tcp: u16, tcp_fin: u16, udp: u16 },
+    Host(Tables),
+    Neighbour(Neighbour),
+    Raw { server_side: bool, bytes: Vec<u8> },
+}
+
 /// What the link says of a frame, or gets wrong.
-#[derive(Clone, Copy, Debug, Arbitrary)]
+#[derive(Clone, Copy, Debug, Default, Arbitrary)]
 struct Beside {
     mark: u8,
     vlan: u8,
@@ -85,12 +104,9 @@ struct Beside {
 }
 
 fuzz_target!(|run: Run| {
-    if run.estimators && run.steps.len() > 8 {
-        return;
-    }
     let mut system = System::new(&run);
-    system.begin(&run.begin);
-    for step in run.steps.iter().take(STEPS_MAX) {
+    system.begin(run.unprepared & 7 == 7, &run.begin);
+    for step in &run.steps.0 {
         system.step(step);
         system.check_counts();
     }
@@ -111,12 +127,13 @@ impl System {
     fn new(run: &Run) -> Self {
         let shared = Arc::new(Shared::new(Options::default()));
         // A sample of every estimator for every two seconds of virtual time would be all that is done.
-        if !run.estimators {
+        if run.estimators & 15 != 15 || run.steps.0.len() > 8 {
             let _ = shared.sysctls.write("run_estimation", "0");
         }
         let host = Arc::new(Host::default());
-        host.network
-            .store(Arc::new(host::network(&run.links, &run.tables)));
+        let links = run.links.mostly_ordinary();
+        let network = host::network(&links, &run.tables);
+        host.network.store(Arc::new(network));
         let table = TableConfig {
             max_connections: CONNECTIONS_MAX,
             hash: HashKind::default(),
@@ -124,7 +141,7 @@ impl System {
         };
         let director = Director::new(Arc::clone(&shared), Arc::clone(&host), 0, &table);
         Self {
-            links: run.links,
+            links,
             shared,
             host,
             director,
@@ -136,17 +153,16 @@ impl System {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Command(command) => self.command(command),
-            Step::Sysctl { which, value } => {
-                let entry = &SYSCTLS[usize::from(*which) % SYSCTLS.len()];
-                let _ = self.shared.sysctls.write(entry.name, &value.to_string());
+            Step::Other(other) => self.other(other),
+            Step::Open(opening) => {
+                let wire = opening.wire();
+                self.send(vec![wire], Beside::default());
             }
-            Step::Timeouts { tcp, tcp_fin, udp } => {
-                let [tcp, tcp_fin, udp] = [*tcp, *tcp_fin, *udp].map(u32::from);
-                let _ = self.shared.set_timeouts(Timeouts { tcp, tcp_fin, udp });
-            }
-            Step::Host(tables) => {
-                let network = host::network(&self.links, tables);
-                self.host.network.store(Arc::new(network));
+            Step::Talk { which, from_server } => {
+                let follow = Follow::ordinary(*from_server);
+                if let Some(wire) = self.follow(*which, &follow) {
+                    self.send(vec![wire], Beside::default());
+                }
             }
             Step::Wait { milliseconds } => self.wait(Duration::from_millis((*milliseconds).into())),
             Step::Send {
@@ -154,7 +170,7 @@ impl System {
                 shape,
                 beside,
             } => {
-                self.send(shape.shape(segment.wire()), *beside);
+                self.send(shaped(shape.as_ref(), segment.wire()), *beside);
             }
             Step::Follow {
                 which,
@@ -165,23 +181,40 @@ impl System {
                 let Some(wire) = self.follow(*which, follow) else {
                     return;
                 };
-                self.send(shape.shape(wire), *beside);
+                self.send(shaped(shape.as_ref(), wire), *beside);
             }
-            Step::Neighbour(neighbour) => {
+        }
+    }
+
+    fn other(&mut self, other: &Other) {
+        match other {
+            Other::Sysctl { which, value } => {
+                let entry = &SYSCTLS[usize::from(*which) % SYSCTLS.len()];
+                let _ = self.shared.sysctls.write(entry.name, &value.to_string());
+            }
+            Other::Timeouts { tcp, tcp_fin, udp } => {
+                let [tcp, tcp_fin, udp] = [*tcp, *tcp_fin, *udp].map(u32::from);
+                let _ = self.shared.set_timeouts(Timeouts { tcp, tcp_fin, udp });
+            }
+            Other::Host(tables) => {
+                let network = host::network(&self.links, tables);
+                self.host.network.store(Arc::new(network));
+            }
+            Other::Neighbour(neighbour) => {
                 let own = host::own_mac(CLIENTS);
                 let (server_side, _) = neighbour.frame(own);
                 let own = host::own_mac(self.side(server_side));
                 let (_, frame) = neighbour.frame(own);
                 self.receive(self.side(server_side), &frame, Wire::default(), None);
             }
-            Step::Raw { server_side, bytes } => {
+            Other::Raw { server_side, bytes } => {
                 self.receive(self.side(*server_side), bytes, Wire::default(), None);
             }
         }
     }
 
-    fn begin(&mut self, commands: &[Command]) {
-        if commands.is_empty() {
+    fn begin(&mut self, unprepared: bool, commands: &[Command]) {
+        if !unprepared {
             command::begin_ordinarily(&self.shared);
         }
         for command in commands.iter().take(16) {
@@ -365,6 +398,13 @@ impl System {
         for known in &self.known {
             assert!(!known.is_bound());
         }
+    }
+}
+
+fn shaped(shape: Option<&Shape>, wire: Wire) -> Vec<Wire> {
+    match shape {
+        Some(shape) => shape.shape(wire),
+        None => vec![wire],
     }
 }
 
