@@ -23,6 +23,19 @@ pub struct Wire {
     pub is_right: bool,
 }
 
+/// What FTP clients and servers say.
+const SAID: [&str; 9] = [
+    "PASV\r\n",
+    "EPSV\r\n",
+    "PORT 192,0,2,10,3,233\r\n",
+    "EPRT |1|192.0.2.10|1001|\r\n",
+    "EPRT |2|2001:db8:c::10|1001|\r\n",
+    "227 Entering Passive Mode (10,2,0,11,195,80).\r\n",
+    "227 1,1,1,1,3,234.\r\n",
+    "229 Entering Extended Passive Mode (|||50001|)\r\n",
+    "229 (!1!10.2.0.12!20!)\r\n",
+];
+
 /// One packet that nobody asked for.
 #[derive(Debug, Arbitrary)]
 pub struct Segment {
@@ -212,7 +225,11 @@ impl Follow {
     pub fn wire(&self, connection: &Connection) -> Option<Wire> {
         let (addresses, ports) = endpoints(connection, self.from_server)?;
         let protocol = connection.protocol().number();
-        let data = vec![0xaa; usize::from(self.length % 3000)];
+        let said = SAID.get(usize::from(self.length >> 8 & 15));
+        let data = match said.filter(|_| self.length & 0x8000 != 0) {
+            Some(said) => said.as_bytes().to_vec(),
+            None => vec![0xaa; usize::from(self.length % 3000)],
+        };
         let payload = transport(protocol, addresses, ports, self.kind, &data);
         let ip = self.fields.ip();
         let bytes = datagram(addresses.0, addresses.1, protocol, &ip, &payload);

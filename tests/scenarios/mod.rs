@@ -7,6 +7,7 @@ mod configuration;
 mod containers;
 mod datagrams;
 mod decap;
+mod ftp;
 mod guard;
 mod interference;
 mod lifecycle;

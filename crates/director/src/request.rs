@@ -70,8 +70,9 @@ impl Worker {
         let sysctls = &self.shared.sysctls;
         let expire_nodest = sysctls.is_on(Sysctl::ExpireNodestConn);
         let reuse_mode = sysctls.get(Sysctl::ConnReuseMode).unsigned_abs();
-        let orphaned = connection.is_orphaned();
-        let given_up = if begins_connection(&datagram.headers.transport) && reuse_mode != 0 {
+        let (orphaned, tracked) = (connection.is_orphaned(), connection.is_tracked());
+        let begins = begins_connection(&datagram.headers.transport);
+        let given_up = if begins && reuse_mode != 0 {
             let quiesced = connection
                 .destination()
                 .is_some_and(|server| server.weight() == 0);
@@ -85,7 +86,12 @@ impl Worker {
             if orphaned || !self.connections.is_controlling(id) {
                 self.connections.expire_now(id, batch.now);
             }
-            return Found::Nothing;
+            // The kernel's connection tracking still knows it, and drops what does not begin another one.
+            return if tracked && !begins {
+                Found::Unavailable
+            } else {
+                Found::Nothing
+            };
         }
         if orphaned {
             Found::Unavailable

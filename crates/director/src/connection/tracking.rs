@@ -215,7 +215,8 @@ impl Table {
         self.tracking(id).is_some_and(|it| it.controlled > 0)
     }
 
-    /// Takes in a connection that `control` announced. With client port 0, the port is the first packet's.
+    /// Takes in a connection that `control` announced. If it `awaits` the client's port, which is 0 then, the port is
+    /// the first packet's.
     ///
     /// # Errors
     /// As [`Table::insert`].
@@ -223,9 +224,9 @@ impl Table {
         &mut self,
         mut connection: Connection,
         control: ConnectionId,
+        awaits: bool,
         now: Instant,
     ) -> Result<ConnectionId, Full> {
-        let awaits = connection.client_port == 0;
         if awaits {
             connection.flags |= FLAG_NO_CLIENT_PORT;
         }

@@ -38,6 +38,8 @@ pub enum Mode {
 /// A data connection that was announced.
 struct Announced {
     client: (IpAddr, u16),
+    /// The client did not say its port, which stands as 0.
+    awaits_client_port: bool,
     virtual_server: (IpAddr, u16),
     server: (IpAddr, u16),
 }
@@ -152,6 +154,7 @@ impl Worker {
         };
         let announced = Announced {
             client: (address, client_port),
+            awaits_client_port: false,
             virtual_server: (vip, port.wrapping_sub(1)),
             server: (server, server_port.wrapping_sub(1)),
         };
@@ -193,6 +196,7 @@ impl Worker {
         };
         let announced = Announced {
             client: (client, 0),
+            awaits_client_port: true,
             virtual_server: (vip, found.port),
             server: (found.address, found.port),
         };
@@ -264,7 +268,7 @@ impl Worker {
             });
             let id = self
                 .connections
-                .insert_controlled(connection, control, batch.now)
+                .insert_controlled(connection, control, announced.awaits_client_port, batch.now)
                 .map_err(|_| DropReason::TableFull)?;
             if let Some(data) = self.connections.get(id).filter(|data| is_data(data)) {
                 self.shared.owners.add(data, self.index);

@@ -1,0 +1,152 @@
+//! FTP through NAT with an unmodified server (vsftpd) and client (curl): both sides may open data connections, by the
+//! old commands and the extended ones, over IPv4 and IPv6, and several in one session.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::harness::{Host, Lab, Process, TwoArm, VIP, bracketed, eventually, fetch};
+
+/// Octets of the file that is fetched and stored.
+const FILE: usize = 3_000_000;
+
+/// A vsftpd for anonymous users on one machine: `file` to fetch, `upload/` to store into.
+#[derive(Debug)]
+struct FtpServer {
+    _process: Process,
+    root: PathBuf,
+}
+
+impl FtpServer {
+    fn start(lab: &Lab, host: &Host) -> Self {
+        let directory = lab.directory().join(format!("ftp-{}", host.role()));
+        let root = directory.join("root");
+        let empty = directory.join("empty");
+        for made in [&root.join("upload"), &empty] {
+            std::fs::create_dir_all(made).expect("the lab's directory can be written");
+        }
+        host.shell(&format!("chmod 777 {}/upload", root.display()));
+        // The server gives up its rights, and must still reach its files.
+        host.shell(&format!("chmod a+x {}", lab.directory().display()));
+        std::fs::write(root.join("name"), host.role()).expect("a file is written");
+        std::fs::write(root.join("file"), noise()).expect("a file is written");
+        let config = directory.join("vsftpd.conf");
+        let lines = [
+            "listen=NO",
+            "listen_ipv6=YES",
+            "background=NO",
+            "anonymous_enable=YES",
+            "no_anon_password=YES",
+            "write_enable=YES",
+            "anon_upload_enable=YES",
+            "anon_world_readable_only=NO",
+            "connect_from_port_20=YES",
+            "xferlog_enable=NO",
+            "seccomp_sandbox=NO",
+            &format!("anon_root={}", root.display()),
+            &format!("secure_chroot_dir={}", empty.display()),
+        ];
+        std::fs::write(&config, lines.join("\n") + "\n").expect("a configuration is written");
+        let mut command = host.command("vsftpd");
+        command.arg(&config);
+        let process = Process::spawn(command, &directory.join("vsftpd.log"));
+        let server = Self {
+            _process: process,
+            root,
+        };
+        eventually("vsftpd answers", Duration::from_secs(10), || {
+            (fetch(host, "ftp://127.0.0.1/name").ok()? == host.role()).then_some(())
+        });
+        server
+    }
+
+    fn stored(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.root.join("upload").join(name)).unwrap_or_default()
+    }
+}
+
+/// What the file holds: no two parts of it are alike.
+fn noise() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()
+    });
+    words.flatten().take(FILE).collect()
+}
+
+/// Each way of opening data connections, as options of curl, which shall believe the address in the answer.
+const WAYS: [(&str, &str); 4] = [
+    ("pasv", "--disable-epsv --no-ftp-skip-pasv-ip"),
+    ("epsv", "--no-ftp-skip-pasv-ip"),
+    ("port", "-P - --disable-eprt"),
+    ("eprt", "-P -"),
+];
+
+/// Fetches a file three times in one session and stores it in another, each way, over both families. A short file
+/// would be too quick for curl where several workers forward: the server's last word may overtake it.
+fn sessions(workers: usize) {
+    let net = TwoArm::new(2);
+    let servers: Vec<FtpServer> = (net.servers.iter())
+        .map(|host| FtpServer::start(&net.lab, host))
+        .collect();
+    let director = net
+        .builder()
+        .config(&format!("workers = {workers}"))
+        .start();
+    for (vip, prefix) in VIP.into_iter().zip(["10.2.0.", "fd02::"]) {
+        let service = format!("{}:21", bracketed(vip));
+        director.shell(&format!("ipvsadm -A -t {service} -s rr"));
+        for last in ["20", "30"] {
+            let real = bracketed(&format!("{prefix}{last}"));
+            director.shell(&format!("ipvsadm -a -t {service} -r {real}:21 -m"));
+        }
+    }
+    let directory = net.lab.directory().join("fetched");
+    std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
+    let (kept, noise) = (directory.display(), noise());
+    for vip in VIP {
+        let base = format!("ftp://{}", bracketed(vip));
+        for (way, options) in WAYS {
+            if vip.contains(':') && matches!(way, "pasv" | "port") {
+                continue; // They cannot say an IPv6 address.
+            }
+            for round in 0..4 {
+                let stored = format!("{way}-{round}-{}", vip.len());
+                net.client.shell(&format!(
+                    "cd {kept} && rm -f one two three && curl -sS --fail --max-time 20 -g {options} \
+                     {base}/file -o one {base}/file -o two {base}/file -o three \
+                     && curl -sS --fail --max-time 20 -g {options} -T one {base}/upload/{stored}",
+                ));
+                for name in ["one", "two", "three"] {
+                    let file = std::fs::read(directory.join(name)).unwrap_or_default();
+                    assert!(file == noise, "{vip} {way} {round}: {name} is another");
+                }
+                let copies: Vec<usize> = (servers.iter())
+                    .map(|server| server.stored(&stored).len())
+                    .collect();
+                assert!(
+                    copies.contains(&FILE) && copies.contains(&0),
+                    "{vip} {way} {round}: stored {copies:?}"
+                );
+            }
+        }
+    }
+    let listed = director.shell("ipvsadm -Lcn");
+    let of_client = |line: &&str| line.contains("10.1.0.2:") && line.contains("10.1.0.1:");
+    let (control, data): (Vec<&str>, Vec<&str>) =
+        (listed.lines().filter(of_client)).partition(|line| line.contains("10.1.0.1:21 "));
+    assert_eq!(control.len(), 32, "control connections:\n{listed}");
+    assert_eq!(data.len(), 64, "data connections:\n{listed}");
+}
+
+#[test]
+fn ftp_by_nat() {
+    sessions(1);
+}
+
+#[test]
+fn ftp_by_nat_with_three_workers() {
+    sessions(3);
+}
