@@ -116,7 +116,7 @@ fn needed(subject: &Subject, mark: Mark, rules: &Rules, now: Instant) -> Option<
         None => false,
     };
     let state = subject.state.map_or(0, State::number);
-    let units = u32::try_from(now.as_nanos() / UNIT_NANOS & u64::from(u32::MAX)).unwrap_or(0);
+    let units = u32::try_from((now.as_nanos() / UNIT_NANOS) & u64::from(u32::MAX)).unwrap_or(0);
     let end = units.wrapping_add(subject.timeout.saturating_mul(UNITS_PER_SECOND));
     if changed && !subject.state.is_some_and(is_established) {
         return Some(Mark::new(state, 0, end));
