@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cli::Transport;
+use control::listing;
 use control::netlink::{ConnectionEntry, Errno};
 use control::server::{ConnectionSource, Server};
-use control::{listing, proc};
 use director::connection::{Cursor, HashKind, TableConfig};
 use director::director::{Director, Host as Shell};
 use director::frame::Output;
@@ -287,22 +287,13 @@ impl System {
         }
         let out = name
             .strip_prefix("/proc/net/")
-            .and_then(|short| proc::text(short, &self.shared, || self.entries()))
+            .and_then(|short| self.server.text(short, self.instant(), self))
             .ok_or_else(|| format!("ulvs has no text {name}"))?;
         Ok(Answer {
             rc: 0,
             out,
             err: String::new(),
         })
-    }
-
-    /// Connections and templates.
-    fn entries(&self) -> Vec<ConnectionEntry> {
-        let now = self.instant();
-        let mut entries = self.connections(now);
-        self.shared
-            .for_each_template(|template| entries.push(listing::template(template, now)));
-        entries
     }
 
     fn ipvsadm(&self, arguments: &[&str], stdin: Option<&str>) -> Answer {

@@ -107,3 +107,77 @@ fn sentence(failure: Failure, refused: impl FnOnce(Errno) -> String) -> String {
         Failure::Unreachable(error) => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use control::netlink::{Answer, requests, respond};
+
+    use super::*;
+
+    /// A director with two settings, one of them without effect.
+    struct Director;
+
+    impl Transport for Director {
+        fn exchange(&mut self, request: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
+            let setting = |name: &str, value: &str| Setting {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                note: (name == "conntrack").then(|| "no effect: netfilter".to_owned()),
+            };
+            let frame = requests(request).next().expect("a request");
+            let answer = match frame.request.clone().expect("a readable request") {
+                Request::DumpSettings => {
+                    let all = [setting("conntrack", "0"), setting("sloppy_tcp", "0")];
+                    Ok(Answer::List(all.map(Reply::Setting).to_vec()))
+                }
+                Request::SetSetting(set) if set.value == "x" => Err(Errno::EINVAL),
+                Request::SetSetting(set) => {
+                    let name = set.name.strip_prefix(PREFIX).unwrap_or(&set.name);
+                    if name == "sloppy" {
+                        Err(Errno::ENOENT)
+                    } else {
+                        Ok(Answer::One(Reply::Setting(setting(name, &set.value))))
+                    }
+                }
+                other => panic!("{other:?}"),
+            };
+            Ok(respond(&frame, 0, &answer))
+        }
+    }
+
+    fn said(words: &[&str]) -> (i32, String, String) {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = run(&words, &mut out, &mut err, &mut Director);
+        let text = |octets| String::from_utf8(octets).unwrap();
+        (code, text(out), text(err))
+    }
+
+    #[test]
+    fn settings_are_read() {
+        let (code, out, err) = said(&[]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        let all = "net.ipv4.vs.conntrack = 0\nnet.ipv4.vs.sloppy_tcp = 0\n";
+        assert_eq!(out, all);
+        assert_eq!(said(&["net.ipv4.vs.conntrack", "sloppy_tcp"]).1, all);
+    }
+
+    #[test]
+    fn settings_are_set_with_a_word_where_that_does_nothing() {
+        let (code, out, _) = said(&["net.ipv4.vs.sloppy_tcp=1", "conntrack = 1"]);
+        assert_eq!(code, 0);
+        assert_eq!(
+            out,
+            "net.ipv4.vs.sloppy_tcp = 1\nnet.ipv4.vs.conntrack = 1\n# no effect: netfilter\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_and_the_rest_done() {
+        let (code, out, err) = said(&["sloppy", "sloppy=1", "sloppy_tcp=x", "sloppy_tcp"]);
+        assert_eq!((code, out.as_str()), (1, "net.ipv4.vs.sloppy_tcp = 0\n"));
+        let unknown = "ulvs: there is no setting sloppy; `ulvs sysctl -a` lists them all\n";
+        let invalid = "ulvs: sloppy_tcp cannot be set to \"x\": Invalid argument\n";
+        assert_eq!(err, format!("{unknown}{unknown}{invalid}"));
+    }
+}

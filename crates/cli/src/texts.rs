@@ -40,3 +40,49 @@ pub fn run(
     let _ = writeln!(err, "ulvs: {sentence}");
     1
 }
+
+#[cfg(test)]
+mod tests {
+    use control::netlink::{Answer, requests, respond};
+
+    use super::*;
+
+    /// A director whose one text comes in two pieces.
+    struct Director;
+
+    impl Transport for Director {
+        fn exchange(&mut self, request: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
+            let frame = requests(request).next().expect("a request");
+            let answer = match frame.request.clone() {
+                Ok(Request::DumpText(name)) if name == "ip_vs" => {
+                    let pieces = ["IP Virtual ", "Server\n"].map(|piece| piece.as_bytes().to_vec());
+                    Ok(Answer::List(pieces.map(Reply::Text).to_vec()))
+                }
+                _ => Err(Errno::ENOENT),
+            };
+            Ok(respond(&frame, 0, &answer))
+        }
+    }
+
+    fn said(name: &str) -> (i32, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = run(name, &mut out, &mut err, &mut Director);
+        let text = |octets| String::from_utf8(octets).unwrap();
+        (code, text(out), text(err))
+    }
+
+    #[test]
+    fn a_text_is_printed_by_any_of_its_names() {
+        for name in ["ip_vs", "net/ip_vs", "/proc/net/ip_vs"] {
+            let text = "IP Virtual Server\n".to_owned();
+            assert_eq!(said(name), (0, text, String::new()));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_those_that_there_are() {
+        let (code, out, err) = said("ip_vs_ext");
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.starts_with("ulvs: there is no text ip_vs_ext; there are ip_vs, ip_vs_app, "));
+    }
+}

@@ -36,6 +36,8 @@ pub struct Config {
     pub max_connections: usize,
     /// File that keeps services over a restart; `None` = they are not kept.
     pub state: Option<PathBuf>,
+    /// Whether the texts of `/proc/net/ip_vs*` are written as files beside the control socket.
+    pub proc_files: bool,
     /// File with further rules, as it stands in the configuration (relative to the configuration's folder).
     pub rules_file: Option<PathBuf>,
     /// The control socket.
@@ -119,6 +121,7 @@ impl Config {
             workers: file.workers.get(),
             max_connections: file.max_connections.get(),
             state: Some(file.state).filter(|path| !path.as_os_str().is_empty()),
+            proc_files: file.proc_files,
             rules_file: file.rules_file,
             control: Control {
                 socket: file.control.socket.into(),

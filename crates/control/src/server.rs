@@ -184,14 +184,24 @@ impl Server {
                 return Ok(Answer::One(Reply::Setting(now)));
             }
             Request::DumpText(name) => {
-                let entries = || self.entries(now, connections);
-                let text = proc::text(name, shared, entries).ok_or(Errno::ENOENT)?;
+                let text = self.text(name, now, connections).ok_or(Errno::ENOENT)?;
                 let pieces = text.as_bytes().chunks(Reply::PIECE_MAX);
                 let replies = pieces.map(|piece| Reply::Text(piece.to_vec()));
                 return Ok(Answer::List(replies.collect()));
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// The text of this name below `/proc/net` ([`proc::TEXTS`]); `None` when there is none.
+    #[must_use]
+    pub fn text(
+        &self,
+        name: &str,
+        now: Instant,
+        connections: &dyn ConnectionSource,
+    ) -> Option<String> {
+        proc::text(name, &self.shared, || self.entries(now, connections))
     }
 
     /// Connections and templates.

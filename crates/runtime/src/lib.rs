@@ -14,6 +14,7 @@ pub mod log;
 pub mod network;
 pub mod presence;
 pub mod privilege;
+pub mod proc_files;
 pub mod reconcile;
 pub mod state;
 pub mod vips;

@@ -223,7 +223,41 @@ fn timeouts_of_0_stay() {
     assert_eq!(frames[0], ReplyFrame::Data(Reply::Config(timeouts)));
 }
 
-/// [cli_errors]: no daemon runs, and none can be started.
+/// A driver with one interface, `cl0`.
+struct OneInterface;
+
+impl ConnectionSource for OneInterface {
+    fn connections(&self, _: Instant) -> Vec<ConnectionEntry> {
+        Vec::new()
+    }
+
+    fn sync_mtu(&self, interface: &str) -> Result<u32, Errno> {
+        (interface == "cl0").then_some(1500).ok_or(Errno::ENODEV)
+    }
+}
+
+fn real_server(address: &str, method: Method) -> DestinationConfig {
+    DestinationConfig {
+        address: address.parse().unwrap(),
+        port: 80,
+        method,
+        tunnel: TunnelConfig::default(),
+        weight: 1,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    }
+}
+
+fn daemon(state: u32, interface: &str) -> DaemonAttrs {
+    DaemonAttrs {
+        state: Some(state),
+        interface: Some(interface.to_owned()),
+        sync_id: Some(7),
+        ..DaemonAttrs::default()
+    }
+}
+
+/// [cli_errors], and a driver without a socket for daemons.
 #[test]
 fn no_daemon_runs() {
     let server = server();
@@ -235,6 +269,148 @@ fn no_daemon_runs() {
     fails(&server, &Request::DelDaemon(master), Errno::ESRCH);
     let unclear = DaemonAttrs::default();
     fails(&server, &Request::DelDaemon(unclear), Errno::EINVAL);
+    let whole = Request::NewDaemon(daemon(1, "cl0"));
+    fails(&server, &whole, Errno::EOPNOTSUPP);
+    assert!(!server.shared.sync.is_any());
+}
+
+/// [sync.*].
+#[test]
+fn daemons_start_are_listed_and_stop() {
+    let server = server();
+    let answer = |request| server.answer(&request, Instant::START, &OneInterface);
+    let [master, backup] = [1, 2].map(|state| daemon(state, "cl0"));
+    let nowhere = Request::NewDaemon(daemon(1, "cl1"));
+    assert_eq!(answer(nowhere), Err(Errno::ENODEV));
+    for attrs in [&backup, &master] {
+        assert_eq!(answer(Request::NewDaemon(attrs.clone())), Ok(Answer::Done));
+        let again = answer(Request::NewDaemon(attrs.clone()));
+        assert_eq!(again, Err(Errno::EEXIST));
+    }
+    assert!(server.shared.sync.is_master() && server.shared.sync.is_backup());
+    let Ok(Answer::List(listed)) = answer(Request::DumpDaemons) else {
+        panic!("no list");
+    };
+    let whole = |attrs: &DaemonAttrs| {
+        Reply::Daemon(DaemonAttrs {
+            max_length: Some(1472),
+            group: Some(Ipv4Addr::new(224, 0, 0, 81).into()),
+            port: Some(8848),
+            ttl: Some(1),
+            ..attrs.clone()
+        })
+    };
+    assert_eq!(listed, [whole(&master), whole(&backup)]);
+    assert_eq!(answer(Request::DelDaemon(master.clone())), Ok(Answer::Done));
+    let gone = answer(Request::DelDaemon(master));
+    assert_eq!(gone, Err(Errno::ESRCH));
+    assert!(!server.shared.sync.is_master() && server.shared.sync.is_backup());
+    assert_eq!(server.daemons().iter().count(), 1);
+}
+
+/// The messages have no word for a real server of another family.
+#[test]
+fn daemons_and_real_servers_of_another_family_exclude_each_other() {
+    let server = server();
+    let answer = |request| server.answer(&request, Instant::START, &OneInterface);
+    assert_eq!(answer(Request::NewService(service("rr"))), Ok(Answer::Done));
+    let key = ServiceKey::Address {
+        protocol: Protocol::Tcp,
+        address: Ipv4Addr::new(10, 8, 0, 1).into(),
+        port: 80,
+    };
+    let tunnelled = real_server("fd00:2::11", Method::Tunnel);
+    server.shared.sync.set_master(true);
+    let refused = server.shared.add_destination(&key, &tunnelled);
+    assert_eq!(refused, Err(CommandError::MixedFamilies));
+    server.shared.sync.set_master(false);
+    assert_eq!(server.shared.add_destination(&key, &tunnelled), Ok(()));
+    let refused = answer(Request::NewDaemon(daemon(1, "cl0")));
+    assert_eq!(refused, Err(Errno::EINVAL));
+}
+
+#[test]
+fn settings_are_listed_set_and_part_of_the_state() {
+    let server = server();
+    let answer = |request| server.answer(&request, Instant::START, &OneInterface);
+    let setting = |name: &str, value: &str| Setting {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        note: None,
+    };
+    let generation = server.shared.generation();
+    let set = |name, value| answer(Request::SetSetting(setting(name, value)));
+    let now = Reply::Setting(setting("sync_threshold", "1\t2"));
+    assert_eq!(
+        set("net.ipv4.vs.sync_threshold", "1 2"),
+        Ok(Answer::One(now))
+    );
+    assert_ne!(server.shared.generation(), generation);
+    assert_eq!(set("sync_threshold", "2 1"), Err(Errno::EINVAL));
+    assert_eq!(set("sync_thresholds", "1"), Err(Errno::ENOENT));
+    let Ok(Answer::One(Reply::Setting(conntrack))) = set("conntrack", "1") else {
+        panic!("not set");
+    };
+    assert!(
+        conntrack
+            .note
+            .is_some_and(|note| note.starts_with("no effect: "))
+    );
+    let Ok(Answer::List(all)) = answer(Request::DumpSettings) else {
+        panic!("no list");
+    };
+    assert_eq!(all.len(), SYSCTLS.len());
+    let state = crate::state::DesiredState::of(&server.shared);
+    let saved: Vec<&str> = state
+        .sysctls
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(saved, ["conntrack", "sync_threshold"]);
+}
+
+#[test]
+fn texts_come_in_pieces() {
+    let server = server();
+    let answer = |name: &str| {
+        server.answer(
+            &Request::DumpText(name.to_owned()),
+            Instant::START,
+            &OneInterface,
+        )
+    };
+    let piece = b"prot port    usecnt name\nTCP  21      0      ftp              \n".to_vec();
+    let whole = Answer::List(vec![Reply::Text(piece)]);
+    assert_eq!(answer("ip_vs_app"), Ok(whole));
+    assert_eq!(answer("ip_vs_ext"), Err(Errno::ENOENT));
+    for number in 0..200_u8 {
+        let address = Ipv4Addr::new(10, 8, 0, number).into();
+        let key = ServiceKey::Address {
+            protocol: Protocol::Tcp,
+            address,
+            port: 80,
+        };
+        let config = service_config(&service("rr"), 0).unwrap();
+        let config = ServiceConfig { key, ..config };
+        server.shared.add_service(config).unwrap();
+        let real_server = real_server("10.2.0.11", Method::Masq);
+        server.shared.add_destination(&key, &real_server).unwrap();
+    }
+    let Ok(Answer::List(pieces)) = answer("ip_vs") else {
+        panic!("no text");
+    };
+    assert!(pieces.len() > 1);
+    let text: Vec<u8> = pieces
+        .iter()
+        .flat_map(|piece| match piece {
+            Reply::Text(octets) => octets.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        String::from_utf8(text).unwrap().lines().count(),
+        3 + 2 * 200
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use director::sync::{FLAGS_SEQUENCE, Shift};
+use director::sync::{FLAGS_SEQUENCE, SequenceShift};
 use director::time::Instant;
 use proptest::prelude::*;
 
@@ -173,8 +173,8 @@ fn entry() -> Entry {
     }
 }
 
-fn shift() -> impl Strategy<Value = Shift> {
-    any::<(u32, u32, u32)>().prop_map(|(initial, delta, previous_delta)| Shift {
+fn shift() -> impl Strategy<Value = SequenceShift> {
+    any::<(u32, u32, u32)>().prop_map(|(initial, delta, previous_delta)| SequenceShift {
         initial,
         delta,
         previous_delta,

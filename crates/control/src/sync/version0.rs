@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 
-use director::sync::{Entry, FLAGS_SEQUENCE, Shift};
+use director::sync::{Entry, FLAGS_SEQUENCE, SequenceShift};
 
 use super::Problem;
 
@@ -101,10 +101,10 @@ fn read_entry(octets: &[u8; ENTRY]) -> Entry {
 }
 
 /// Shifts in both directions, towards the real server first.
-pub(super) fn shifts(octets: &[u8; SHIFTS], number: fn([u8; 4]) -> u32) -> [Shift; 2] {
+pub(super) fn shifts(octets: &[u8; SHIFTS], number: fn([u8; 4]) -> u32) -> [SequenceShift; 2] {
     let (words, _) = octets.as_chunks::<4>();
     let at = |index: usize| words.get(index).copied().map_or(0, number);
-    [0, 3].map(|first| Shift {
+    [0, 3].map(|first| SequenceShift {
         initial: at(first),
         delta: at(first + 1),
         previous_delta: at(first + 2),

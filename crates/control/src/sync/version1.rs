@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 
-use director::sync::{Entry, Shift};
+use director::sync::{Entry, SequenceShift};
 
 use super::Problem;
 
@@ -187,7 +187,7 @@ fn address(is_ipv6: bool, octets: &[u8]) -> Result<(IpAddr, &[u8]), Problem> {
 /// The options behind an entry.
 #[derive(Debug, Default)]
 struct Options<'a> {
-    shifts: Option<[Shift; 2]>,
+    shifts: Option<[SequenceShift; 2]>,
     data: Option<&'a [u8]>,
     engine: Option<&'a [u8]>,
 }
@@ -227,7 +227,7 @@ fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Problem> {
     Ok(())
 }
 
-fn shifts(value: &[u8]) -> Result<[Shift; 2], Problem> {
+fn shifts(value: &[u8]) -> Result<[SequenceShift; 2], Problem> {
     let value: &[u8; SHIFTS] = value.try_into().map_err(|_| Problem::Option)?;
     Ok(super::version0::shifts(value, u32::from_be_bytes))
 }

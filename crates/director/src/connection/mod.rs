@@ -14,6 +14,7 @@ mod record;
 pub mod sctp;
 mod slab;
 mod state;
+mod synced;
 mod table;
 pub mod tcp;
 mod tracking;
@@ -27,8 +28,9 @@ mod tests;
 
 pub use defence::DropRates;
 pub use key::{FlowKey, HashKind};
-pub(crate) use record::{Adopted, METHOD_MASK};
+pub(crate) use record::METHOD_MASK;
 pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, StateRules};
 pub use state::State;
+pub(crate) use synced::Adopted;
 pub use table::{ConnectionId, Cursor, Full, Table, TableConfig};
 pub use tracking::{Handshake, Shift, Tracking};

@@ -66,19 +66,6 @@ pub struct StateRules {
     pub secure_tcp: bool,
 }
 
-/// What a connection takes over from a synchronisation message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Adopted {
-    pub(crate) state: State,
-    /// All `FLAG_*` bits. Whether the real server counts the connection as active follows
-    /// [`FLAG_INACTIVE`], not the state.
-    pub(crate) flags: u16,
-    pub(crate) packets: u32,
-    /// Seconds.
-    pub(crate) timeout: u32,
-    pub(crate) told: Mark,
-}
-
 /// A connection.
 ///
 /// Counted by its real server ([`Destination::bind`]) from the moment the server was picked until
@@ -94,15 +81,15 @@ pub struct Connection {
     virtual_port: u16,
     server_port: u16,
     pub(super) state: State,
-    destination: Option<Arc<Destination>>,
+    pub(super) destination: Option<Arc<Destination>>,
     deadline: Instant,
     pub(super) timeout: u32,
-    packets: u32,
+    pub(super) packets: u32,
     pub(super) flags: u16,
     client_vlan: u16,
     client_interface: u32,
     mark: u32,
-    told: Mark,
+    pub(super) told: Mark,
     template: Option<Arc<Template>>,
 }
 
@@ -401,43 +388,6 @@ impl Connection {
                 destination.set_active(next.is_active());
             }
         }
-    }
-
-    /// What the synchronisation master told last.
-    pub(crate) const fn told(&self) -> Mark {
-        self.told
-    }
-
-    pub(crate) const fn set_told(&mut self, told: Mark) {
-        self.told = told;
-    }
-
-    /// Takes over what a synchronisation message says.
-    pub(crate) fn adopt(&mut self, adopted: Adopted) {
-        let Adopted {
-            state,
-            flags,
-            packets,
-            timeout,
-            told,
-        } = adopted;
-        if (flags ^ self.flags) & FLAG_INACTIVE != 0
-            && let Some(destination) = &self.destination
-        {
-            destination.set_active(flags & FLAG_INACTIVE == 0);
-        }
-        (self.state, self.flags) = (state, flags);
-        (self.packets, self.timeout, self.told) = (packets, timeout, told);
-    }
-
-    /// Gives a connection without a real server one, which counts it from now on. Its flags keep
-    /// the method that the packets already take.
-    pub(crate) fn bind(&mut self, destination: Arc<Destination>) {
-        destination.bind(false);
-        if self.flags & FLAG_INACTIVE == 0 {
-            destination.set_active(true);
-        }
-        self.destination = Some(destination);
     }
 
     /// Reads an address, wherever it lies.

@@ -242,6 +242,22 @@ impl Table {
         Ok(id)
     }
 
+    /// Takes in a connection that another director's connection announced: its client's port is the first packet's.
+    ///
+    /// # Errors
+    /// As [`Table::insert`].
+    pub(crate) fn insert_awaiting(
+        &mut self,
+        mut connection: Connection,
+        now: Instant,
+    ) -> Result<ConnectionId, Full> {
+        connection.flags |= FLAG_NO_CLIENT_PORT;
+        let id = self.insert(connection, now)?;
+        self.tracked.awaiting += 1;
+        self.track(id);
+        Ok(id)
+    }
+
     /// The connection waits for its first segment, 120 s from `now` (kernel: `ip_vs_tcp_conn_listen`, which leaves the
     /// real server's counts alone).
     pub fn listen(&mut self, id: ConnectionId, timeouts: Timeouts, now: Instant) {

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::{Entry, FLAG_SYNC, FLAGS_SEQUENCE, FLAGS_TAKEN, Mark};
+use super::{Entry, FLAG_NO_CLIENT_PORT, FLAG_SYNC, FLAGS_SEQUENCE, FLAGS_TAKEN, Mark};
 use crate::connection::{
     Adopted, Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, FlowKey, METHOD_MASK, NewConnection,
 };
@@ -87,7 +87,14 @@ impl Worker {
         let mut connection = Connection::new(connection);
         connection.adopt(adopted(flags));
         // A full table has room for no more; the master's next message tries again.
-        let _ = self.connections.insert(connection, now);
+        let inserted = if entry.client.1 == 0 && entry.flags & FLAG_NO_CLIENT_PORT != 0 {
+            self.connections.insert_awaiting(connection, now)
+        } else {
+            self.connections.insert(connection, now)
+        };
+        if let Ok(id) = inserted {
+            self.follow(id);
+        }
     }
 }
 
@@ -160,6 +167,9 @@ impl Shared {
             }
             // Its real server is there at last.
             shard.replace(&template, &key);
+        }
+        if !self.templates.has_room(&shard) {
+            return;
         }
         let destination = known.unwrap_or_else(|| unknown(entry.server, flags));
         destination.bind(true);

@@ -35,12 +35,12 @@ const FLAGS_TAKEN: u32 = METHOD_MASK as u32
 
 /// A shift of TCP sequence numbers in one direction, as the FTP helper keeps it (kernel: `ip_vs_seq`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shift {
-    /// Sequence number from which on [`Shift::delta`] is added.
+pub struct SequenceShift {
+    /// Sequence number from which on [`SequenceShift::delta`] is added.
     pub initial: u32,
-    /// Shift behind it, modulo 2^32.
+    /// SequenceShift behind it, modulo 2^32.
     pub delta: u32,
-    /// Shift before it, modulo 2^32.
+    /// SequenceShift before it, modulo 2^32.
     pub previous_delta: u32,
 }
 
@@ -63,8 +63,9 @@ pub struct Entry {
     pub mark: u32,
     /// Lifetime without a packet, seconds; 0 = not told (version 0).
     pub timeout: u32,
-    /// Sequence number shifts towards the real server and towards the client.
-    pub shifts: Option<[Shift; 2]>,
+    /// Sequence number shifts towards the real server and towards the client. The kernel leaves them to connection
+    /// tracking today, and so neither tells them nor does a director here; they are read and written all the same.
+    pub shifts: Option<[SequenceShift; 2]>,
     /// Persistence engine and what it found: 1 to 16 and 1 to 255 octets.
     pub engine: Option<(String, Box<[u8]>)>,
 }

@@ -25,6 +25,7 @@ use crate::error::{Result, RuntimeError};
 use crate::links::Links;
 use crate::network::{self, Watcher};
 use crate::presence::Presence;
+use crate::proc_files::ProcFiles;
 use crate::reconcile;
 use crate::state::StateFile;
 use crate::vips::{self, Forwarding, Wish};
@@ -53,6 +54,7 @@ pub(super) struct Control {
     /// The host's tables could not be read.
     pub(super) stale: bool,
     pub(super) state: Option<StateFile>,
+    pub(super) proc_files: ProcFiles,
     pub(super) workers: Vec<Handle>,
     pub(super) steering_seed: u32,
     /// VIPs of the steering that the kernel has.
@@ -347,6 +349,22 @@ impl Control {
         if forwarding != self.forwarding {
             self.forwarding = forwarding;
             self.place();
+        }
+        self.write_texts(now);
+    }
+
+    /// Writes the texts of `/proc/net/ip_vs*` where the configuration asks for files.
+    fn write_texts(&mut self, now: director::time::Instant) {
+        if !self.settings.proc_files {
+            self.proc_files.remove();
+            return;
+        }
+        let moment = Instant::now();
+        if self.proc_files.is_due(moment) {
+            let (server, workers) = (&self.server, &self.workers);
+            let connections = |now| connections(workers, now);
+            let text = |name: &str| server.text(name, now, &connections);
+            self.proc_files.write(moment, text);
         }
     }
 

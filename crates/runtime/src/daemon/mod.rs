@@ -160,6 +160,7 @@ impl Daemon {
 
     fn stop(mut self) {
         self.control.save_now();
+        self.control.proc_files.remove();
         self.control.log_counters();
         self.control.stop_workers();
         tracing::info!("stopped");

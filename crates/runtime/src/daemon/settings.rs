@@ -45,6 +45,7 @@ pub(super) struct Settings {
     pub(super) state: Option<PathBuf>,
     /// Nobody asked for that place in particular.
     pub(super) state_by_default: bool,
+    pub(super) proc_files: bool,
     pub(super) log: Log,
     /// Services, timeouts and sysctls of the configuration.
     pub(super) desired: DesiredState,
@@ -91,6 +92,7 @@ impl Settings {
             control: config.control,
             state_by_default: config.state == Config::default().state,
             state: config.state,
+            proc_files: config.proc_files,
             log: config.log,
             marks: Arc::new(config.marks),
         })

@@ -29,6 +29,7 @@ use crate::log;
 use crate::network::Watcher;
 use crate::presence::Presence;
 use crate::privilege;
+use crate::proc_files::ProcFiles;
 use crate::state::StateFile;
 use crate::vips::Forwarding;
 use crate::worker::{self, Reporter};
@@ -87,6 +88,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         forwarding: Forwarding::read(),
         stale: false,
         state,
+        proc_files: ProcFiles::beside(&settings.control.socket),
         workers: Vec::new(),
         steering_seed: u32::from_ne_bytes(random_octets()?),
         steered: BTreeSet::new(),
