@@ -20,6 +20,8 @@ pub(crate) struct Recording {
     pub(crate) topology: Topology,
     /// Everything behind `meta` and `topo`, in order.
     pub(crate) lines: Vec<Line>,
+    /// Whether the kernel ran in virtual time; in real time, its texts are older than their time stamps.
+    pub(crate) virtual_time: bool,
 }
 
 impl Recording {
@@ -284,13 +286,14 @@ pub(crate) fn read(path: &Path) -> Result<Recording, String> {
         .unwrap_or_default();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut topology = None;
+    let mut virtual_time = false;
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         let value: Value =
             serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))?;
         match value.get("op").and_then(Value::as_str) {
-            Some("meta") => {}
+            Some("meta") => virtual_time = value["timetravel"] == Value::Bool(true),
             Some("topo") => {
                 topology = Some(
                     serde_json::from_str(line)
@@ -326,6 +329,7 @@ pub(crate) fn read(path: &Path) -> Result<Recording, String> {
         folder,
         topology,
         lines,
+        virtual_time,
     })
 }
 

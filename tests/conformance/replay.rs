@@ -6,9 +6,12 @@ use std::time::Duration;
 use crate::compare::{self, Recorded};
 use crate::recording::{Entry, Frame, Line, Pairs, Port, Record, Recording, TableResult, from_hex};
 use crate::system::{Answer, System};
-use crate::texts;
+use crate::texts::{self, Tolerance};
 
 use serde_json::Value;
+
+/// Seconds that remaining times may be apart where the kernel ran in real time, on a machine with other things to do.
+const REAL_TIME_SLACK: u64 = 4;
 
 /// A place where ulvs and the kernel differ.
 #[derive(Debug)]
@@ -209,7 +212,7 @@ impl<'a> Replay<'a> {
                 kernel.err, ulvs.err
             ))
         } else {
-            texts::difference(name, &kernel.out, &ulvs.out)
+            texts::difference(name, &kernel.out, &ulvs.out, self.tolerance(0))
         };
         if let Some(detail) = detail {
             self.differ(line, format!("$ {name}"), detail);
@@ -287,7 +290,7 @@ impl<'a> Replay<'a> {
             match (recorded, ours) {
                 (Value::String(recorded), Ok(ours)) => {
                     let difference = if ours.rc == 0 {
-                        texts::difference_but_late(name, recorded, &ours.out, late)
+                        texts::difference(name, recorded, &ours.out, self.tolerance(late))
                     } else {
                         Some(format!(
                             "kernel: a text\nulvs:   exit code {}, {}",
@@ -306,6 +309,15 @@ impl<'a> Replay<'a> {
                 (_, Err(error)) => self.differ(line, what, error),
             }
         }
+    }
+
+    fn tolerance(&self, late: u64) -> Tolerance {
+        let seconds = if self.recording.virtual_time {
+            1
+        } else {
+            REAL_TIME_SLACK
+        };
+        Tolerance { seconds, late }
     }
 
     fn note_client(&mut self, port: Port, frame: &Frame) {

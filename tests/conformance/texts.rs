@@ -21,23 +21,45 @@ enum Column {
     Seconds(usize),
 }
 
+/// How far two texts may be apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tolerance {
+    /// Seconds between remaining times.
+    pub(crate) seconds: u64,
+    /// Connections that the kernel has not removed yet, so that they still count for their real servers.
+    pub(crate) late: u64,
+}
+
 /// The first difference between the recorded text and ours, in two or three lines; `None` when they
 /// say the same. `name` is the text's name in a `show` record, or the command line.
-pub(crate) fn difference(name: &str, recorded: &str, ours: &str) -> Option<String> {
-    match rule(name, recorded) {
-        Rule::Exact => lines_differ(
-            &recorded.split('\n').collect::<Vec<_>>(),
-            &ours.split('\n').collect::<Vec<_>>(),
-        ),
-        Rule::Services => {
-            let (recorded, ours) = (blocks(recorded), blocks(ours));
-            lines_differ(
-                &recorded.iter().map(String::as_str).collect::<Vec<_>>(),
-                &ours.iter().map(String::as_str).collect::<Vec<_>>(),
-            )
+pub(crate) fn difference(
+    name: &str,
+    recorded: &str,
+    ours: &str,
+    tolerance: Tolerance,
+) -> Option<String> {
+    let (recorded, ours) = match rule(name, recorded) {
+        Rule::Connections(column) => {
+            return connections_differ(column, recorded, ours, tolerance.seconds);
         }
-        Rule::Connections(column) => connections_differ(column, recorded, ours),
-    }
+        Rule::Services => (blocks(recorded), blocks(ours)),
+        Rule::Exact => (lines(recorded), lines(ours)),
+    };
+    let detail = lines_differ(&recorded, &ours)?;
+    let close = |(kernel, ulvs): (&String, &String)| {
+        kernel == ulvs
+            || kernel.lines().count() == ulvs.lines().count()
+                && kernel
+                    .lines()
+                    .zip(ulvs.lines())
+                    .all(|(kernel, ulvs)| kernel == ulvs || close(kernel, ulvs, tolerance.late))
+    };
+    let all_close = recorded.len() == ours.len() && recorded.iter().zip(&ours).all(close);
+    (!all_close).then_some(detail)
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.split('\n').map(str::to_owned).collect()
 }
 
 /// How many connections of a recorded list have no time left: the kernel has not got to them yet, so that they still
@@ -53,36 +75,15 @@ pub(crate) fn late(name: &str, recorded: &str) -> u64 {
     u64::try_from(late).unwrap_or(0)
 }
 
-/// [`difference`], but numbers in lines of real servers may differ by as much as `late` connections.
-pub(crate) fn difference_but_late(
-    name: &str,
-    recorded: &str,
-    ours: &str,
-    late: u64,
-) -> Option<String> {
-    let detail = difference(name, recorded, ours)?;
-    let (recorded, ours) = match rule(name, recorded) {
-        Rule::Connections(_) => return Some(detail),
-        Rule::Services => (blocks(recorded).join("\n"), blocks(ours).join("\n")),
-        Rule::Exact => (recorded.to_owned(), ours.to_owned()),
-    };
-    let close = recorded.lines().count() == ours.lines().count()
-        && recorded
-            .lines()
-            .zip(ours.lines())
-            .all(|(kernel, ulvs)| kernel == ulvs || servers_close(kernel, ulvs, late));
-    (!close).then_some(detail)
-}
-
 /// Whether both are the line of one real server with counts at most `late` apart.
-fn servers_close(kernel: &str, ulvs: &str, late: u64) -> bool {
+fn close(kernel: &str, ulvs: &str, late: u64) -> bool {
     let words = |line: &str| {
         line.split_whitespace()
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
     let (kernel, ulvs) = (words(kernel), words(ulvs));
-    let close = |kernel: &String, ulvs: &String| match (kernel.parse(), ulvs.parse()) {
+    let near = |kernel: &String, ulvs: &String| match (kernel.parse(), ulvs.parse()) {
         (Ok(kernel), Ok(ulvs)) => u64::abs_diff(kernel, ulvs) <= late,
         _ => kernel == ulvs,
     };
@@ -91,7 +92,7 @@ fn servers_close(kernel: &str, ulvs: &str, late: u64) -> bool {
         && kernel
             .iter()
             .zip(&ulvs)
-            .all(|(kernel, ulvs)| close(kernel, ulvs))
+            .all(|(kernel, ulvs)| near(kernel, ulvs))
 }
 
 /// Texts that no rule fixes: rates and counters depend on the phase of the kernel's two-second
@@ -136,7 +137,7 @@ fn blocks(text: &str) -> Vec<String> {
 }
 
 /// The first pair of lines that differ.
-fn lines_differ(recorded: &[&str], ours: &[&str]) -> Option<String> {
+fn lines_differ(recorded: &[String], ours: &[String]) -> Option<String> {
     let count = recorded.len().max(ours.len());
     (0..count).find_map(|index| {
         let (kernel, ulvs) = (recorded.get(index), ours.get(index));
@@ -158,9 +159,9 @@ fn show(line: &str) -> String {
         .join("\n        ")
 }
 
-/// Connection lines as a multiset; remaining times within a second. A line with no time left may be
+/// Connection lines as a multiset; remaining times within the tolerance. A line with no time left may be
 /// missing on either side, or be renewed already: the kernel gets to it up to 12.5 % late.
-fn connections_differ(column: Column, recorded: &str, ours: &str) -> Option<String> {
+fn connections_differ(column: Column, recorded: &str, ours: &str, seconds: u64) -> Option<String> {
     let header = match column {
         Column::Clock => 2,
         Column::Seconds(_) => 1,
@@ -183,7 +184,9 @@ fn connections_differ(column: Column, recorded: &str, ours: &str) -> Option<Stri
     for entry in &kernel {
         let place = ulvs
             .iter()
-            .position(|other| other.text == entry.text && near(entry.seconds, other.seconds))
+            .position(|other| {
+                other.text == entry.text && near(entry.seconds, other.seconds, seconds)
+            })
             .or_else(|| {
                 let late = entry.seconds == Some(0);
                 ulvs.iter()
@@ -275,10 +278,10 @@ fn seconds(column: Column, word: &str) -> Option<u64> {
     }
 }
 
-/// Within a second.
-fn near(recorded: Option<u64>, ours: Option<u64>) -> bool {
+/// Within so many seconds.
+fn near(recorded: Option<u64>, ours: Option<u64>, seconds: u64) -> bool {
     match (recorded, ours) {
-        (Some(recorded), Some(ours)) => recorded.abs_diff(ours) <= 1,
+        (Some(recorded), Some(ours)) => recorded.abs_diff(ours) <= seconds,
         (recorded, ours) => recorded == ours,
     }
 }
