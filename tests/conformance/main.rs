@@ -40,7 +40,7 @@ const SERVICES: &str = "/etc/services";
 
 const USAGE: &str =
     "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [-v] [DIR or FILE]...
-Replays recordings through ulvs. Without DIR: the recordings in tests/data/conformance/vectors.";
+Replays recordings through ulvs. Without DIR: the project's own, in tests/data/conformance.";
 
 impl Options {
     /// Reads the arguments.
@@ -75,7 +75,9 @@ impl Options {
             }
         }
         if options.folders.is_empty() {
-            options.folders.push(data().join("vectors"));
+            options
+                .folders
+                .extend(["vectors", "found"].map(|name| data().join(name)));
         }
         Ok(options)
     }
