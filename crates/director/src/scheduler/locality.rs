@@ -145,3 +145,23 @@ pub(super) fn position(
         .iter()
         .position(|other| Arc::ptr_eq(other, destination))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever chooses the addresses can make them meet; finding one of them must stay cheap.
+    #[test]
+    fn addresses_that_meet_are_not_all_kept() {
+        let mut cache = Cache::new();
+        for n in 0..2 * u16::try_from(BUCKET_MAX).unwrap() {
+            let meeting = core::net::Ipv6Addr::new(0xfd00, n, 0, n, 0, 0, 0, 0);
+            cache.insert(meeting.into(), (), Instant::START);
+        }
+        assert_eq!(cache.entries, BUCKET_MAX);
+        let kept: usize = cache.buckets.iter().map(Vec::len).sum();
+        assert_eq!(kept, BUCKET_MAX);
+        cache.insert(IpAddr::from([10, 8, 0, 1]), (), Instant::START);
+        assert_eq!(cache.entries, BUCKET_MAX + 1);
+    }
+}
