@@ -87,7 +87,9 @@ impl Worker {
         let mut connection = Connection::new(connection);
         connection.adopt(adopted(flags));
         // A full table has room for no more; the master's next message tries again.
-        let _ = self.connections.insert(connection, now);
+        if let Ok(id) = self.connections.insert(connection, now) {
+            self.follow(id);
+        }
     }
 }
 
