@@ -8,6 +8,7 @@ use core::time::Duration;
 use director::connection::Cursor;
 use director::destination::Method;
 use director::protocol::Protocol;
+use director::sync::{Entry, FLAG_NO_CLIENT_PORT};
 use director::verdict::{DropReason, Verdict};
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 use packet::{Headers, Offload, Packet, checksum};
@@ -327,4 +328,33 @@ fn the_server_connects_to_the_client() {
     );
     assert_eq!(listed(&world)[1], (51201, 20, "ESTABLISHED", 900));
     assert_eq!(world.director.connections().len(), 2);
+}
+
+/// A backup learns of a data connection before its first packet; it follows it, and forgets it, like one of its own.
+#[test]
+fn a_message_may_announce_a_data_connection() {
+    let mut world = World::new();
+    let key = world.service(Protocol::Tcp, VIP, 21);
+    world.server(&key, "10.2.0.11", 21, Method::Masq);
+    let entry = Entry {
+        protocol: 6,
+        flags: FLAG_NO_CLIENT_PORT,
+        state: 9,
+        client: (ip("192.0.2.10"), 0),
+        virtual_server: (ip(VIP), 50000),
+        server: (ip("10.2.0.11"), 50000),
+        mark: 0,
+        timeout: 0,
+        shifts: None,
+        engine: None,
+    };
+    world.director.accept(world.now, &entry);
+    assert_eq!(listed(&world), [(0, 50000, "LISTEN", 120)]);
+    let owner = |world: &World| world.shared.owners.find((ip("192.0.2.10"), 1), 50000);
+    assert_eq!(owner(&world), Some(0));
+    pass(&mut world, false, segment((1002, 50000), (1, 0), SYN, ""));
+    assert_eq!(listed(&world), [(1002, 50000, "SYN_RECV", 60)]);
+    world.director.accept(world.now, &entry);
+    world.sleep(Duration::from_secs(121));
+    assert_eq!((listed(&world), owner(&world)), (Vec::new(), None));
 }

@@ -1,8 +1,7 @@
-//! The addresses of a connection: client, virtual server, real server.
+//! The three addresses of a connection, as short as their family allows.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::NewConnection;
 use crate::protocol::Direction;
 
 /// Addresses of a connection; IPv6 ones apart, so that they do not make IPv4 records longer.
@@ -14,18 +13,17 @@ pub(super) enum Addresses {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct AddressSet<A> {
-    pub(super) client: A,
-    pub(super) virtual_server: A,
-    /// The real server's; the virtual server's where it is of the other family (tunnels), because
-    /// then [`Destination::address`] has it and no reply is ever looked up.
-    pub(super) server: A,
+    client: A,
+    virtual_server: A,
+    /// The real server's; the virtual server's where it is of the other family (tunnels), because then
+    /// [`crate::destination::Destination::address`] has it and no reply is ever looked up.
+    server: A,
 }
 
 impl Addresses {
-    /// None where client and virtual server are of different families, which no packet is.
-    pub(super) fn new(new: &NewConnection) -> Self {
-        let server = new.server.0;
-        match (new.client.0, new.virtual_server.0) {
+    /// As IPv6 ones where client and virtual server are of different families, which no packet is.
+    pub(super) fn new(client: IpAddr, virtual_server: IpAddr, server: IpAddr) -> Self {
+        match (client, virtual_server) {
             (IpAddr::V4(client), IpAddr::V4(virtual_server)) => Self::V4(AddressSet {
                 client,
                 virtual_server,
@@ -47,6 +45,56 @@ impl Addresses {
             }
         }
     }
+
+    pub(super) fn client(&self) -> IpAddr {
+        match self {
+            Self::V4(set) => set.client.into(),
+            Self::V6(set) => set.client.into(),
+        }
+    }
+
+    pub(super) fn virtual_server(&self) -> IpAddr {
+        match self {
+            Self::V4(set) => set.virtual_server.into(),
+            Self::V6(set) => set.virtual_server.into(),
+        }
+    }
+
+    pub(super) fn server(&self) -> IpAddr {
+        match self {
+            Self::V4(set) => set.server.into(),
+            Self::V6(set) => set.server.into(),
+        }
+    }
+
+    /// Whether a packet between these addresses belongs to the connection in this direction.
+    #[inline]
+    pub(super) fn matches(&self, from: IpAddr, to: IpAddr, direction: Direction) -> bool {
+        match (self, from, to) {
+            (Self::V4(set), IpAddr::V4(from), IpAddr::V4(to)) => set.matches(&from, &to, direction),
+            (Self::V6(set), IpAddr::V6(from), IpAddr::V6(to)) => set.matches(&from, &to, direction),
+            _ => false,
+        }
+    }
+
+    /// Reads an address, wherever it lies.
+    #[inline]
+    pub(super) fn touch(&self) -> u32 {
+        match self {
+            Self::V4(set) => set.client.octets()[0].into(),
+            Self::V6(set) => set.client.octets()[0].into(),
+        }
+    }
+}
+
+impl<A: PartialEq> AddressSet<A> {
+    #[inline]
+    fn matches(&self, source: &A, destination: &A, direction: Direction) -> bool {
+        match direction {
+            Direction::ToServer => *source == self.client && *destination == self.virtual_server,
+            Direction::ToClient => *source == self.server && *destination == self.client,
+        }
+    }
 }
 
 /// The address as an IPv6 one.
@@ -54,15 +102,5 @@ const fn as_v6(address: IpAddr) -> Ipv6Addr {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => address,
-    }
-}
-
-impl<A: PartialEq> AddressSet<A> {
-    #[inline]
-    pub(super) fn matches(&self, source: &A, destination: &A, direction: Direction) -> bool {
-        match direction {
-            Direction::ToServer => *source == self.client && *destination == self.virtual_server,
-            Direction::ToClient => *source == self.server && *destination == self.client,
-        }
     }
 }

@@ -104,7 +104,7 @@ impl Connection {
             FLAG_NO_OUTPUT
         };
         Self {
-            addresses: Addresses::new(&new),
+            addresses: Addresses::new(new.client.0, new.virtual_server.0, new.server.0),
             client_port: new.client.1,
             virtual_port: new.virtual_server.1,
             server_port: new.server.1,
@@ -131,40 +131,25 @@ impl Connection {
     /// CIP and the client's port, host order.
     #[must_use]
     pub fn client(&self) -> (IpAddr, u16) {
-        let address = match &self.addresses {
-            Addresses::V4(set) => set.client.into(),
-            Addresses::V6(set) => set.client.into(),
-        };
-        (address, self.client_port)
+        (self.addresses.client(), self.client_port)
     }
 
     /// VIP and port as the client addressed them, host order.
     #[must_use]
     pub fn virtual_server(&self) -> (IpAddr, u16) {
-        let address = match &self.addresses {
-            Addresses::V4(set) => set.virtual_server.into(),
-            Addresses::V6(set) => set.virtual_server.into(),
-        };
-        (address, self.virtual_port)
+        (self.addresses.virtual_server(), self.virtual_port)
     }
 
     /// RIP and the port on the real server, host order. In tunnels the RIP may be of the other
     /// family.
     #[must_use]
     pub fn server(&self) -> (IpAddr, u16) {
-        let address = self.server_address();
+        let address = self.addresses.server();
         match &self.destination {
             Some(destination) if destination.address.is_ipv4() != address.is_ipv4() => {
                 (destination.address, self.server_port)
             }
             _ => (address, self.server_port),
-        }
-    }
-
-    fn server_address(&self) -> IpAddr {
-        match &self.addresses {
-            Addresses::V4(set) => set.server.into(),
-            Addresses::V6(set) => set.server.into(),
         }
     }
 
@@ -264,7 +249,7 @@ impl Connection {
         }
         Some(FlowKey {
             protocol: self.protocol().number(),
-            source: (self.server_address(), self.server_port),
+            source: (self.addresses.server(), self.server_port),
             destination: self.client(),
         })
     }
@@ -280,15 +265,8 @@ impl Connection {
         if (key.source.1, key.destination.1) != ports || key.protocol != self.protocol().number() {
             return false;
         }
-        match (&self.addresses, key.source.0, key.destination.0) {
-            (Addresses::V4(set), IpAddr::V4(source), IpAddr::V4(destination)) => {
-                set.matches(&source, &destination, direction)
-            }
-            (Addresses::V6(set), IpAddr::V6(source), IpAddr::V6(destination)) => {
-                set.matches(&source, &destination, direction)
-            }
-            _ => false,
-        }
+        self.addresses
+            .matches(key.source.0, key.destination.0, direction)
     }
 
     /// Whether a SYN (TCP) or INIT (SCTP) on it means that the client began anew, so that the
@@ -393,10 +371,7 @@ impl Connection {
     /// Reads an address, wherever it lies.
     #[inline]
     pub(super) fn touch(&self) -> u32 {
-        match &self.addresses {
-            Addresses::V4(set) => set.client.octets()[0].into(),
-            Addresses::V6(set) => set.client.octets()[0].into(),
-        }
+        self.addresses.touch()
     }
 
     /// Gives it a whole timeout from `now`.

@@ -199,7 +199,9 @@ impl Table {
         let index = self.slab.insert(connection);
         self.enlist(index);
         self.wheel.arm(&mut self.slab, index);
-        self.id(index).ok_or(Full)
+        let id = self.id(index).ok_or(Full)?;
+        self.track_awaiting(id);
+        Ok(id)
     }
 
     /// Puts a connection into the index.

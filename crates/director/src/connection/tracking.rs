@@ -190,6 +190,15 @@ impl Table {
         }
     }
 
+    /// A new connection that does not know its client's port is one to look for; a synchronisation message can bring
+    /// one, too.
+    pub(super) fn track_awaiting(&mut self, id: ConnectionId) {
+        if self.get(id).is_some_and(Connection::awaits_client_port) {
+            self.tracked.awaiting += 1;
+            self.track(id);
+        }
+    }
+
     /// What an FTP connection has beside its record; none for all others.
     #[must_use]
     pub fn tracking(&self, id: ConnectionId) -> Option<&Tracking> {
@@ -231,7 +240,6 @@ impl Table {
             connection.flags |= FLAG_NO_CLIENT_PORT;
         }
         let id = self.insert(connection, now)?;
-        self.tracked.awaiting += u32::from(awaits);
         self.track(id);
         if let Some(controlling) = self.tracking_mut(control) {
             controlling.controlled += 1;

@@ -57,9 +57,14 @@ pub(crate) fn is_data(connection: &Connection) -> bool {
 }
 
 impl Worker {
-    /// Begins to follow a new connection, if it is an FTP control connection.
+    /// Begins to follow a new connection, if it is one of FTP.
     pub(crate) fn follow(&mut self, id: ConnectionId) {
-        if self.connections.get(id).is_some_and(is_control) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        if is_data(connection) {
+            self.shared.owners.add(connection, self.index);
+        } else if is_control(connection) {
             self.connections.track(id);
         }
     }
@@ -270,9 +275,7 @@ impl Worker {
                 .connections
                 .insert_controlled(connection, control, announced.awaits_client_port, batch.now)
                 .map_err(|_| DropReason::TableFull)?;
-            if let Some(data) = self.connections.get(id).filter(|data| is_data(data)) {
-                self.shared.owners.add(data, self.index);
-            }
+            self.follow(id);
             id
         };
         self.connections.listen(id, self.timeouts, batch.now);
