@@ -119,11 +119,6 @@ impl Server {
                 let reply = service_reply(&*self.service(attrs)?);
                 return Ok(Answer::One(Reply::Service(reply)));
             }
-            Request::DumpServices => {
-                let services = shared.snapshot().in_order();
-                let replies = services.iter().map(|service| service_reply(service));
-                return Ok(Answer::List(replies.map(Reply::Service).collect()));
-            }
             Request::NewDest(service, dest) => {
                 let key = self.service(service)?.config.key;
                 shared.add_destination(&key, &destination_config(&key, dest)?)?;
@@ -137,14 +132,6 @@ impl Server {
                 let DestKey { address, port } = dest.key(family(key.family()))?;
                 shared.delete_destination(&key, address, port)?;
             }
-            Request::DumpDests(attrs) => {
-                let service = self.service(attrs).ok();
-                let destinations = service
-                    .iter()
-                    .flat_map(|service| service.destinations.iter());
-                let replies = destinations.map(|destination| destination_reply(destination));
-                return Ok(Answer::List(replies.map(Reply::Dest).collect()));
-            }
             Request::NewDaemon(daemon) => {
                 self.start_daemon(daemon, |name| connections.sync_mtu(name))?;
             }
@@ -152,11 +139,6 @@ impl Server {
                 let role = daemon.state.and_then(Role::from_number);
                 self.lock_daemons().stop(role.ok_or(Errno::EINVAL)?)?;
                 self.publish_roles();
-            }
-            Request::DumpDaemons => {
-                let daemons = self.daemons();
-                let replies = daemons.iter().map(|daemon| Reply::Daemon(daemon.attrs()));
-                return Ok(Answer::List(replies.collect()));
             }
             Request::SetConfig(timeouts) => shared.set_timeouts(seconds(timeouts))?,
             Request::GetConfig => return Ok(Answer::One(Reply::Config(self.timeouts()))),
@@ -169,28 +151,65 @@ impl Server {
             Request::Zero(None) => shared.zero(None)?,
             Request::Zero(Some(attrs)) => shared.zero(Some(&self.service(attrs)?.config.key))?,
             Request::Flush => shared.flush(),
-            Request::DumpConnections => {
-                let entries = self.entries(now, connections);
-                let replies = entries.into_iter().map(Reply::Connection);
-                return Ok(Answer::List(replies.collect()));
-            }
-            Request::DumpSettings => {
-                let settings = SYSCTLS.iter().filter_map(|entry| self.setting(entry.name));
-                return Ok(Answer::List(settings.map(Reply::Setting).collect()));
-            }
             Request::SetSetting(setting) => {
                 shared.set_sysctl(&setting.name, &setting.value)?;
                 let now = self.setting(&setting.name).ok_or(Errno::ENOENT)?;
                 return Ok(Answer::One(Reply::Setting(now)));
             }
-            Request::DumpText(name) => {
-                let text = self.text(name, now, connections).ok_or(Errno::ENOENT)?;
-                let pieces = text.as_bytes().chunks(Reply::PIECE_MAX);
-                let replies = pieces.map(|piece| Reply::Text(piece.to_vec()));
-                return Ok(Answer::List(replies.collect()));
+            Request::DumpServices
+            | Request::DumpDests(_)
+            | Request::DumpDaemons
+            | Request::DumpConnections
+            | Request::DumpSettings
+            | Request::DumpText(_) => {
+                let replies = self.list(request, now, connections)?;
+                return Ok(Answer::List(replies));
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// Answers a request for a list.
+    fn list(
+        &self,
+        request: &Request,
+        now: Instant,
+        connections: &dyn ConnectionSource,
+    ) -> Result<Vec<Reply>, Errno> {
+        Ok(match request {
+            Request::DumpServices => {
+                let services = self.shared.snapshot().in_order();
+                let replies = services.iter().map(|service| service_reply(service));
+                replies.map(Reply::Service).collect()
+            }
+            Request::DumpDests(attrs) => {
+                let service = self.service(attrs).ok();
+                let destinations = service
+                    .iter()
+                    .flat_map(|service| service.destinations.iter());
+                let replies = destinations.map(|destination| destination_reply(destination));
+                replies.map(Reply::Dest).collect()
+            }
+            Request::DumpDaemons => {
+                let daemons = self.daemons();
+                let replies = daemons.iter().map(|daemon| Reply::Daemon(daemon.attrs()));
+                replies.collect()
+            }
+            Request::DumpConnections => {
+                let entries = self.entries(now, connections);
+                entries.into_iter().map(Reply::Connection).collect()
+            }
+            Request::DumpSettings => {
+                let settings = SYSCTLS.iter().filter_map(|entry| self.setting(entry.name));
+                settings.map(Reply::Setting).collect()
+            }
+            Request::DumpText(name) => {
+                let text = self.text(name, now, connections).ok_or(Errno::ENOENT)?;
+                let pieces = text.as_bytes().chunks(Reply::PIECE_MAX);
+                pieces.map(|piece| Reply::Text(piece.to_vec())).collect()
+            }
+            _ => return Err(Errno::EOPNOTSUPP),
+        })
     }
 
     /// The text of this name below `/proc/net` ([`proc::TEXTS`]); `None` when there is none.

@@ -7,7 +7,7 @@ use crate::netlink::{DaemonAttrs, Errno, SyncState};
 pub use crate::netlink::SyncState as Role;
 
 /// 224.0.0.81.
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
+const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
 const PORT: u16 = 8848;
 const TTL: u8 = 1;
 /// Octets of an IP and a UDP header.
@@ -53,7 +53,7 @@ impl Daemon {
         else {
             return Err(Errno::EINVAL);
         };
-        let group = attrs.group.unwrap_or(GROUP.into());
+        let group = attrs.group.unwrap_or(GROUP);
         if !group.is_multicast() {
             return Err(Errno::EINVAL);
         }
