@@ -161,6 +161,9 @@ impl Shared {
             // Its real server is there at last.
             shard.replace(&template, &key);
         }
+        if !self.templates.has_room(&shard) {
+            return;
+        }
         let destination = known.unwrap_or_else(|| unknown(entry.server, flags));
         destination.bind(true);
         let made = NewTemplate {
