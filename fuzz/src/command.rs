@@ -32,6 +32,7 @@ pub fn begin_ordinarily(shared: &Shared) {
         let services = [
             (Protocol::Tcp, 80),
             (Protocol::Udp, 53),
+            (Protocol::Tcp, 21),
             (Protocol::Sctp, 80),
         ];
         for (protocol, port) in services {
@@ -53,8 +54,12 @@ pub fn begin_ordinarily(shared: &Shared) {
             for number in 0..4 {
                 let server = Server {
                     number: number | family,
-                    port: if port == 53 { 3 } else { number & 1 },
-                    method: number,
+                    port: match port {
+                        53 => 3,
+                        21 => 4,
+                        _ => number & 1,
+                    },
+                    method: if port == 21 { 0 } else { number },
                     tunnel: number + family,
                     weight: 1,
                     upper: 0,
@@ -169,7 +174,7 @@ impl Server {
     fn config(&self) -> DestinationConfig {
         DestinationConfig {
             address: server_address(self.number),
-            port: [80, 8080, 0, 53][usize::from(self.port & 3)],
+            port: [80, 8080, 0, 53, 21][usize::from(self.port) % 5],
             method: [
                 Method::Masq,
                 Method::Tunnel,

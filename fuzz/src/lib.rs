@@ -5,4 +5,5 @@ pub mod bytes;
 pub mod check;
 pub mod command;
 pub mod host;
+pub mod told;
 pub mod wire;

@@ -24,7 +24,7 @@ pub struct Wire {
 }
 
 /// What FTP clients and servers say.
-const SAID: [&str; 9] = [
+const SAID: [&str; 12] = [
     "PASV\r\n",
     "EPSV\r\n",
     "PORT 192,0,2,10,3,233\r\n",
@@ -34,6 +34,9 @@ const SAID: [&str; 9] = [
     "227 1,1,1,1,3,234.\r\n",
     "229 Entering Extended Passive Mode (|||50001|)\r\n",
     "229 (!1!10.2.0.12!20!)\r\n",
+    "227 Entering Passive Mode (10,8,0,1,0,21).\r\n",
+    "EPRT |1|10.8.0.1|80|\r\n",
+    "229 (|||20|)\r\n",
 ];
 
 /// One packet that nobody asked for.
@@ -70,8 +73,8 @@ impl Opening {
             client_address(self.v6, self.client & 1),
             virtual_address(self.other & 1 | family),
         );
-        let (protocol, to, kind) =
-            [(TCP, 80, 2), (UDP, 53, 0), (SCTP, 80, 1)][usize::from(self.protocol) % 3];
+        let (protocol, to, kind) = [(TCP, 80, 2), (UDP, 53, 0), (TCP, 21, 2), (SCTP, 80, 1)]
+            [usize::from(self.protocol & 3)];
         let ports = (1001 + u16::from(self.port & 15), to);
         let payload = transport(protocol, addresses, ports, kind, &[]);
         let ip = Ip {
@@ -202,9 +205,9 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// A small packet with data.
+    /// A small packet with data, or with what FTP says (by number).
     #[must_use]
-    pub fn ordinary(from_server: bool) -> Self {
+    pub fn ordinary(from_server: bool, said: u8) -> Self {
         Self {
             from_server,
             kind: if from_server { 0x12 } else { 0x10 },
@@ -214,7 +217,10 @@ impl Follow {
                 id: 0,
                 bits: 0,
             },
-            length: 40,
+            length: match said {
+                0..=127 => 0x8000 | u16::from(said) << 8 & 0x0f00,
+                _ => 40,
+            },
             error: None,
             tunnelled: false,
         }

@@ -21,6 +21,7 @@ use packet::{Packet, Vlan};
 use ulvs_fuzz::check;
 use ulvs_fuzz::command::{self, Command};
 use ulvs_fuzz::host::{self, CLIENTS, Links, Tables};
+use ulvs_fuzz::told::Told;
 use ulvs_fuzz::wire::{Follow, Neighbour, Opening, Segment, Shape, Wire};
 
 /// Octets in front of a frame, as the links leave them.
@@ -70,6 +71,7 @@ enum Step {
     Talk {
         which: u8,
         from_server: bool,
+        said: u8,
     },
     Send {
         segment: Segment,
@@ -87,11 +89,27 @@ enum Step {
 /// What happens seldom.
 #[derive(Debug, Arbitrary)]
 enum Other {
-    Sysctl { which: u8, value: i8 },
-    Timeouts { tcp: u16, tcp_fin: u16, udp: u16 },
+    Sysctl {
+        which: u8,
+        value: i8,
+    },
+    Timeouts {
+        tcp: u16,
+        tcp_fin: u16,
+        udp: u16,
+    },
     Host(Tables),
+    Roles {
+        master: bool,
+        backup: bool,
+    },
+    /// What another director tells.
+    Told(Told),
     Neighbour(Neighbour),
-    Raw { server_side: bool, bytes: Vec<u8> },
+    Raw {
+        server_side: bool,
+        bytes: Vec<u8>,
+    },
 }
 
 /// What the link says of a frame, or gets wrong.
@@ -158,8 +176,12 @@ impl System {
                 let wire = opening.wire();
                 self.send(vec![wire], Beside::default());
             }
-            Step::Talk { which, from_server } => {
-                let follow = Follow::ordinary(*from_server);
+            Step::Talk {
+                which,
+                from_server,
+                said,
+            } => {
+                let follow = Follow::ordinary(*from_server, *said);
                 if let Some(wire) = self.follow(*which, &follow) {
                     self.send(vec![wire], Beside::default());
                 }
@@ -195,6 +217,14 @@ impl System {
             Other::Timeouts { tcp, tcp_fin, udp } => {
                 let [tcp, tcp_fin, udp] = [*tcp, *tcp_fin, *udp].map(u32::from);
                 let _ = self.shared.set_timeouts(Timeouts { tcp, tcp_fin, udp });
+            }
+            Other::Roles { master, backup } => {
+                self.shared.sync.set_master(*master);
+                self.shared.sync.set_backup(*backup);
+            }
+            Other::Told(told) => {
+                self.director.refresh();
+                self.director.accept(self.now, &told.entry());
             }
             Other::Host(tables) => {
                 let network = host::network(&self.links, tables);
@@ -385,10 +415,10 @@ impl System {
         }
     }
 
-    /// Long after the last packet nothing is left.
+    /// Long after the last packet nothing is left; another director may tell of a life of 136 years.
     fn end(&mut self) {
         for _ in 0..8 {
-            self.wait(Duration::from_secs(1_000_000));
+            self.wait(Duration::from_secs(1_000_000_000));
         }
         assert_eq!(self.director.next_deadline(), None, "something is left");
         assert!(self.director.connections().is_empty());

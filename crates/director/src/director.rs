@@ -251,6 +251,10 @@ impl Worker {
                 };
             }
         }
+        if packet.offload.gso.is_some() && packet.offload.gso_size == 0 {
+            // Segments of nothing: no device takes that.
+            return Verdict::Drop(DropReason::Malformed(Malformed::BadLength));
+        }
         let headers = match Headers::parse(&packet) {
             Ok(headers) => headers,
             Err(Malformed::NotIp) => return Verdict::Pass,
@@ -417,12 +421,7 @@ impl Worker {
     fn expire_connections(&mut self, now: Instant) {
         let shared = &self.shared;
         self.connections.expire(now, EXPIRY_BUDGET, |connection| {
-            if ftp::is_data(&connection) {
-                shared.owners.remove(&connection);
-            }
-            if let Some(template) = connection.template() {
-                shared.release_template(template, false);
-            }
+            let_go(shared, &connection, false);
         });
     }
 
@@ -431,6 +430,16 @@ impl Worker {
         self.next_id = self.next_id.wrapping_add(1);
         let [_, _, high, low] = self.next_id.to_be_bytes();
         u16::from_be_bytes([high, low])
+    }
+}
+
+/// Tells what is kept elsewhere about a connection that has ended; `dropped` when that was before its time.
+pub(crate) fn let_go(shared: &Shared, connection: &Connection, dropped: bool) {
+    if ftp::is_data(connection) {
+        shared.owners.remove(connection);
+    }
+    if let Some(template) = connection.template() {
+        shared.release_template(template, dropped);
     }
 }
 

@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use crate::connection::Cursor;
-use crate::director::Worker;
+use crate::director::{Worker, let_go};
 use crate::time::Instant;
 
 /// Time from a deletion to the search for its connections: a tick of the recorded kernel.
@@ -54,11 +54,7 @@ impl Worker {
             cursor,
             PLACES,
             |connection| connection.is_orphaned(),
-            |connection| {
-                if let Some(template) = connection.template() {
-                    shared.release_template(template, true);
-                }
-            },
+            |connection| let_go(shared, &connection, true),
         );
     }
 }

@@ -196,6 +196,7 @@ impl Table {
             return Err(Full);
         }
         connection.prolong(now);
+        self.tracked.inserted(&connection);
         let index = self.slab.insert(connection);
         self.enlist(index);
         self.wheel.arm(&mut self.slab, index);

@@ -166,6 +166,13 @@ pub(super) struct Tracked {
     awaiting: u32,
 }
 
+impl Tracked {
+    /// Counts a connection that is about to get its slot; [`Table::untrack`] counts it off, whoever made it.
+    pub(super) fn inserted(&mut self, connection: &Connection) {
+        self.awaiting += u32::from(connection.awaits_client_port());
+    }
+}
+
 impl Connection {
     /// Whether it has a [`Tracking`].
     #[inline]
