@@ -7,6 +7,7 @@
 mod compare;
 mod decode;
 mod expected;
+mod flow;
 mod forwarding;
 mod host;
 mod mark;
