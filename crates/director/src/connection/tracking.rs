@@ -197,8 +197,8 @@ impl Table {
         }
     }
 
-    /// A new connection that does not know its client's port is one to look for; a synchronisation message can bring
-    /// one, too.
+    /// A new connection that does not know its client's port is one to look for. Every insertion comes here, so that
+    /// nobody counts twice.
     pub(super) fn track_awaiting(&mut self, id: ConnectionId) {
         if self.get(id).is_some_and(Connection::awaits_client_port) {
             self.tracked.awaiting += 1;
@@ -267,10 +267,7 @@ impl Table {
         now: Instant,
     ) -> Result<ConnectionId, Full> {
         connection.flags |= FLAG_NO_CLIENT_PORT;
-        let id = self.insert(connection, now)?;
-        self.tracked.awaiting += 1;
-        self.track(id);
-        Ok(id)
+        self.insert(connection, now)
     }
 
     /// The connection waits for its first segment, 120 s from `now` (kernel: `ip_vs_tcp_conn_listen`, which leaves the
