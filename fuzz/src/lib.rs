@@ -5,5 +5,7 @@ pub mod bytes;
 pub mod check;
 pub mod command;
 pub mod host;
+pub mod neighbour;
+pub mod pieces;
 pub mod told;
 pub mod wire;

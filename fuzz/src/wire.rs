@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use director::connection::Connection;
 use director::destination::Method;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use packet::{GsoKind, Mac, Offload};
+use packet::{GsoKind, Offload};
 
 use crate::bytes::{self, ICMP, ICMPV6, Ip, SCTP, TCP, UDP, datagram, transport};
 use crate::host::{client_address, server_address, virtual_address};
+use crate::pieces::pieces;
 
 /// A datagram and what its link says of it; the link header is put on by whoever sends it.
 #[derive(Clone, Debug, Default)]
@@ -408,7 +409,7 @@ impl Shape {
 }
 
 /// Offset of the transport header of a datagram without fragment header.
-fn transport_offset(datagram: &[u8]) -> Option<usize> {
+pub(crate) fn transport_offset(datagram: &[u8]) -> Option<usize> {
     let first = *datagram.first()?;
     if first >> 4 == 4 {
         return Some(usize::from(first & 15) * 4);
@@ -418,7 +419,7 @@ fn transport_offset(datagram: &[u8]) -> Option<usize> {
 }
 
 /// Upper-layer protocol of a datagram without fragment header; 0 where there is none.
-fn protocol(datagram: &[u8]) -> u8 {
+pub(crate) fn protocol(datagram: &[u8]) -> u8 {
     let at = match datagram.first().map(|first| first >> 4) {
         Some(4) => 9,
         _ if matches!(datagram.get(6), Some(0 | 43 | 60)) => 40,
@@ -446,7 +447,7 @@ fn leave_checksum(wire: &mut Wire, protocol: u8) {
     wire.offload.checksum_start = u16::try_from(start).unwrap_or(0);
 }
 
-fn addresses(datagram: &[u8]) -> (IpAddr, IpAddr) {
+pub(crate) fn addresses(datagram: &[u8]) -> (IpAddr, IpAddr) {
     let v4 = |at: usize| {
         let octets: [u8; 4] = datagram[at..at + 4].try_into().expect("four octets");
         IpAddr::from(octets)
@@ -459,112 +460,5 @@ fn addresses(datagram: &[u8]) -> (IpAddr, IpAddr) {
         (v4(12), v4(16))
     } else {
         (v6(8), v6(24))
-    }
-}
-
-/// Fragments of about `size` times 16 octets, in any order, any of them more than once or not at all.
-fn pieces(wire: &Wire, size: u8, order: &[u8]) -> Vec<Wire> {
-    let Some(start) = transport_offset(&wire.bytes) else {
-        return Vec::new();
-    };
-    let payload = &wire.bytes[start..];
-    let size = (usize::from(size) * 16).max(8);
-    let count = payload.len().div_ceil(size);
-    if count == 0 {
-        return vec![wire.clone()];
-    }
-    let (source, destination) = addresses(&wire.bytes);
-    let (v4, protocol) = (source.is_ipv4(), protocol(&wire.bytes));
-    let mut order = order.to_vec();
-    if order.len() < 3 {
-        // Mostly a datagram becomes whole.
-        let backwards = order.len() == 1;
-        order = (0..=u8::MAX).take(count).collect();
-        if backwards {
-            order.reverse();
-        }
-    }
-    let piece = |number: u8| {
-        let index = usize::from(number & 0x3f) % count;
-        let from = index * size;
-        let mut to = (from + size).min(payload.len());
-        let more = to < payload.len() && number & 0xc0 != 0x40;
-        if number & 0xc0 == 0xc0 {
-            to = (to + 8).min(payload.len());
-        }
-        let ip = Ip {
-            ttl: if v4 { wire.bytes[8] } else { wire.bytes[7] },
-            tos: 0,
-            id: wire.bytes[if v4 { 5 } else { 1 }],
-            dont_fragment: false,
-            options: 0,
-            fragment: Some((u16::try_from(from).unwrap_or(0), more)),
-        };
-        Wire {
-            bytes: datagram(source, destination, protocol, &ip, &payload[from..to]),
-            is_right: false,
-            ..wire.clone()
-        }
-    };
-    order.into_iter().take(80).map(piece).collect()
-}
-
-/// ARP and neighbour discovery.
-#[derive(Debug, Arbitrary)]
-pub struct Neighbour {
-    server_side: bool,
-    v6: bool,
-    answer: bool,
-    /// Who speaks, and who is asked for.
-    sender: u8,
-    target: u8,
-    /// The speaker's link address; 0 is the director's own.
-    mac: u8,
-}
-
-impl Neighbour {
-    /// The side it arrives on and the whole frame.
-    #[must_use]
-    pub fn frame(&self, own: Mac) -> (bool, Vec<u8>) {
-        let mac = if self.mac == 0 {
-            own
-        } else {
-            Mac([2, 0, 0, 0, 7, self.mac])
-        };
-        let mut frame = vec![0; 128];
-        let family = if self.v6 { 4 } else { 0 };
-        let sender = match self.sender & 0x30 {
-            0x10 => client_address(self.v6, self.sender),
-            0x20 if self.v6 => "fd00:1::fe".parse().expect("an address"),
-            0x20 => "10.1.0.254".parse().expect("an address"),
-            _ => server_address(self.sender & 3 | family),
-        };
-        let target = virtual_address(self.target & 1 | family >> 1);
-        let len = match (sender, target) {
-            (IpAddr::V4(sender), IpAddr::V4(target)) => {
-                let question = packet::arp::Arp::request(mac, sender, target);
-                if self.answer {
-                    let asked = packet::arp::Arp::request(own, target, sender);
-                    asked.reply(mac).write(None, &mut frame)
-                } else {
-                    question.write(None, &mut frame)
-                }
-            }
-            (IpAddr::V6(sender), IpAddr::V6(target)) => {
-                if self.answer {
-                    let question = packet::ndp::Solicitation {
-                        source: target,
-                        source_mac: Some(own),
-                        target: sender,
-                    };
-                    question.answer(mac, own, &mut frame)
-                } else {
-                    packet::ndp::Solicitation::write(mac, sender, target, None, &mut frame)
-                }
-            }
-            _ => None,
-        };
-        frame.truncate(len.unwrap_or(0));
-        (self.server_side, frame)
     }
 }

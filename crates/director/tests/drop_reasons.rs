@@ -326,7 +326,7 @@ fn a_super_frame_that_cannot_be_cut_is_too_big() {
     let frame = syn(64, 80);
     let (verdict, _) = world.receive_as(CLIENTS, &frame, |packet| {
         packet.offload.gso = Some(packet::GsoKind::UdpL4);
-        packet.offload.gso_size = 0;
+        packet.offload.gso_size = 100;
     });
     assert_eq!(verdict, Verdict::Drop(DropReason::TooBig));
 }
