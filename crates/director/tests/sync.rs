@@ -228,6 +228,9 @@ fn an_unknown_client_port_is_the_first_packets() {
 #[test]
 fn a_backup_only_director_leaves_packets_to_the_host() {
     let (mut world, _) = with_service();
+    world.network(|network| {
+        network.vips.insert(ip(VIP), Answer::Local);
+    });
     world.shared.set_sysctl("backup_only", "1").unwrap();
     world.shared.sync.set_backup(true);
     assert_eq!(world.receive(CLIENTS, &syn(80)).0, Verdict::Pass);
