@@ -413,7 +413,7 @@ fn transport_offset(datagram: &[u8]) -> Option<usize> {
     if first >> 4 == 4 {
         return Some(usize::from(first & 15) * 4);
     }
-    let extension = usize::from(matches!(datagram.get(6)?, 0 | 43 | 60)) * 16;
+    let extension = usize::from(matches!(datagram.get(6)?, 0 | 43 | 60)) * 8;
     Some(40 + extension)
 }
 
