@@ -27,6 +27,10 @@ impl Shape {
     /// The datagrams that a datagram becomes.
     #[must_use]
     pub fn shape(&self, mut wire: Wire) -> Vec<Wire> {
+        if wire.bytes.is_empty() {
+            // Its ends are of different families, which no datagram is.
+            return Vec::new();
+        }
         let protocol = protocol(&wire.bytes);
         match self {
             Self::Partial => leave_checksum(&mut wire, protocol),
