@@ -4,8 +4,8 @@
 pub mod bytes;
 pub mod check;
 pub mod command;
+pub mod follow;
 pub mod host;
-pub mod neighbour;
-pub mod pieces;
+pub mod shape;
 pub mod told;
 pub mod wire;

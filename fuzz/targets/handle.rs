@@ -20,10 +20,11 @@ use libfuzzer_sys::fuzz_target;
 use packet::{Packet, Vlan};
 use ulvs_fuzz::check;
 use ulvs_fuzz::command::{self, Command};
+use ulvs_fuzz::follow::Follow;
 use ulvs_fuzz::host::{self, CLIENTS, Links, Tables};
-use ulvs_fuzz::neighbour::Neighbour;
+use ulvs_fuzz::shape::Shape;
 use ulvs_fuzz::told::Told;
-use ulvs_fuzz::wire::{Follow, Opening, Segment, Shape, Wire};
+use ulvs_fuzz::wire::{Neighbour, Opening, Segment, Wire};
 
 /// Octets in front of a frame, as the links leave them.
 const HEADROOM: usize = 128;

@@ -9,10 +9,10 @@ use director::net::{Route, RouteKind};
 use director::protocol::Protocol;
 use director::service::{FLAG_PERSISTENT, ServiceConfig};
 use director::shared::{Options, Shared};
-use director::sync::{Entry, FLAG_NO_CLIENT_PORT, FLAG_TEMPLATE};
+use director::sync::{Entry, FLAG_TEMPLATE};
 use director::verdict::{DropReason, Verdict};
 use etherparse::{Ipv4Header, PacketBuilder};
-use packet::{GsoKind, Malformed};
+use packet::GsoKind;
 use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
 
 const CLIENT: [u8; 4] = [192, 0, 2, 10];
@@ -290,21 +290,6 @@ fn told(flags: u32) -> Entry {
     }
 }
 
-/// A synchronisation message can tell of a connection that awaits its client's port, which no FTP helper made.
-#[test]
-fn a_told_connection_without_port_ends_like_any_other() {
-    let mut world = world(Method::Masq);
-    world.director.refresh();
-    world.director.accept(world.now, &told(FLAG_NO_CLIENT_PORT));
-    assert_eq!(world.director.connections().len(), 1);
-    world.sleep(Duration::from_secs(11));
-    assert!(world.director.connections().is_empty());
-    assert_eq!(
-        world.receive(CLIENTS, &syn(CLIENT, 1001)).0,
-        Verdict::Forwarded
-    );
-}
-
 /// Forged synchronisation messages cannot fill the memory with templates.
 #[test]
 fn told_templates_are_bounded() {
@@ -323,18 +308,4 @@ fn told_templates_are_bounded() {
     let mut templates = 0;
     world.shared.for_each_template(|_| templates += 1);
     assert!((1..=64).contains(&templates), "{templates}");
-}
-
-/// A super-frame says how long its segments are.
-#[test]
-fn no_segments_of_nothing() {
-    let mut world = world(Method::DirectRoute);
-    let (verdict, sent) = world.receive_as(CLIENTS, &syn(CLIENT, 1001), |packet| {
-        packet.offload.gso = Some(GsoKind::TcpV4);
-    });
-    assert_eq!(
-        verdict,
-        Verdict::Drop(DropReason::Malformed(Malformed::BadLength))
-    );
-    assert!(sent.is_empty());
 }

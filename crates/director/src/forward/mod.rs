@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 
-use packet::{Family, Translation, decrement_ttl, process_options, translate};
+use packet::{Family, Translation, Transport, decrement_ttl, process_options, translate};
 
 use crate::connection::Connection;
 use crate::destination::{Method, TunnelConfig};
@@ -189,7 +189,44 @@ impl Datagram<'_, '_> {
         let headers = &self.headers;
         self.frame
             .edit(|packet| translate(packet, headers, translation))
-            .map_err(DropReason::Malformed)
+            .map_err(DropReason::Malformed)?;
+        // Segments are cut by what the headers say: their checksums are made of these addresses.
+        let headers = &mut self.headers;
+        if let Some((address, port)) = translation.source {
+            headers.source = address;
+            if let Some((source, _)) = ports_mut(&mut headers.transport) {
+                *source = port;
+            }
+        }
+        if let Some((address, port)) = translation.destination {
+            headers.destination = address;
+            if let Some((_, destination)) = ports_mut(&mut headers.transport) {
+                *destination = port;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Source and destination port, where there are any.
+fn ports_mut(transport: &mut Transport) -> Option<(&mut u16, &mut u16)> {
+    match transport {
+        Transport::Tcp {
+            source,
+            destination,
+            ..
+        }
+        | Transport::Udp {
+            source,
+            destination,
+            ..
+        }
+        | Transport::Sctp {
+            source,
+            destination,
+            ..
+        } => Some((source, destination)),
+        Transport::Icmp { .. } | Transport::Fragment | Transport::Other => None,
     }
 }
 
