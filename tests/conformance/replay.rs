@@ -187,7 +187,11 @@ impl<'a> Replay<'a> {
         let recorded = std::mem::take(&mut self.recorded);
         if let Some(detail) = compare::frames(&recorded, &ours) {
             let (number, what) = self.cause.clone();
-            self.differ(number, what, detail);
+            let verdict = self
+                .system
+                .verdict()
+                .map_or_else(String::new, |verdict| format!("\nverdict: {verdict:?}"));
+            self.differ(number, what, detail + &verdict);
         }
         if !matches!(line.record, Record::Send { .. }) {
             self.cause = (line.number, "without a frame sent".to_owned());

@@ -86,6 +86,7 @@ pub(crate) struct System {
     server: Server,
     sockets: Sockets,
     now: Duration,
+    verdict: Option<Verdict>,
     output: Vec<(Port, Frame)>,
 }
 
@@ -112,6 +113,7 @@ impl System {
             shared,
             director,
             now: Duration::ZERO,
+            verdict: None,
             output: Vec::new(),
         };
         system.publish_host();
@@ -183,6 +185,7 @@ impl System {
             .director
             .handle(now, interface, mark, packet, &mut output);
         self.collect(output);
+        self.verdict = Some(verdict);
         if verdict == Verdict::Pass {
             let network = self.shell.network.load();
             self.sockets
@@ -202,6 +205,11 @@ impl System {
                 self.output.push((port, Frame(bytes)));
             }
         }
+    }
+
+    /// What the director decided about the last frame.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.verdict
     }
 
     /// Frames sent since they were last taken.

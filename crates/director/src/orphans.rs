@@ -7,8 +7,8 @@ use crate::connection::Cursor;
 use crate::director::{Worker, let_go};
 use crate::time::Instant;
 
-/// Time from a deletion to the search for its connections: a tick of the recorded kernel.
-pub(crate) const DELAY: Duration = Duration::from_millis(10);
+/// Time from a deletion to the search for its connections: one to two ticks of the recorded kernel.
+pub(crate) const DELAY: Duration = Duration::from_millis(15);
 /// Places of the table that one tick looks at.
 const PLACES: u32 = 4096;
 

@@ -7,6 +7,7 @@ use packet::{Transport, tcp};
 
 use crate::assign::{Assignment, Scheduled};
 use crate::connection::{Connection, ConnectionId, NewConnection};
+use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::forward::{Target, is_local};
 use crate::frame::Output;
@@ -52,8 +53,20 @@ impl Worker {
         match id.map_or(Found::Nothing, |id| self.usable(batch, id, &datagram)) {
             Found::Usable(id) => self.forward_on(batch, id, datagram, output),
             Found::Unavailable => Verdict::Drop(DropReason::DestinationUnavailable),
-            Found::Nothing => self.perhaps_new(batch, protocol, datagram, output),
+            Found::Nothing => match id.filter(|&id| self.is_abandoned(id, &datagram)) {
+                Some(id) => self.deliver(batch, Some(id), datagram, output),
+                None => self.perhaps_new(batch, protocol, datagram, output),
+            },
         }
+    }
+
+    /// Whether the packet cannot begin a connection in place of `id`, which was given up, so that it is the stack's;
+    /// what the stack answers is seen by the connection as long as it is there, but not with NAT, where answers come
+    /// from the real server's address.
+    fn is_abandoned(&self, id: ConnectionId, datagram: &Datagram<'_, '_>) -> bool {
+        let connection = self.connections.get(id);
+        connection.is_some_and(|connection| connection.method() != Method::Masq)
+            && !self.may_begin(&datagram.headers.transport)
     }
 
     /// Whether connection `id` takes the packet: not if a SYN reuses its ports for a new connection

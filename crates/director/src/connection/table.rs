@@ -1,6 +1,7 @@
 //! The connections of one worker, found by either direction's packets, ended by time.
 
 use core::hint::black_box;
+use core::time::Duration;
 
 use packet::Transport;
 
@@ -69,6 +70,9 @@ pub struct Table {
     pub(super) tracked: Tracked,
     max_connections: usize,
 }
+
+/// Life that is left to a connection that is given up.
+const LAST_TICK: Duration = Duration::from_millis(2);
 
 impl Table {
     /// An empty table.
@@ -256,13 +260,12 @@ impl Table {
         }
     }
 
-    /// Lets a connection expire at the next tick (at most 4.2 ms later). From now on no packet
-    /// finds it, but it is listed, with no time left, until then (kernel: `ip_vs_conn_expire_now`;
-    /// BEHAVIOURS 28).
+    /// Lets a connection expire within a few milliseconds (kernel: `ip_vs_conn_expire_now`;
+    /// BEHAVIOURS 28, 45). Until then it is listed, with no time left; a packet that finds no newer
+    /// one still finds it, and if it is observed, the connection lives on.
     pub fn expire_now(&mut self, id: ConnectionId, now: Instant) {
         if let Some(connection) = self.get_mut(id) {
-            connection.set_deadline(now);
-            self.forget(id.index);
+            connection.set_deadline(now.after(LAST_TICK));
             self.wheel.rearm(&mut self.slab, id.index);
         }
     }

@@ -147,21 +147,28 @@ fn a_packet_moves_the_end_of_life() {
 }
 
 #[test]
-fn an_expiring_connection_is_listed_but_not_found() {
+fn an_expiring_connection_is_found_until_it_is_gone_and_lives_on_if_refreshed() {
     let mut table = table();
     let id = table
         .insert(connection(2001, VIP, Method::Masq), seconds(5))
         .unwrap();
+    let ms = |milliseconds| seconds(7).after(Duration::from_millis(milliseconds));
     table.expire_now(id, seconds(7));
-    assert_eq!(table.find(&key((CLIENT, 2001), (VIP, 80))), None);
+    let found = table.find(&key((CLIENT, 2001), (VIP, 80)));
+    assert_eq!(found, Some((id, Direction::ToServer)));
     let mut listed = 0;
     let rest = table.list(Cursor::default(), 10, |_, connection| {
         listed += 1;
-        assert!(connection.expires_in(seconds(7)).is_zero());
+        assert_eq!(connection.expires_in(seconds(7)).as_secs(), 0);
     });
     assert_eq!((listed, rest), (1, None));
-    let tick = seconds(7).after(Duration::from_millis(5));
-    assert!(table.expire(tick, 100, drop));
+    assert!(table.expire(ms(1), 100, drop));
+    assert_eq!(table.len(), 1);
+    table.refresh(id, ms(1));
+    assert!(table.expire(ms(100), 100, drop));
+    assert_eq!(table.len(), 1, "it was wanted again");
+    table.expire_now(id, ms(100));
+    assert!(table.expire(ms(108), 100, drop));
     assert!(table.is_empty());
 }
 
