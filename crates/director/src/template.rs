@@ -197,7 +197,9 @@ impl Template {
         // As often as it takes to be later than now, in one step.
         let past = nanoseconds(now.since(expires));
         let extension = nanoseconds(EXTENSION);
-        let longer = (past / extension).saturating_add(1).saturating_mul(extension);
+        let longer = (past / extension)
+            .saturating_add(1)
+            .saturating_mul(extension);
         self.timeout.store(extension, Relaxed);
         let end = expires.as_nanos().saturating_add(longer);
         self.expires.store(end, Relaxed);

@@ -9,6 +9,7 @@ use core::time::Duration;
 use director::connection::{Connection, Cursor};
 use director::destination::Method;
 use director::frame::Output;
+use director::net::Answer;
 use director::protocol::Protocol;
 use director::service::ServiceKey;
 use director::sync::{Entry, FLAG_SYNC, FLAG_TEMPLATE};
