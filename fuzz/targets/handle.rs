@@ -424,6 +424,10 @@ impl System {
         }
         assert_eq!(self.director.next_deadline(), None, "something is left");
         assert!(self.director.connections().is_empty());
+        assert!(
+            self.director.owners().is_empty(),
+            "somebody owns what is not"
+        );
         self.shared
             .for_each_template(|template| panic!("a template lives for ever: {template:?}"));
         self.check_counts();

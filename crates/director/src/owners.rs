@@ -49,6 +49,12 @@ impl Owners {
             .map(|owner| owner.worker)
     }
 
+    /// Whether there is no data connection.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
+    }
+
     /// `worker` has a new data connection.
     pub fn add(&self, connection: &Connection, worker: usize) {
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);

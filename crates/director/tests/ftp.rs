@@ -358,3 +358,22 @@ fn a_message_may_announce_a_data_connection() {
     world.sleep(Duration::from_secs(121));
     assert_eq!((listed(&world), owner(&world)), (Vec::new(), None));
 }
+
+/// A server that listens on the port that active data connections come from: the entry's owner is forgotten with it all
+/// the same, once the client's port is known.
+#[test]
+fn a_server_that_listens_on_port_20() {
+    let mut world = control();
+    pass(
+        &mut world,
+        false,
+        segment((1001, 21), (1001, 5001), ACK, "EPSV\r\n"),
+    );
+    let answer = segment((21, 1001), (5001, 1007), ACK, "229 Go (|||20|)\r\n");
+    pass(&mut world, true, answer);
+    assert!(!world.shared.owners.is_empty());
+    pass(&mut world, false, segment((1002, 20), (1, 0), SYN, ""));
+    world.sleep(Duration::from_secs(1200));
+    assert_eq!(listed(&world), []);
+    assert!(world.shared.owners.is_empty());
+}

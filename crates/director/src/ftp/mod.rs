@@ -79,8 +79,7 @@ impl Worker {
         id: ConnectionId,
         datagram: &mut Datagram<'_, '_>,
     ) -> Result<(), DropReason> {
-        self.connections
-            .set_client_port(id, datagram.headers.ports().0);
+        self.learn_client_port(id, datagram.headers.ports().0);
         let agreed = self.shake_hands(id, datagram, Direction::ToServer);
         if self.connections.get(id).is_some_and(is_control) {
             datagram.verify()?;
@@ -94,6 +93,19 @@ impl Worker {
             datagram.renumber(|sequence| sequence, |number| shift.to_server(number));
         }
         Ok(())
+    }
+
+    /// The client's port, if it is not known yet; the owner is found by it where the server listens on the port that
+    /// active data connections come from.
+    fn learn_client_port(&mut self, id: ConnectionId, port: u16) {
+        let awaits = |it: &&Connection| it.awaits_client_port() && is_data(it);
+        if let Some(connection) = self.connections.get(id).filter(awaits) {
+            self.shared.owners.remove(connection);
+            self.connections.set_client_port(id, port);
+            if let Some(connection) = self.connections.get(id) {
+                self.shared.owners.add(connection, self.index);
+            }
+        }
     }
 
     /// A real server's packet of a tracked connection, before it is observed and translated.
