@@ -200,7 +200,6 @@ impl Table {
             return Err(Full);
         }
         connection.prolong(now);
-        self.tracked.inserted(&connection);
         let index = self.slab.insert(connection);
         self.enlist(index);
         self.wheel.arm(&mut self.slab, index);
@@ -351,7 +350,9 @@ impl Table {
     fn take(&mut self, index: u32) -> Option<Connection> {
         self.untrack(index);
         self.forget(index);
-        self.slab.remove(index)
+        let connection = self.slab.remove(index);
+        debug_assert!(!self.is_empty() || self.tracked.is_empty());
+        connection
     }
 
     /// Takes a connection out of the index, if it is in it.

@@ -167,9 +167,9 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    /// Counts a connection that is about to get its slot; [`Table::untrack`] counts it off, whoever made it.
-    pub(super) fn inserted(&mut self, connection: &Connection) {
-        self.awaiting += u32::from(connection.awaits_client_port());
+    /// Whether nothing is kept of any connection.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.awaiting == 0
     }
 }
 
