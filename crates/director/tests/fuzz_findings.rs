@@ -53,7 +53,11 @@ fn told(flags: u32) -> Entry {
 fn a_told_connection_without_port_ends_like_any_other() {
     let mut world = world(Method::Masq);
     world.director.refresh();
-    world.director.accept(world.now, &told(FLAG_NO_CLIENT_PORT));
+    let entry = Entry {
+        client: (CLIENT.into(), 0),
+        ..told(FLAG_NO_CLIENT_PORT)
+    };
+    world.director.accept(world.now, &entry);
     assert_eq!(world.director.connections().len(), 1);
     world.sleep(Duration::from_secs(11));
     assert!(world.director.connections().is_empty());
