@@ -1,6 +1,8 @@
 //! ICMP: errors that belong to a connection go where its packets go, with what they quote translated
 //! (BEHAVIOURS 15, 34); neighbour discovery is served; all else is the stack's.
 
+use core::net::IpAddr;
+
 use packet::{
     ErrorTranslation, Family, Headers, IcmpError, Quoted, Translation, Transport, checksum, icmp,
     icmpv6, translate_error,
@@ -10,7 +12,6 @@ use crate::assign::Scheduled;
 use crate::connection::{Connection, ConnectionId, FlowKey};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker, is_for_us};
-use crate::egress::Hop;
 use crate::forward::Target;
 use crate::frame::Output;
 use crate::protocol::{Direction, Protocol};
@@ -140,7 +141,7 @@ impl Worker {
         batch: &Batch<'_>,
         id: ConnectionId,
         quoted: &Quoted,
-        mut datagram: Datagram<'a, '_>,
+        datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let Some(target) = self.connections.get(id).map(Target::of) else {
@@ -158,12 +159,14 @@ impl Worker {
                 destination: None,
             },
         };
-        match self.hop(batch, target.address) {
-            Ok(hop) => self
-                .translated(batch, &hop, quoted, &translation, &mut datagram, output)
-                .unwrap_or_else(|| self.emit(batch, &hop, datagram, output)),
-            Err(reason) => Verdict::Drop(reason),
-        }
+        self.send_translated(
+            batch,
+            target.address,
+            quoted,
+            &translation,
+            datagram,
+            output,
+        )
     }
 
     /// An error from the servers' side about a packet that the client sent: it leaves as the VIP's, whoever on
@@ -173,7 +176,7 @@ impl Worker {
         batch: &Batch<'_>,
         id: ConnectionId,
         quoted: &Quoted,
-        mut datagram: Datagram<'a, '_>,
+        datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let Some(virtual_server) = self.connections.get(id).map(Connection::virtual_server) else {
@@ -188,42 +191,50 @@ impl Worker {
                 destination: Some(virtual_server),
             },
         };
-        match self.hop(batch, datagram.headers.destination) {
-            Ok(hop) => self
-                .translated(batch, &hop, quoted, &translation, &mut datagram, output)
-                .unwrap_or_else(|| self.emit(batch, &hop, datagram, output)),
-            Err(reason) => Verdict::Drop(reason),
-        }
+        let client = datagram.headers.destination;
+        self.send_translated(batch, client, quoted, &translation, datagram, output)
     }
 
-    /// Translates an error for NAT; a verdict if it goes no further.
-    fn translated(
+    /// Sends an error on towards `destination`, translated for NAT with the packet that it quotes.
+    fn send_translated<'a>(
         &mut self,
         batch: &Batch<'_>,
-        hop: &Hop,
+        destination: IpAddr,
         quoted: &Quoted,
         translation: &ErrorTranslation,
-        datagram: &mut Datagram<'_, '_>,
-        output: &mut Output<'_>,
-    ) -> Option<Verdict> {
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        let hop = match self.hop(batch, destination) {
+            Ok(hop) => hop,
+            Err(reason) => return Verdict::Drop(reason),
+        };
         if datagram.headers.ttl <= 1 {
-            return Some(self.refuse(batch, datagram, Refusal::TimeExceeded, output));
+            return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
         }
         if datagram.headers.family == Family::V6 && datagram.is_too_big(hop.mtu) {
-            return Some(self.refuse(batch, datagram, Refusal::TooBig { mtu: hop.mtu }, output));
+            return self.refuse(
+                batch,
+                &mut datagram,
+                Refusal::TooBig { mtu: hop.mtu },
+                output,
+            );
         }
         let headers = datagram.headers;
         if !datagram
             .frame
             .edit(|packet| checksum::is_valid(packet, &headers))
         {
-            return Some(Verdict::Drop(DropReason::BadIcmp));
+            return Verdict::Drop(DropReason::BadIcmp);
         }
         datagram.decrement_ttl();
         let translated = datagram
             .frame
             .edit(|packet| translate_error(packet, &headers, quoted, translation));
-        translated.err().map(|_| Verdict::Drop(DropReason::BadIcmp))
+        match translated {
+            Ok(()) => self.emit(batch, &hop, datagram, output),
+            Err(_) => Verdict::Drop(DropReason::BadIcmp),
+        }
     }
 
     /// An error about a tunnel packet, from the path to the real server: the director remembers a smaller path
