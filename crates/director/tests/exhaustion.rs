@@ -13,7 +13,7 @@ use director::sync::{Entry, FLAG_TEMPLATE};
 use director::verdict::{DropReason, Verdict};
 use etherparse::{Ipv4Header, PacketBuilder};
 use packet::GsoKind;
-use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
+use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip, told};
 
 const CLIENT: [u8; 4] = [192, 0, 2, 10];
 const VIP4: [u8; 4] = [10, 8, 0, 1];
@@ -272,22 +272,6 @@ fn fragments_are_bounded_and_given_up_little_by_little() {
     }
     assert!((10..40).contains(&calls), "{calls} calls");
     assert_eq!(world.director.next_deadline(), None);
-}
-
-/// What another director tells.
-fn told(flags: u32) -> Entry {
-    Entry {
-        protocol: 6,
-        flags,
-        state: 0,
-        client: (CLIENT.into(), 1001),
-        virtual_server: (VIP4.into(), 80),
-        server: (ip("10.2.0.11"), 80),
-        mark: 0,
-        timeout: 10,
-        shifts: None,
-        engine: None,
-    }
 }
 
 /// Forged synchronisation messages cannot fill the memory with templates.

@@ -10,7 +10,7 @@ use director::sync::{Entry, FLAG_NO_CLIENT_PORT};
 use director::verdict::{DropReason, Verdict};
 use etherparse::PacketBuilder;
 use packet::{GsoKind, Headers, Malformed, Packet, checksum};
-use world::{CLIENT_SIDE, CLIENTS, GATEWAY, SERVERS, VIP, World, ip};
+use world::{CLIENT_SIDE, CLIENTS, GATEWAY, SERVERS, VIP, World, told};
 
 const CLIENT: [u8; 4] = [192, 0, 2, 10];
 const VIP4: [u8; 4] = [10, 8, 0, 1];
@@ -30,22 +30,6 @@ fn world(method: Method) -> World {
     let key = world.service(Protocol::Tcp, VIP, 80);
     world.server(&key, "10.2.0.11", 80, method);
     world
-}
-
-/// What another director tells.
-fn told(flags: u32) -> Entry {
-    Entry {
-        protocol: 6,
-        flags,
-        state: 0,
-        client: (CLIENT.into(), 1001),
-        virtual_server: (VIP4.into(), 80),
-        server: (ip("10.2.0.11"), 80),
-        mark: 0,
-        timeout: 10,
-        shifts: None,
-        engine: None,
-    }
 }
 
 /// A synchronisation message can tell of a connection that awaits its client's port, which no FTP helper made.

@@ -17,6 +17,7 @@ use director::net::{Answer, Interface, Network, Route, RouteKind};
 use director::protocol::Protocol;
 use director::service::{ServiceConfig, ServiceKey};
 use director::shared::{Options, Shared};
+use director::sync::Entry;
 use director::time::Instant;
 use director::verdict::Verdict;
 use packet::{Mac, Packet};
@@ -233,4 +234,20 @@ fn network() -> Network {
             .insert((SERVERS, ip(&format!("fd00:2::{last:x}"))), mac);
     }
     network
+}
+
+/// What another director tells of a client's connection to the VIP's port 80 by the first real server.
+pub(crate) fn told(flags: u32) -> Entry {
+    Entry {
+        protocol: 6,
+        flags,
+        state: 0,
+        client: (ip("192.0.2.10"), 1001),
+        virtual_server: (ip(VIP), 80),
+        server: (ip("10.2.0.11"), 80),
+        mark: 0,
+        timeout: 10,
+        shifts: None,
+        engine: None,
+    }
 }
