@@ -15,7 +15,7 @@ use crate::protocol::{Direction, Protocol};
 use crate::time::Instant;
 
 /// The wheel's tick, nanoseconds.
-const TICK: u64 = 1 << 22;
+const TICK: u64 = 1 << 20;
 
 #[derive(Clone, Copy, Debug)]
 struct Flow {
@@ -183,7 +183,7 @@ impl Model {
                 self.with(at, Table::expire_now);
                 if !self.entries.is_empty() {
                     let at = at.index(self.entries.len());
-                    self.entries[at].deadline = self.now.after(Duration::from_millis(2));
+                    self.entries[at].deadline = self.now.after(Duration::from_millis(3));
                 }
             }
         }
@@ -242,8 +242,8 @@ impl Model {
             .collect();
         self.entries.retain(|it| !due(it));
         let mut expired = Vec::new();
-        // Each connection may be met on each of the seven levels, each time after a jump.
-        let mut steps = 14 * (self.entries.len() + expected.len() + 1);
+        // Each connection may be met on each of the eight levels, each time after a jump.
+        let mut steps = 16 * (self.entries.len() + expected.len() + 1);
         while !self
             .table
             .expire(self.now, budget, |it| expired.push(it.client_key()))

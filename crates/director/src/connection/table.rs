@@ -71,8 +71,9 @@ pub struct Table {
     max_connections: usize,
 }
 
-/// Life that is left to a connection that is given up.
-const LAST_TICK: Duration = Duration::from_millis(2);
+/// Life that is left to a connection that is given up. The kernel ends it with its next tick, within 10 ms at the
+/// recorded 100 Hz.
+const LAST_TICK: Duration = Duration::from_millis(3);
 
 impl Table {
     /// An empty table.

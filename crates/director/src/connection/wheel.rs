@@ -1,20 +1,20 @@
 //! Timers of connections: a hierarchical wheel whose lists run through the slots.
 //!
 //! Promises: arming, disarming and re-arming take constant time; a connection never ends before its
-//! deadline, and at most one tick (4.2 ms) after it when [`Wheel::advance`] is called often enough;
+//! deadline, and at most one tick (1.05 ms) after it when [`Wheel::advance`] is called often enough;
 //! every step of `advance` touches one connection or jumps over a stretch without any. A deadline
 //! that moves away costs nothing: the connection is put where it belongs when its old place comes
 //! up.
 //!
-//! Seven levels of 64 lists cover the whole clock. The level is where a deadline's tick first
+//! Eight levels of 64 lists cover the whole clock. The level is where a deadline's tick first
 //! differs from the cursor's, in digits of six bits, so a connection's place depends on nothing
 //! else and stays valid until the cursor enters it.
 
 use super::slab::{NIL, Slab};
 use crate::time::Instant;
 
-/// Nanoseconds in a tick, as a power of two: 4.2 ms.
-const TICK_SHIFT: u32 = 22;
+/// Nanoseconds in a tick, as a power of two: 1.05 ms.
+const TICK_SHIFT: u32 = 20;
 /// Bits of a tick number that one level stands for.
 const DIGIT: u32 = 6;
 const LISTS: usize = 1 << DIGIT;
