@@ -23,6 +23,7 @@ const SERVER: u32 = 3;
 pub(crate) struct Host {
     interfaces: Vec<Interface>,
     routes: Vec<(IpAddr, u8, Route)>,
+    route_generation: u32,
     neighbours: Vec<(u32, IpAddr, Mac)>,
     /// Rules that give a packet its firewall mark.
     pub(crate) marks: MarkRules,
@@ -56,6 +57,7 @@ impl Host {
         let mut host = Self {
             interfaces: Vec::new(),
             routes: Vec::new(),
+            route_generation: 0,
             neighbours: Vec::new(),
             marks: MarkRules::default(),
             sysctls: BTreeMap::new(),
@@ -107,6 +109,7 @@ impl Host {
     pub(crate) fn network(&self) -> Network {
         let mut network = Network {
             interfaces: self.interfaces.clone(),
+            route_generation: self.route_generation,
             ..Network::default()
         };
         for interface in &self.interfaces {
@@ -149,6 +152,9 @@ impl Host {
             ["-4" | "-6", rest @ ..] => rest,
             all => all,
         };
+        if arguments.first() != Some(&"neigh") {
+            self.route_generation += 1;
+        }
         match arguments {
             ["route", "add" | "replace", rest @ ..] => self.add_route(rest),
             ["route", "del", rest @ ..] => self.delete_route(rest),

@@ -5,7 +5,7 @@
 //! re-adding the same address and port finds the old counters again ([BEHAVIOURS 29]).
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 use crate::stats::Stats;
@@ -163,6 +163,9 @@ pub struct Destination {
     active: AtomicI32,
     inactive: AtomicI32,
     persistent: AtomicI32,
+    /// The route in use ([`Destination::route_names_it`]): the number of the routing tables it was looked up in, and
+    /// whether it names the real server; 0 before the first packet.
+    route: AtomicU64,
 }
 
 impl Destination {
@@ -185,6 +188,7 @@ impl Destination {
             active: AtomicI32::new(0),
             inactive: AtomicI32::new(0),
             persistent: AtomicI32::new(0),
+            route: AtomicU64::new(0),
         }
     }
 
@@ -340,6 +344,26 @@ impl Destination {
         self.upper_threshold.store(upper, Relaxed);
         self.lower_threshold.store(config.lower_threshold, Relaxed);
         self.available.store(true, Relaxed);
+        self.route.store(0, Relaxed);
+    }
+
+    /// Whether the route that `method` takes to the real server names it as the next hop.
+    ///
+    /// The kernel looks the route up for the first packet and keeps it until the routing tables (of number
+    /// `generation`) or the real server's settings change. With direct routing the lookup names the next hop, because the
+    /// packet's own destination, the VIP, does not lead there. After `-e -g` an old connection with NAT or a
+    /// tunnel may look it up first, without; direct routing then asks the link for the VIP
+    /// (`deletion.change_method`).
+    pub(crate) fn route_names_it(&self, method: Method, generation: u32) -> bool {
+        let looked_up =
+            |names_it: bool| (u64::from(generation) << 2) | (u64::from(names_it) << 1) | 1;
+        let kept = self.route.load(Relaxed);
+        if kept | 2 == looked_up(true) {
+            return kept & 2 != 0;
+        }
+        let names_it = method == Method::DirectRoute;
+        self.route.store(looked_up(names_it), Relaxed);
+        names_it
     }
 
     /// Marks it as deleted from its service.

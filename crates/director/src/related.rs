@@ -144,9 +144,10 @@ impl Worker {
         datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let Some(target) = self.connections.get(id).map(Target::of) else {
+        let Some(connection) = self.connections.get(id) else {
             return Verdict::Pass;
         };
+        let target = Target::of(connection, batch.network);
         self.count(id, &datagram, Direction::ToServer);
         if target.method != Method::Masq {
             return self.forward(batch, &target, datagram, output);

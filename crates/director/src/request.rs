@@ -124,7 +124,10 @@ impl Worker {
         let Some(connection) = self.connections.get(id) else {
             return Verdict::Pass;
         };
-        let (target, tracked) = (Target::of(connection), connection.is_tracked());
+        let (target, tracked) = (
+            Target::of(connection, batch.network),
+            connection.is_tracked(),
+        );
         self.observe(batch, id, &datagram, Direction::ToServer);
         if tracked
             && datagram.headers.ttl > 1
@@ -220,7 +223,7 @@ impl Worker {
         if one_packet {
             let octets = u64::try_from(datagram.len()).unwrap_or(u64::MAX);
             self.shared.count_in(self.index, &destination, octets);
-            let target = Target::of(&connection);
+            let target = Target::of(&connection, batch.network);
             drop(connection);
             self.tell_one_packet(batch, template.as_ref(), datagram.ingress.mark, output);
             self.release(template.as_ref());

@@ -12,6 +12,7 @@ use crate::destination::{Method, TunnelConfig};
 use crate::director::{Batch, Datagram, Worker};
 use crate::egress::Hop;
 use crate::frame::Output;
+use crate::net::Network;
 use crate::refuse::Refusal;
 use crate::sysctl::Sysctl;
 use crate::verdict::{DropReason, Verdict};
@@ -57,19 +58,22 @@ pub(crate) struct Target {
     pub(crate) address: IpAddr,
     pub(crate) port: u16,
     pub(crate) tunnel: TunnelConfig,
+    /// The route does not name the real server: on its link, the packet's own destination is resolved.
+    goes_by_packet: bool,
 }
 
 impl Target {
-    pub(crate) fn of(connection: &Connection) -> Self {
+    pub(crate) fn of(connection: &Connection, network: &Network) -> Self {
         let (address, port) = connection.server();
-        let tunnel = connection
-            .destination()
-            .map_or_else(TunnelConfig::default, |d| d.tunnel());
+        let method = connection.method();
+        let destination = connection.destination();
+        let named = destination.map(|d| d.route_names_it(method, network.route_generation));
         Self {
-            method: connection.method(),
+            method,
             address,
             port,
-            tunnel,
+            tunnel: destination.map_or_else(TunnelConfig::default, |d| d.tunnel()),
+            goes_by_packet: method == Method::DirectRoute && named == Some(false),
         }
     }
 }
@@ -93,10 +97,13 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let hop = match self.hop(batch, target.address) {
+        let mut hop = match self.hop(batch, target.address) {
             Ok(hop) => hop,
             Err(reason) => return Verdict::Drop(reason),
         };
+        if target.goes_by_packet && hop.route.gateway.is_none() {
+            hop.address = datagram.headers.destination;
+        }
         if datagram.headers.ttl <= 1 {
             return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
         }

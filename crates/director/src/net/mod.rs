@@ -51,6 +51,8 @@ pub struct Network {
     pub interfaces: Vec<Interface>,
     /// Routes of both families; local addresses are routes of kind [`RouteKind::Local`].
     pub routes: Routes,
+    /// Changes whenever routes or addresses change (kernel: `fib_genid`).
+    pub route_generation: u32,
     /// Link addresses known to the kernel, by interface and next hop.
     pub neighbours: HashMap<(u32, IpAddr), Mac>,
     /// VIPs and who answers for each. Addresses of services that are missing here are [`Answer::Local`] when

@@ -144,10 +144,11 @@ impl Control {
             .iter()
             .next()
             .filter(|_| self.settings.interfaces.is_tun());
-        let network = match tun {
+        let mut network = match tun {
             Some((index, _)) => network::snapshot_tun(tables, answers, index),
             None => network::snapshot(tables, answers),
         };
+        network.route_generation = self.watcher.route_generation();
         self.host.network.store(Arc::new(network));
         self.steer(wanted.into_keys().collect());
         self.pace.done(begun, Instant::now());

@@ -50,6 +50,7 @@ pub struct Watcher {
     monitor: Socket,
     tables: Tables,
     interfaces_changed: bool,
+    route_generation: u32,
 }
 
 impl Watcher {
@@ -71,6 +72,7 @@ impl Watcher {
             monitor,
             tables: Tables::default(),
             interfaces_changed: false,
+            route_generation: 0,
         };
         watcher.resync()?;
         Ok(watcher)
@@ -80,6 +82,12 @@ impl Watcher {
     #[must_use]
     pub const fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// Changes with every change of links, addresses and routes ([`Network::route_generation`]).
+    #[must_use]
+    pub const fn route_generation(&self) -> u32 {
+        self.route_generation
     }
 
     /// Reads pending notifications.
@@ -98,6 +106,8 @@ impl Watcher {
                     for change in read_datagram(&datagram, &mut self.tables) {
                         news.changed |= change != Change::Nothing;
                         self.interfaces_changed |= change == Change::Interface;
+                        let routes = matches!(change, Change::Route | Change::Interface);
+                        self.route_generation = self.route_generation.wrapping_add(routes.into());
                     }
                 }
                 Ok(_) => {}
@@ -146,6 +156,7 @@ impl Watcher {
             &mut tables,
         )?;
         self.tables = tables;
+        self.route_generation = self.route_generation.wrapping_add(1);
         Ok(())
     }
 }
@@ -156,7 +167,7 @@ impl AsRawFd for Watcher {
     }
 }
 
-/// The tables as the director sees them, with who answers for which VIP.
+/// The tables as the director sees them, with who answers for which VIP; the number of the routes is the caller's.
 #[must_use]
 pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
     let interfaces = tables.links().iter().map(|(&index, link)| Interface {
@@ -194,6 +205,7 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
     Network {
         interfaces: interfaces.collect(),
         routes,
+        route_generation: 0,
         neighbours: tables.neighbours().clone(),
         vips,
         vlan_interfaces: tables

@@ -76,8 +76,10 @@ pub struct Route {
 pub enum Change {
     /// Nothing that the director looks at.
     Nothing,
-    /// A neighbour or a route.
-    Entry,
+    /// A neighbour.
+    Neighbour,
+    /// A route.
+    Route,
     /// A link or an address: the kernel drops routes along with it without telling about each.
     Interface,
 }
@@ -260,7 +262,7 @@ impl Tables {
             self.routes.retain(|known| !same_entry(known, &route));
         }
         self.routes.push(route);
-        Change::Entry
+        Change::Route
     }
 
     fn delete_route(&mut self, message: &RouteMessage) -> Change {
@@ -276,7 +278,7 @@ impl Tables {
         if self.routes.len() == before {
             Change::Nothing
         } else {
-            Change::Entry
+            Change::Route
         }
     }
 
@@ -295,12 +297,12 @@ impl Tables {
         let old = match mac.filter(|_| is_valid(message.header.state)) {
             Some(mac) => match self.neighbours.insert(key, mac) {
                 Some(old) if old == mac => return Change::Nothing,
-                _ => return Change::Entry,
+                _ => return Change::Neighbour,
             },
             None => self.neighbours.remove(&key),
         };
         if old.is_some() {
-            Change::Entry
+            Change::Neighbour
         } else {
             Change::Nothing
         }
@@ -309,7 +311,7 @@ impl Tables {
     fn delete_neighbour(&mut self, message: &NeighbourMessage) -> Change {
         let key = neighbour_address(message).map(|address| (message.header.ifindex, address));
         match key.and_then(|key| self.neighbours.remove(&key)) {
-            Some(_) => Change::Entry,
+            Some(_) => Change::Neighbour,
             None => Change::Nothing,
         }
     }

@@ -125,11 +125,11 @@ fn replacing_and_deleting_routes() {
         vec![RouteAttribute::Oif(3)],
     );
     let added = RouteNetlinkMessage::NewRoute(other.clone());
-    assert_eq!(tables.apply(&added, true), Change::Entry);
+    assert_eq!(tables.apply(&added, true), Change::Route);
     assert_eq!(tables.lookup(ip("10.1.0.2")).unwrap().interface, 3);
     assert_eq!(tables.apply(&added, true), Change::Nothing);
     let deleted = RouteNetlinkMessage::DelRoute(other);
-    assert_eq!(tables.apply(&deleted, false), Change::Entry);
+    assert_eq!(tables.apply(&deleted, false), Change::Route);
     assert_eq!(tables.apply(&deleted, false), Change::Nothing);
     assert_eq!(
         tables.lookup(ip("10.1.0.2")).unwrap().gateway,
@@ -153,9 +153,9 @@ fn neighbours_come_and_go() {
     let key = (2, ip("10.1.0.7"));
     let changes = [
         (NeighbourState::Incomplete, Change::Nothing, false),
-        (NeighbourState::Reachable, Change::Entry, true),
+        (NeighbourState::Reachable, Change::Neighbour, true),
         (NeighbourState::Stale, Change::Nothing, true),
-        (NeighbourState::Failed, Change::Entry, false),
+        (NeighbourState::Failed, Change::Neighbour, false),
     ];
     for (state, change, known) in changes {
         assert_eq!(tables.apply(&neighbour(state), false), change, "{state:?}");
