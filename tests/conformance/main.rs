@@ -4,6 +4,7 @@
 //! failing one the first difference, a table by topic, and last `N passed, M failed`. The exit code
 //! is 0 only when every required case passes and `expected.toml` is true.
 
+mod case;
 mod compare;
 mod decode;
 mod expected;
@@ -19,14 +20,11 @@ mod sync;
 mod system;
 mod texts;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use expected::Expected;
-use report::{Outcome, Report};
+use report::Report;
 
 /// What the command line asks for.
 struct Options {
@@ -127,7 +125,7 @@ fn run(options: &Options) -> Result<bool, String> {
     let expected = Expected::read(&list)?;
     let mut paths = Vec::new();
     for folder in &options.folders {
-        paths.extend(recording::list(folder)?);
+        paths.extend(recordings(folder)?);
     }
     paths.retain(|path| {
         let name = path.file_stem().map(|stem| stem.to_string_lossy());
@@ -136,7 +134,7 @@ fn run(options: &Options) -> Result<bool, String> {
     if paths.is_empty() {
         return Err("no recording matches".to_owned());
     }
-    let outcomes = run_all(&paths, &expected);
+    let outcomes = case::run_all(&paths, &expected.text);
     let own = options
         .folders
         .iter()
@@ -150,50 +148,26 @@ fn run(options: &Options) -> Result<bool, String> {
     Ok(report.print())
 }
 
-/// Runs every recording, on all processors; outcomes in the order of `paths`.
-fn run_all(paths: &[PathBuf], expected: &Expected) -> Vec<Outcome> {
-    let next = AtomicUsize::new(0);
-    let outcomes = Mutex::new(Vec::with_capacity(paths.len()));
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers.min(paths.len()) {
-            scope.spawn(|| {
-                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run_case(path, expected);
-                    if let Ok(mut list) = outcomes.lock() {
-                        list.push(outcome);
-                    }
-                }
-            });
-        }
-    });
-    let mut outcomes = outcomes.into_inner().unwrap_or_default();
-    outcomes.sort_by(|left: &Outcome, right| left.name.cmp(&right.name));
-    outcomes
-}
-
-/// Runs one recording; a panic of the code under test is a difference like any other.
-fn run_case(path: &Path, expected: &Expected) -> Outcome {
-    let name = path
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let recording = recording::read(path)?;
-        let volatile = mask::volatile(&recording.folder)?;
-        let masks = mask::masks(&recording, &volatile);
-        replay::run(&recording, &masks, &expected.text)
-    }));
-    Outcome {
-        name,
-        result: result.unwrap_or_else(|panic| Err(format!("panic: {}", panic_text(&*panic)))),
+/// The recordings of a folder, sorted by name; or the one file given.
+///
+/// # Errors
+/// A sentence when the folder cannot be listed or holds no recording.
+fn recordings(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    if folder.is_file() {
+        return Ok(vec![folder.to_path_buf()]);
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "without a message".to_owned())
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| format!("{}: cannot be listed: {error}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "jsonl")
+        })
+        .collect();
+    paths.sort();
+    if paths.is_empty() {
+        return Err(format!("{}: holds no .jsonl recording", folder.display()));
+    }
+    Ok(paths)
 }

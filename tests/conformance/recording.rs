@@ -332,27 +332,3 @@ pub(crate) fn read(path: &Path) -> Result<Recording, String> {
         virtual_time,
     })
 }
-
-/// The recordings of a folder, sorted by name; or the one file given.
-///
-/// # Errors
-/// A sentence when the folder cannot be listed or holds no recording.
-pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    if folder.is_file() {
-        return Ok(vec![folder.to_path_buf()]);
-    }
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| format!("{}: cannot be listed: {error}", folder.display()))?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "jsonl")
-        })
-        .collect();
-    paths.sort();
-    if paths.is_empty() {
-        return Err(format!("{}: holds no .jsonl recording", folder.display()));
-    }
-    Ok(paths)
-}

@@ -2,25 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::Outcome;
 use crate::expected::{Demand, Expected};
 use crate::recording::topic_of;
-use crate::replay::Findings;
-
-/// How one case ended.
-pub(crate) struct Outcome {
-    /// `TOPIC.CASE`.
-    pub(crate) name: String,
-    /// Differences, or why the case could not run.
-    pub(crate) result: Result<Findings, String>,
-}
-
-impl Outcome {
-    fn passed(&self) -> bool {
-        self.result
-            .as_ref()
-            .is_ok_and(|findings| findings.differences.is_empty())
-    }
-}
 
 /// All outcomes and what was asked of them.
 pub(crate) struct Report<'a> {
@@ -110,25 +94,8 @@ impl Report<'_> {
             Demand::Differs => " (expected difference)",
             Demand::Later => " (topic not required yet)",
         };
-        match &outcome.result {
-            Ok(findings) if findings.differences.is_empty() => {
-                println!("ok   {}{note}", outcome.name)
-            }
-            Err(sentence) => println!("FAIL {}{note}: {sentence}", outcome.name),
-            Ok(Findings { differences, .. }) => {
-                println!(
-                    "FAIL {}{note}: {} differences, the first:",
-                    outcome.name,
-                    differences.len()
-                );
-                let count = if self.verbose { differences.len() } else { 1 };
-                for difference in differences.iter().take(count) {
-                    println!("  line {}: {}", difference.line, difference.what);
-                    for line in difference.detail.lines() {
-                        println!("    {line}");
-                    }
-                }
-            }
+        for line in outcome.lines(note, self.verbose) {
+            println!("{line}");
         }
     }
 

@@ -70,6 +70,14 @@ const LISTS: [(&str, &str); 11] = [
     ("timeout", "-L --timeout"),
 ];
 
+/// The arguments of `ipvsadm` for the text of this name in a `show` record; `None` when it prints no such text.
+pub(crate) fn list(name: &str) -> Option<&'static str> {
+    LISTS
+        .iter()
+        .find(|(have, _)| *have == name)
+        .map(|(_, arguments)| *arguments)
+}
+
 /// Octets in front of a frame, as the links leave them.
 const HEADROOM: usize = 128;
 /// Connections that one case may make.
@@ -289,7 +297,7 @@ impl System {
     /// # Errors
     /// A sentence when ulvs has no such text.
     pub(crate) fn show(&self, name: &str) -> Result<Answer, String> {
-        if let Some((_, arguments)) = LISTS.iter().find(|(have, _)| *have == name) {
+        if let Some(arguments) = list(name) {
             let words: Vec<&str> = arguments.split(' ').collect();
             return Ok(self.ipvsadm(&words, None));
         }
