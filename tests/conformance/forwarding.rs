@@ -73,6 +73,11 @@ pub(crate) fn forward(network: &Network, interface: u32, frame: &[u8]) -> Option
         return None;
     }
     let headers = Headers::parse(&packet).ok()?;
+    // A sender that the host itself is ("martian") is not believed; IPv6 has no such rule.
+    let source = network.routes.lookup(headers.source);
+    if headers.source.is_ipv4() && source.is_some_and(|route| route.kind == RouteKind::Local) {
+        return None;
+    }
     let route = network.routes.lookup(headers.destination)?;
     let is_multicast = match headers.destination {
         IpAddr::V4(address) => address.is_multicast(),

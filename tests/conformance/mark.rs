@@ -138,13 +138,39 @@ impl Fields {
                     ports: be16(frame, at).zip(be16(frame, at + 2)).filter(|_| first),
                 })
             }
-            0x86dd => Some(Self {
-                source: v6(frame, 22)?,
-                destination: v6(frame, 38)?,
-                protocol: *frame.get(20)?,
-                ports: be16(frame, 54).zip(be16(frame, 56)),
-            }),
+            0x86dd => {
+                let (protocol, at, first) = upper(frame)?;
+                Some(Self {
+                    source: v6(frame, 22)?,
+                    destination: v6(frame, 38)?,
+                    protocol,
+                    ports: be16(frame, at).zip(be16(frame, at + 2)).filter(|_| first),
+                })
+            }
             _ => None,
+        }
+    }
+}
+
+/// Protocol of an IPv6 frame behind its extension headers, where it begins, and whether it does begin there.
+fn upper(frame: &[u8]) -> Option<(u8, usize, bool)> {
+    let (mut next, mut at) = (*frame.get(20)?, 54);
+    loop {
+        match next {
+            0 | 43 | 60 => {
+                let length = usize::from(*frame.get(at + 1)?) + 1;
+                next = *frame.get(at)?;
+                at += length * 8;
+            }
+            44 => {
+                next = *frame.get(at)?;
+                let first = be16(frame, at + 2)? & 0xfff8 == 0;
+                at += 8;
+                if !first {
+                    return Some((next, at, false));
+                }
+            }
+            _ => return Some((next, at, true)),
         }
     }
 }

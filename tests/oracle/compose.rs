@@ -81,6 +81,10 @@ fn ends(sending: &Sending, flow: &Flow, known: &Known) -> Option<Ends> {
         Speaker::ServerRouter => {
             let quoted = known.to_server.as_ref()?;
             let v4 = quoted.source.is_ipv4();
+            // 6.1.176 takes every translated ICMPv6 error for one with a wrong checksum; 6.1.192 does not.
+            if !v4 && known.server.is_some() {
+                return None;
+            }
             let router = if v4 {
                 IpAddr::from([10, 2, 0, 250])
             } else {

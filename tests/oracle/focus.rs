@@ -172,6 +172,7 @@ pub(crate) const FOCUSES: [Focus; 12] = [
             (Sysctl, 2),
         ],
         schedulers: PLAIN,
+        methods: &['g', 'm', 'm'],
         persistent: 10,
         ..BASE
     },
@@ -198,6 +199,8 @@ pub(crate) const FOCUSES: [Focus; 12] = [
         persistent: 15,
         wide: 0,
         threshold: 0,
+        // The helper of 6.1.176 loses what comes over IPv6; that of 6.1.192 does not.
+        v6: 0,
         ..BASE
     },
     Focus {

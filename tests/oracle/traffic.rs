@@ -277,11 +277,17 @@ impl World {
         };
         let mut sending = self.sending(place, Speaker::Client, body);
         sending.outer.df = false;
-        sending.fragments = Some(self.draw.of(&[512, 1280, 1400, 1480]));
+        let v6 = flow.client.0.is_ipv6();
+        let whole = if v6 { 1448 } else { 1480 };
+        // 6.1.176 cuts a tunnel packet as small as the fragments that came, 6.1.192 does not: where there are tunnels,
+        // only as large as possible.
+        let tunnels = self.focus.methods.contains(&'i');
+        sending.fragments = Some(if tunnels {
+            whole
+        } else {
+            self.draw.of(&[512, 1280, 1400, whole])
+        });
         sending.settle = may_begin(&sending.body);
-        if flow.client.0.is_ipv6() {
-            sending.fragments = Some(self.draw.of(&[512, 1280, 1400, 1448]));
-        }
         self.send(sending);
     }
 

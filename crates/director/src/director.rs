@@ -290,7 +290,7 @@ impl Worker {
         } = datagram;
         match self
             .reassembly
-            .add(batch.now, &mut frame, &headers, fragment)
+            .add(batch.now, ingress.mark, &mut frame, &headers, fragment)
         {
             Progress::Incomplete => Verdict::Held,
             Progress::Invalid => Verdict::Drop(DropReason::Reassembly),
@@ -298,6 +298,8 @@ impl Worker {
                 Err(malformed) => Verdict::Drop(DropReason::Malformed(malformed)),
                 Ok(headers) => {
                     let frame = Frame::Owned(whole.frame);
+                    let mark = whole.mark;
+                    let ingress = Ingress { mark, ..ingress };
                     let datagram = Datagram {
                         frame,
                         headers,

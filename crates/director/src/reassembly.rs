@@ -57,6 +57,8 @@ struct Incomplete {
     /// The fragment with offset 0: its headers are the datagram's, and the ICMP error is about it when time
     /// runs out.
     first: Option<(OwnedFrame, Headers)>,
+    /// Firewall mark of that fragment.
+    mark: u32,
     /// Payload octets.
     bytes: usize,
     number: u64,
@@ -77,6 +79,8 @@ struct Place {
 pub(crate) struct Datagram {
     /// The datagram with the first fragment's link header and without fragment fields.
     pub(crate) frame: OwnedFrame,
+    /// Firewall mark of the first fragment: it alone has the ports that a rule may ask for.
+    pub(crate) mark: u32,
     /// Payload octets of each fragment, in order of offset.
     pub(crate) pieces: Vec<u16>,
 }
@@ -113,10 +117,11 @@ fn patience(family: Family) -> (Duration, usize) {
 }
 
 impl Reassembly {
-    /// Takes in one fragment.
+    /// Takes in one fragment, with its firewall mark.
     pub(crate) fn add(
         &mut self,
         now: Instant,
+        mark: u32,
         frame: &mut Frame<'_>,
         headers: &Headers,
         fragment: Fragment,
@@ -144,6 +149,7 @@ impl Reassembly {
                 pieces: Vec::new(),
                 total: None,
                 first: None,
+                mark: 0,
                 bytes: 0,
                 number: self.count,
             }
@@ -151,6 +157,9 @@ impl Reassembly {
         let before = datagram.octets();
         let fits = frame.edit(|packet| datagram.insert(packet, headers, fragment));
         self.octets += datagram.octets() - before;
+        if fragment.offset == 0 {
+            datagram.mark = mark;
+        }
         if !fits {
             self.forget(&key);
             self.tidy(queue);
@@ -323,7 +332,11 @@ impl Incomplete {
             frame.truncate(front + payload_len);
             Some(())
         })?;
-        Some(Datagram { frame, pieces })
+        Some(Datagram {
+            frame,
+            mark: self.mark,
+            pieces,
+        })
     }
 }
 
@@ -355,7 +368,7 @@ mod tests {
         let headers = Headers::parse(&packet).unwrap();
         let fragment = headers.fragment.unwrap();
         let mut frame = Frame::InPlace(packet);
-        reassembly.add(Instant::START, &mut frame, &headers, fragment)
+        reassembly.add(Instant::START, 0, &mut frame, &headers, fragment)
     }
 
     fn after(seconds: u64) -> Instant {

@@ -252,13 +252,11 @@ impl Worker {
         self.count(id, &datagram, Direction::ToServer);
         let Some((error, headers)) = datagram.frame.edit(|packet| {
             let message = packet.bytes().get(datagram.headers.transport_offset..)?;
-            let &[kind, code, _, _, _, _, high, low] = message.first_chunk()?;
+            let &[kind, code, _, _, rest @ ..] = message.first_chunk::<8>()?;
             let headers = quoted_headers(packet.bytes(), inner)?;
-            let mtu = u32::from(u16::from_be_bytes([high, low]));
-            Some((
-                client_error(datagram.headers.family, kind, code, mtu)?,
-                headers,
-            ))
+            let rest = u32::from_be_bytes(rest);
+            let error = client_error(datagram.headers.family, kind, code, rest)?;
+            Some((error, headers))
         }) else {
             return self.stack(batch, datagram, output);
         };
@@ -299,20 +297,14 @@ fn is_related(family: Family, kind: u8) -> bool {
     }
 }
 
-/// The error that tells a client what befell its packet in the tunnel.
-fn client_error(family: Family, kind: u8, code: u8, mtu: u32) -> Option<IcmpError> {
-    use icmp::unreachable;
-    if family == Family::V6 {
-        return None;
-    }
-    match (kind, code) {
-        (icmp::UNREACHABLE, unreachable::NETWORK) => Some(IcmpError::NetworkUnreachable),
-        (icmp::UNREACHABLE, unreachable::HOST) => Some(IcmpError::HostUnreachable),
-        (icmp::UNREACHABLE, unreachable::PROTOCOL) => Some(IcmpError::ProtocolUnreachable),
-        (icmp::UNREACHABLE, unreachable::PORT) => Some(IcmpError::PortUnreachable),
-        (icmp::UNREACHABLE, unreachable::FRAGMENTATION_NEEDED) => Some(IcmpError::TooBig { mtu }),
-        (icmp::TIME_EXCEEDED, 0) => Some(IcmpError::TimeExceeded),
-        _ => None,
+/// The error that tells a client what befell its packet in the tunnel: whatever a router said of it (the kernel
+/// asks only for the type, in [`is_related`]); none in IPv6.
+fn client_error(family: Family, kind: u8, code: u8, rest: u32) -> Option<IcmpError> {
+    let too_big = (icmp::UNREACHABLE, icmp::unreachable::FRAGMENTATION_NEEDED);
+    match family {
+        Family::V6 => None,
+        Family::V4 if (kind, code) == too_big => Some(IcmpError::TooBig { mtu: rest & 0xffff }),
+        Family::V4 => Some(IcmpError::Relayed { kind, code, rest }),
     }
 }
 

@@ -10,7 +10,6 @@ use crate::datagram::Datagram;
 use crate::headers::{Family, Headers, Transport};
 use crate::icmp::{self, Icmp};
 use crate::ipv6::{self, Ipv6};
-use crate::parse::chain;
 use crate::view::put;
 use crate::{Packet, icmpv6, protocol};
 
@@ -43,6 +42,16 @@ pub enum IcmpError {
     TimeExceeded,
     /// Fragments did not arrive in time: 11/1, 3/1.
     ReassemblyTimeExceeded,
+    /// What a router on a tunnel's path said, passed on to the sender of the packet in the tunnel: type,
+    /// code and the word behind the checksum as they came.
+    Relayed {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+        /// The word behind the checksum.
+        rest: u32,
+    },
 }
 
 impl IcmpError {
@@ -69,18 +78,26 @@ impl IcmpError {
             (Self::TimeExceeded, Family::V6) => (icmpv6::TIME_EXCEEDED, 0, 0),
             (Self::ReassemblyTimeExceeded, Family::V4) => (icmp::TIME_EXCEEDED, 1, 0),
             (Self::ReassemblyTimeExceeded, Family::V6) => (icmpv6::TIME_EXCEEDED, 1, 0),
+            (Self::Relayed { kind, code, rest }, _) => (kind, code, rest),
         }
     }
 }
 
-/// Offset of the octet of an IPv6 datagram that names its upper-layer protocol.
+/// Offset of the octet of an IPv6 datagram that names its upper-layer protocol. AH counts as one: whoever
+/// answers this has no IPsec.
 fn protocol_named_at(datagram: &[u8]) -> u32 {
-    let chain = Ipv6::of(datagram)
-        .zip(datagram.get(ipv6::LEN..))
-        .and_then(|(header, payload)| chain(header.next_header(), payload).ok());
-    chain
-        .and_then(|chain| u32::try_from(chain.named_at).ok())
-        .unwrap_or(6)
+    let (mut next, mut named_at, mut at) = match Ipv6::of(datagram) {
+        Some(header) => (header.next_header(), 6, ipv6::LEN),
+        None => return 6,
+    };
+    while ipv6::is_extension(next) && next != protocol::AH {
+        let header = ipv6::extension(next, datagram.get(at..).unwrap_or_default());
+        let Ok(extension) = header else { break };
+        next = extension.next_header;
+        named_at = at;
+        at += extension.len;
+    }
+    u32::try_from(named_at).unwrap_or(6)
 }
 
 /// Whether an error about this packet may be sent at all (RFC 1122, 3.2.2; RFC 4443, 2.4 (e)): not

@@ -90,8 +90,8 @@ pub fn tcp_reset(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opti
 /// as the kernel's are (recording tcp_states.sctp_sloppy0).
 ///
 /// `None`, when the packet is no SCTP packet with a chunk, one that must not be answered (ABORT,
-/// COOKIE ACK, SHUTDOWN COMPLETE, ERROR), malformed or with a wrong checksum, or `out` is too short;
-/// [`MAX_LEN`] octets always suffice.
+/// COOKIE ACK, SHUTDOWN COMPLETE, ERROR for a stale cookie), malformed or with a wrong checksum, or
+/// `out` is too short; [`MAX_LEN`] octets always suffice.
 #[must_use]
 pub fn sctp_abort(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Option<usize> {
     const LEN: usize = sctp::LEN + 4;
@@ -113,6 +113,20 @@ pub fn sctp_abort(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opt
     Some(at + LEN)
 }
 
+/// Whether an ERROR chunk has the cause "stale cookie" (RFC 9260, 3.3.10).
+fn has_stale_cookie(chunk: &[u8], length: u16) -> bool {
+    const STALE_COOKIE: [u8; 2] = [0, 3];
+    let mut causes = chunk.get(4..usize::from(length)).unwrap_or_default();
+    while let Some([high, low, len @ ..]) = causes.first_chunk::<4>() {
+        if [*high, *low] == STALE_COOKIE {
+            return true;
+        }
+        let len = usize::from(u16::from_be_bytes(*len)).max(4);
+        causes = causes.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
+}
+
 /// The chunk that answers the packet, the verification tag to send it with, and whether that is the
 /// packet's own (the T bit).
 fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
@@ -127,9 +141,8 @@ fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
     let mut shutdown = false;
     while let Some(header) = Chunk::of(chunks) {
         match header.kind() {
-            chunk::ABORT | chunk::COOKIE_ACK | chunk::SHUTDOWN_COMPLETE | chunk::ERROR => {
-                return None;
-            }
+            chunk::ABORT | chunk::COOKIE_ACK | chunk::SHUTDOWN_COMPLETE => return None,
+            chunk::ERROR if has_stale_cookie(chunks, header.length()) => return None,
             chunk::SHUTDOWN_ACK => shutdown = true,
             _ => {}
         }
