@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
+use crate::defence::Sacrifice;
 use crate::frame::{Frame, Output};
 use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
@@ -60,6 +61,7 @@ pub(crate) struct Worker {
     pub(crate) connections: Table,
     pub(crate) timeouts: Timeouts,
     pub(crate) orphans: Orphans,
+    pub(crate) sacrifice: Sacrifice,
     pub(crate) resolver: Resolver,
     pub(crate) reassembly: Reassembly,
     pub(crate) icmp_limit: IcmpLimit,
@@ -119,6 +121,9 @@ impl Director {
                 shared,
                 host,
                 orphans: Orphans::default(),
+                sacrifice: Sacrifice::new(
+                    table.seed[1].wrapping_add(table.seed[0].rotate_left(32)),
+                ),
                 resolver: Resolver::default(),
                 reassembly: Reassembly::default(),
                 icmp_limit: IcmpLimit::default(),
@@ -186,6 +191,7 @@ impl Director {
         self.worker.expire_fragments(&batch, output);
         self.worker.expire_connections(now);
         self.worker.end_orphans(now);
+        self.worker.sacrifice(now);
     }
 
     /// When [`Director::tick`] wants to be called next, if nothing arrives before.
@@ -197,6 +203,7 @@ impl Director {
             worker.reassembly.next_deadline(),
             worker.connections.next_expiry(),
             worker.orphans.next_deadline(worker.shared.deletions()),
+            worker.sacrifice.next_deadline(&worker.shared.defence),
         ]
         .into_iter()
         .flatten()

@@ -14,6 +14,7 @@ pub mod assign;
 mod command;
 pub mod connection;
 mod cut;
+mod defence;
 pub mod destination;
 pub mod director;
 mod egress;

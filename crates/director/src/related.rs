@@ -90,6 +90,9 @@ impl Worker {
         let Some(service) = batch.services.lookup(protocol, address, port, mark) else {
             return self.stack(batch, datagram, output);
         };
+        if self.shared.defence.drops_packet() {
+            return Verdict::Drop(DropReason::Defence);
+        }
         let flow = Flow {
             protocol,
             source: key.source.0,

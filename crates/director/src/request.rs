@@ -82,7 +82,7 @@ impl Worker {
         };
         let sysctls = &self.shared.sysctls;
         let expire_nodest = sysctls.is_on(Sysctl::ExpireNodestConn);
-        let reuse_mode = sysctls.get(Sysctl::ConnReuseMode).unsigned_abs();
+        let reuse_mode = sysctls.get(Sysctl::ConnReuseMode);
         let (orphaned, tracked) = (connection.is_orphaned(), connection.is_tracked());
         let begins = begins_connection(&datagram.headers.transport);
         let given_up = if begins && reuse_mode != 0 {
@@ -182,6 +182,9 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        if self.shared.defence.drops_packet() {
+            return Verdict::Drop(DropReason::Defence);
+        }
         // Looked at first: what cannot be kept must move neither the scheduler nor a template.
         let one_packet = service.config.is_one_packet(flow.protocol);
         if self.connections.is_full() && !one_packet {
