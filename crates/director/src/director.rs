@@ -3,6 +3,8 @@
 //! [`Director::handle`] is the packet's way in one place: link address, ARP and NDP, headers, fragments, ICMP,
 //! the connection, else a service. Each step's details stand in the file named for it.
 
+use core::net::IpAddr;
+use core::sync::atomic::AtomicU64;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -42,6 +44,8 @@ pub struct Host {
     pub neighbours: NeighbourTable,
     /// Path MTUs learned from ICMP errors.
     pub path_mtus: PathMtus,
+    /// Milliseconds from midnight UTC to [`Instant::START`], for the timestamps of IPv4 options.
+    pub midnight_ms: AtomicU64,
 }
 
 /// The director of one worker: owns its connections, shares services with the other workers.
@@ -321,9 +325,10 @@ impl Worker {
     fn datagram<'a>(
         &mut self,
         batch: &Batch<'_>,
-        datagram: Datagram<'a, '_>,
+        mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        self.process_options(batch, &mut datagram);
         let headers = &datagram.headers;
         if matches!(headers.transport, Transport::Icmp { .. }) {
             return self.icmp(batch, datagram, output);
@@ -468,7 +473,7 @@ fn link_fields(frame: &[u8]) -> Option<(Mac, u16)> {
 
 /// Whether a packet to `address` is delivered on this host: an address of the host, one that a local route covers
 /// (`ip route add local`), or a VIP.
-pub(crate) fn is_for_us(network: &Network, address: core::net::IpAddr) -> bool {
+pub(crate) fn is_for_us(network: &Network, address: IpAddr) -> bool {
     let is_routed_here = || {
         let route = network.routes.lookup(address);
         route.is_some_and(|route| route.kind == RouteKind::Local)

@@ -22,6 +22,7 @@ pub mod forward;
 pub mod frame;
 pub mod ftp;
 mod icmp_limit;
+mod ip_options;
 pub mod net;
 mod options;
 mod orphans;

@@ -32,6 +32,9 @@ impl Worker {
         let Transport::Icmp { kind, .. } = headers.transport else {
             return Verdict::Pass;
         };
+        if headers.options.fault.is_some() {
+            return self.stack(batch, datagram, output);
+        }
         if headers.family == Family::V6
             && matches!(
                 kind,
@@ -231,6 +234,7 @@ impl Worker {
             return Verdict::Drop(DropReason::BadIcmp);
         }
         datagram.decrement_ttl();
+        datagram.seal_options();
         let translated = datagram
             .frame
             .edit(|packet| translate_error(packet, &headers, quoted, translation));
@@ -335,6 +339,7 @@ fn quoted_headers(frame: &[u8], quoted: &Quoted) -> Option<Headers> {
         transport_offset: quoted.transport_offset,
         end: quoted.end,
         has_options: false,
+        options: packet::Options::default(),
         fragment: None,
         transport: Transport::Other,
     })

@@ -46,9 +46,10 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let vip = datagram.headers.destination;
-        if (id.is_some() || is_for_us(batch.network, vip)) && !datagram.process_options(vip) {
-            return Verdict::Drop(DropReason::IpOptions);
+        if id.is_some()
+            && let Some(fault) = datagram.headers.options.fault
+        {
+            return self.refuse_options(batch, fault, &mut datagram, output);
         }
         match id.map_or(Found::Nothing, |id| self.usable(batch, id, &datagram)) {
             Found::Usable(id) => self.forward_on(batch, id, datagram, output),
@@ -144,12 +145,15 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         protocol: Protocol,
-        datagram: Datagram<'a, '_>,
+        mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let headers = &datagram.headers;
         if !is_for_us(batch.network, headers.destination) {
-            return self.stray(batch, protocol, datagram, output);
+            return match headers.options.fault {
+                Some(_) => Verdict::Pass,
+                None => self.stray(batch, protocol, datagram, output),
+            };
         }
         if !may_be_client(batch.network, headers.source) {
             return Verdict::Pass;
@@ -166,8 +170,9 @@ impl Worker {
         let service = batch
             .services
             .lookup(protocol, flow.destination, destination_port, mark);
-        match service {
-            Some(service) if self.may_begin(&headers.transport) => {
+        match (service, headers.options.fault) {
+            (Some(_), Some(fault)) => self.refuse_options(batch, fault, &mut datagram, output),
+            (Some(service), None) if self.may_begin(&headers.transport) => {
                 self.schedule(batch, service, &flow, datagram, output)
             }
             _ => self.stack(batch, datagram, output),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use control::listing;
@@ -339,6 +340,8 @@ impl Control {
     /// Once a second.
     pub(super) fn tick(&mut self) {
         let now = self.clock.now();
+        let midnight = self.clock.midnight_ms();
+        self.host.midnight_ms.store(midnight, Ordering::Relaxed);
         if self.shared.needs_memory()
             && let Some(pages) = memory::free_pages()
         {
