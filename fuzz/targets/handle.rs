@@ -148,7 +148,7 @@ impl System {
         let shared = Arc::new(Shared::new(Options::default()));
         // A sample of every estimator for every two seconds of virtual time would be all that is done.
         if run.estimators & 15 != 15 || run.steps.0.len() > 8 {
-            let _ = shared.sysctls.write("run_estimation", "0");
+            let _ = shared.set_sysctl("run_estimation", "0");
         }
         let host = Arc::new(Host::default());
         let links = run.links.mostly_ordinary();
@@ -214,7 +214,7 @@ impl System {
         match other {
             Other::Sysctl { which, value } => {
                 let entry = &SYSCTLS[usize::from(*which) % SYSCTLS.len()];
-                let _ = self.shared.sysctls.write(entry.name, &value.to_string());
+                let _ = self.shared.set_sysctl(entry.name, &value.to_string());
             }
             Other::Timeouts { tcp, tcp_fin, udp } => {
                 let [tcp, tcp_fin, udp] = [*tcp, *tcp_fin, *udp].map(u32::from);

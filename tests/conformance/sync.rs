@@ -46,7 +46,7 @@ impl Sockets {
         } else {
             Version::V0
         };
-        let queue_max = usize::try_from(sysctls.get(Sysctl::SyncQlenMax)).unwrap_or(0);
+        let queue_max = usize::try_from(sysctls.queue_max()).unwrap_or(0);
         for entry in told {
             outbox.push(entry, version, queue_max, now);
         }

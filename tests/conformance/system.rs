@@ -84,6 +84,8 @@ const HEADROOM: usize = 128;
 const CONNECTIONS_MAX: usize = 65_536;
 /// Most ticks at one moment: more means that the director asks for ever.
 const TICKS_MAX: usize = 100_000;
+/// Free memory of the recorded kernel, pages: most of its 512 MiB.
+const FREE_PAGES: i32 = 100_000;
 
 /// Director, control server and host.
 pub(crate) struct System {
@@ -168,6 +170,7 @@ impl System {
 
     fn tick(&mut self) {
         let now = self.instant();
+        self.shared.set_free_pages(FREE_PAGES);
         self.shared.tick(now);
         self.shared.expire_templates(now, usize::MAX);
         self.director.refresh();
@@ -273,7 +276,7 @@ impl System {
             self.publish_host();
             return Ok(());
         };
-        match self.shared.sysctls.write(name, value) {
+        match self.shared.set_sysctl(name, value) {
             Ok(()) => Ok(()),
             Err(SysctlError::Invalid { .. }) => Err("[Errno 22] Invalid argument".to_owned()),
             Err(error @ SysctlError::Unknown { .. }) => Err(error.to_string()),

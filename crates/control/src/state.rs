@@ -160,7 +160,7 @@ impl DesiredState {
             .set_timeouts(self.timeouts)
             .map_err(ApplyError::Timeouts)?;
         for (name, value) in &self.sysctls {
-            shared.sysctls.write(name, value)?;
+            shared.set_sysctl(name, value)?;
         }
         for (service, destinations) in &self.services {
             let refused = |rule: String| move |error| ApplyError::Command { rule, error };

@@ -3,12 +3,15 @@
 //! [`Director::handle`] is the packet's way in one place: link address, ARP and NDP, headers, fragments, ICMP,
 //! the connection, else a service. Each step's details stand in the file named for it.
 
+use core::net::IpAddr;
+use core::sync::atomic::AtomicU64;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
+use crate::defence::Sacrifice;
 use crate::frame::{Frame, Output};
 use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
@@ -41,6 +44,8 @@ pub struct Host {
     pub neighbours: NeighbourTable,
     /// Path MTUs learned from ICMP errors.
     pub path_mtus: PathMtus,
+    /// Milliseconds from midnight UTC to [`Instant::START`], for the timestamps of IPv4 options.
+    pub midnight_ms: AtomicU64,
 }
 
 /// The director of one worker: owns its connections, shares services with the other workers.
@@ -60,6 +65,7 @@ pub(crate) struct Worker {
     pub(crate) connections: Table,
     pub(crate) timeouts: Timeouts,
     pub(crate) orphans: Orphans,
+    pub(crate) sacrifice: Sacrifice,
     pub(crate) resolver: Resolver,
     pub(crate) reassembly: Reassembly,
     pub(crate) icmp_limit: IcmpLimit,
@@ -119,6 +125,9 @@ impl Director {
                 shared,
                 host,
                 orphans: Orphans::default(),
+                sacrifice: Sacrifice::new(
+                    table.seed[1].wrapping_add(table.seed[0].rotate_left(32)),
+                ),
                 resolver: Resolver::default(),
                 reassembly: Reassembly::default(),
                 icmp_limit: IcmpLimit::default(),
@@ -186,6 +195,7 @@ impl Director {
         self.worker.expire_fragments(&batch, output);
         self.worker.expire_connections(now);
         self.worker.end_orphans(now);
+        self.worker.sacrifice(now);
     }
 
     /// When [`Director::tick`] wants to be called next, if nothing arrives before.
@@ -197,6 +207,7 @@ impl Director {
             worker.reassembly.next_deadline(),
             worker.connections.next_expiry(),
             worker.orphans.next_deadline(worker.shared.deletions()),
+            worker.sacrifice.next_deadline(&worker.shared.defence),
         ]
         .into_iter()
         .flatten()
@@ -316,9 +327,10 @@ impl Worker {
     fn datagram<'a>(
         &mut self,
         batch: &Batch<'_>,
-        datagram: Datagram<'a, '_>,
+        mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        self.process_options(batch, &mut datagram);
         let headers = &datagram.headers;
         if matches!(headers.transport, Transport::Icmp { .. }) {
             return self.icmp(batch, datagram, output);
@@ -463,7 +475,7 @@ fn link_fields(frame: &[u8]) -> Option<(Mac, u16)> {
 
 /// Whether a packet to `address` is delivered on this host: an address of the host, one that a local route covers
 /// (`ip route add local`), or a VIP.
-pub(crate) fn is_for_us(network: &Network, address: core::net::IpAddr) -> bool {
+pub(crate) fn is_for_us(network: &Network, address: IpAddr) -> bool {
     let is_routed_here = || {
         let route = network.routes.lookup(address);
         route.is_some_and(|route| route.kind == RouteKind::Local)

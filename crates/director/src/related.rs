@@ -32,6 +32,9 @@ impl Worker {
         let Transport::Icmp { kind, .. } = headers.transport else {
             return Verdict::Pass;
         };
+        if headers.options.fault.is_some() {
+            return self.stack(batch, datagram, output);
+        }
         if headers.family == Family::V6
             && matches!(
                 kind,
@@ -90,6 +93,9 @@ impl Worker {
         let Some(service) = batch.services.lookup(protocol, address, port, mark) else {
             return self.stack(batch, datagram, output);
         };
+        if self.shared.defence.drops_packet() {
+            return Verdict::Drop(DropReason::Defence);
+        }
         let flow = Flow {
             protocol,
             source: key.source.0,
@@ -229,6 +235,7 @@ impl Worker {
             return Verdict::Drop(DropReason::BadIcmp);
         }
         datagram.decrement_ttl();
+        datagram.seal_options();
         let translated = datagram
             .frame
             .edit(|packet| translate_error(packet, &headers, quoted, translation));
@@ -325,6 +332,7 @@ fn quoted_headers(frame: &[u8], quoted: &Quoted) -> Option<Headers> {
         transport_offset: quoted.transport_offset,
         end: quoted.end,
         has_options: false,
+        options: packet::Options::default(),
         fragment: None,
         transport: Transport::Other,
     })

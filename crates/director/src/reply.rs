@@ -7,7 +7,7 @@ use crate::director::{Batch, Datagram, Worker};
 use crate::frame::Output;
 use crate::protocol::Direction;
 use crate::refuse::Refusal;
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::Verdict;
 
 impl Worker {
     /// A packet of connection `id` from its real server.
@@ -18,6 +18,9 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        if let Some(fault) = datagram.headers.options.fault {
+            return self.refuse_options(batch, fault, &mut datagram, output);
+        }
         // The kernel forwards the packet before its director translates it: TTL and MTU come first, and what is
         // refused is refused to the real server, untranslated (BEHAVIOURS 11).
         let hop = match self.hop(batch, datagram.headers.destination) {
@@ -42,10 +45,9 @@ impl Worker {
         if hop.interface == connection.client_interface() {
             datagram.set_vlan(connection.client_vlan());
         }
-        if !datagram.process_options(virtual_server.0) {
-            return Verdict::Drop(DropReason::IpOptions);
-        }
         datagram.decrement_ttl();
+        self.record_reply(batch, virtual_server.0, &mut datagram);
+        datagram.seal_options();
         if tracked && let Err(reason) = self.follow_reply(batch, id, &mut datagram) {
             return Verdict::Drop(reason);
         }

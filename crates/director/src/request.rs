@@ -46,9 +46,10 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let vip = datagram.headers.destination;
-        if (id.is_some() || is_for_us(batch.network, vip)) && !datagram.process_options(vip) {
-            return Verdict::Drop(DropReason::IpOptions);
+        if id.is_some()
+            && let Some(fault) = datagram.headers.options.fault
+        {
+            return self.refuse_options(batch, fault, &mut datagram, output);
         }
         match id.map_or(Found::Nothing, |id| self.usable(batch, id, &datagram)) {
             Found::Usable(id) => self.forward_on(batch, id, datagram, output),
@@ -82,7 +83,7 @@ impl Worker {
         };
         let sysctls = &self.shared.sysctls;
         let expire_nodest = sysctls.is_on(Sysctl::ExpireNodestConn);
-        let reuse_mode = sysctls.get(Sysctl::ConnReuseMode).unsigned_abs();
+        let reuse_mode = sysctls.get(Sysctl::ConnReuseMode);
         let (orphaned, tracked) = (connection.is_orphaned(), connection.is_tracked());
         let begins = begins_connection(&datagram.headers.transport);
         let given_up = if begins && reuse_mode != 0 {
@@ -147,12 +148,15 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         protocol: Protocol,
-        datagram: Datagram<'a, '_>,
+        mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let headers = &datagram.headers;
         if !is_for_us(batch.network, headers.destination) {
-            return self.stray(batch, protocol, datagram, output);
+            return match headers.options.fault {
+                Some(_) => Verdict::Pass,
+                None => self.stray(batch, protocol, datagram, output),
+            };
         }
         if !may_be_client(batch.network, headers.source) {
             return Verdict::Pass;
@@ -169,8 +173,9 @@ impl Worker {
         let service = batch
             .services
             .lookup(protocol, flow.destination, destination_port, mark);
-        match service {
-            Some(service) if self.may_begin(&headers.transport) => {
+        match (service, headers.options.fault) {
+            (Some(_), Some(fault)) => self.refuse_options(batch, fault, &mut datagram, output),
+            (Some(service), None) if self.may_begin(&headers.transport) => {
                 self.schedule(batch, service, &flow, datagram, output)
             }
             _ => self.stack(batch, datagram, output),
@@ -185,6 +190,9 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        if self.shared.defence.drops_packet() {
+            return Verdict::Drop(DropReason::Defence);
+        }
         // Looked at first: what cannot be kept must move neither the scheduler nor a template.
         let one_packet = service.config.is_one_packet(flow.protocol);
         if self.connections.is_full() && !one_packet {

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
+use crate::defence::{self, Defence, Random};
 use crate::destination::{Destination, DestinationConfig};
 pub use crate::options::{Options, Timeouts};
 use crate::orphans;
@@ -20,7 +21,7 @@ use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sync::Roles;
-use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
+use crate::sysctl::{self, LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
 use crate::template::{Template, Templates};
 use crate::time::Instant;
 use crate::trash::Trash;
@@ -39,6 +40,10 @@ struct Control {
     /// How many services each real server is in.
     real_servers: HashMap<RealServer, usize>,
     next_sample: Option<Instant>,
+    /// When the defences look at the memory next.
+    next_defence: Option<Instant>,
+    /// Decides which templates `drop_entry` ends.
+    random: Random,
     /// Deletions whose templates have been looked for, and when to look for those of the newer ones.
     swept: u64,
     sweep: Option<Instant>,
@@ -55,6 +60,7 @@ pub struct Shared {
     /// Which synchronisation daemons run.
     pub sync: Roles,
     pub(crate) templates: Templates,
+    pub(crate) defence: Defence,
     /// Which worker owns which FTP data connection.
     pub owners: Owners,
     timeouts: [AtomicU32; 3],
@@ -77,9 +83,13 @@ impl Shared {
             stats: Stats::new(options.workers),
             sync: Roles::default(),
             templates: Templates::new(options.seed, options.max_templates),
+            defence: Defence::default(),
             owners: Owners::default(),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
-            control: Mutex::default(),
+            control: Mutex::new(Control {
+                random: Random::new(options.seed.0),
+                ..Control::default()
+            }),
             generation: AtomicU64::new(0),
             deletions: AtomicU64::new(0),
             workers: options.workers,
@@ -304,9 +314,32 @@ impl Shared {
     /// [`SysctlError`]; the setting keeps its value.
     pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), SysctlError> {
         let _control = self.control();
+        let entry = sysctl::find(name)?;
+        let before = self.sysctls.get(entry.sysctl);
         self.sysctls.write(name, value)?;
+        if defence::is_mode(entry.sysctl) && self.sysctls.get(entry.sysctl) != before {
+            self.defence.update(&self.sysctls);
+        }
         self.generation.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Whether a defence asks how much memory is free ([`Shared::set_free_pages`]).
+    #[must_use]
+    pub fn needs_memory(&self) -> bool {
+        Defence::needs_memory(&self.sysctls)
+    }
+
+    /// Tells the defences how many pages of memory are free or hold buffers. To be called about once a second while
+    /// [`Shared::needs_memory`]; without it there is enough.
+    pub fn set_free_pages(&self, pages: i32) {
+        self.defence.set_free_pages(pages);
+    }
+
+    /// Whether `drop_entry` is ending connections, so that every worker has something to do each second.
+    #[must_use]
+    pub fn drops_entries(&self) -> bool {
+        self.defence.drops_entries()
     }
 
     /// Counts a new connection of `worker` at its real server, its service and the director.
@@ -361,6 +394,7 @@ impl Shared {
         let mut control = self.control();
         control.trash.expire(now);
         self.sweep_templates(&mut control, now);
+        self.update_defence(&mut control, now);
         let mut due = *control
             .next_sample
             .get_or_insert_with(|| now.after(ESTIMATION_PERIOD));
@@ -400,6 +434,28 @@ impl Shared {
             control.sweep = None;
             self.templates.end_orphans();
         }
+    }
+
+    /// Looks at the memory once a second.
+    fn update_defence(&self, control: &mut Control, now: Instant) {
+        let mut due = *control
+            .next_defence
+            .get_or_insert_with(|| now.after(defence::PERIOD));
+        if due > now {
+            return;
+        }
+        self.defence.update(&self.sysctls);
+        if self.defence.drops_entries() {
+            let random = &mut control.random;
+            self.templates
+                .sacrifice(core::array::from_fn(|_| random.next()));
+        }
+        due = due.after(defence::PERIOD);
+        control.next_defence = Some(if due > now {
+            due
+        } else {
+            now.after(defence::PERIOD)
+        });
     }
 
     /// Takes one sample of all estimators, for a driver that has the estimators' clock itself.

@@ -18,6 +18,9 @@ impl Worker {
         if !batch.network.is_owned(datagram.headers.destination) {
             return Verdict::Pass;
         }
+        if let Some(fault) = datagram.headers.options.fault {
+            return self.refuse_options(batch, fault, &mut datagram, output);
+        }
         let transport = datagram.headers.transport;
         match transport {
             Transport::Tcp { .. } => self.answer(batch, &mut datagram, tcp_reset, output),

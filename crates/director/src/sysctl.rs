@@ -1,6 +1,6 @@
 //! The `net.ipv4.vs.*` settings: names, defaults and ranges of kernel 6.1.
 
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 
 /// A setting. `sync_threshold` has a second value, in [`Sysctls::sync_period`].
@@ -76,10 +76,12 @@ enum Values {
     UpTo(i32),
     /// Powers of two.
     PowerOfTwo,
-    /// Seconds that the kernel can count in ticks.
+    /// Seconds that the kernel can count in ticks, negative ones too.
     Seconds,
-    /// Two numbers, the second 0 or above the first.
+    /// Two numbers from 0 on, the second 0 or above the first.
     Threshold,
+    /// A number from 0 to the largest of 64 bits.
+    Unsigned,
 }
 
 /// A setting's name and default.
@@ -108,9 +110,6 @@ impl SysctlEntry {
     #[must_use]
     pub const fn without_effect(&self) -> Option<&'static str> {
         match self.sysctl {
-            Sysctl::Amemthresh | Sysctl::AmDroprate | Sysctl::DropEntry | Sysctl::DropPacket => {
-                Some("no effect: the size of the connection table is the limit, not memory")
-            }
             Sysctl::CacheBypass => {
                 Some("no effect: services without real servers answer for themselves")
             }
@@ -133,7 +132,7 @@ impl SysctlEntry {
 /// Every setting, by name.
 pub const SYSCTLS: &[SysctlEntry] = {
     use Sysctl as S;
-    use Values::{Any, PowerOfTwo, Seconds, Threshold, UpTo};
+    use Values::{Any, PowerOfTwo, Seconds, Threshold, Unsigned, UpTo};
     &[
         entry(S::Amemthresh, "amemthresh", 1024, Any),
         entry(S::AmDroprate, "am_droprate", 10, Any),
@@ -163,7 +162,7 @@ pub const SYSCTLS: &[SysctlEntry] = {
         entry(S::SnatReroute, "snat_reroute", 1, Any),
         entry(S::SyncPersistMode, "sync_persist_mode", 0, Any),
         entry(S::SyncPorts, "sync_ports", 1, PowerOfTwo),
-        entry(S::SyncQlenMax, "sync_qlen_max", 3831, Any),
+        entry(S::SyncQlenMax, "sync_qlen_max", QUEUE_MAX, Unsigned),
         entry(S::SyncRefreshPeriod, "sync_refresh_period", 0, Seconds),
         entry(S::SyncRetries, "sync_retries", 0, UpTo(3)),
         entry(S::SyncSockSize, "sync_sock_size", 0, Any),
@@ -176,6 +175,8 @@ pub const SYSCTLS: &[SysctlEntry] = {
 pub const PREFIX: &str = "net.ipv4.vs.";
 /// Second value of `sync_threshold` at start.
 const SYNC_PERIOD: i32 = 50;
+/// `sync_qlen_max` at start; the kernel has a 32nd of its free memory's pages there.
+const QUEUE_MAX: i32 = 3831;
 /// The longest time that the recorded kernel (100 ticks a second) counts, seconds.
 pub(crate) const LONGEST_SECONDS: i32 = i32::MAX / 100;
 
@@ -203,6 +204,7 @@ pub enum SysctlError {
 pub struct Sysctls {
     values: [AtomicI32; SYSCTLS.len()],
     sync_period: AtomicI32,
+    queue_max: AtomicU64,
 }
 
 impl Default for Sysctls {
@@ -210,12 +212,13 @@ impl Default for Sysctls {
         Self {
             values: core::array::from_fn(|index| AtomicI32::new(SYSCTLS[index].default)),
             sync_period: AtomicI32::new(SYNC_PERIOD),
+            queue_max: AtomicU64::new(QUEUE_MAX.unsigned_abs().into()),
         }
     }
 }
 
 impl Sysctls {
-    /// Value now (the first of two).
+    /// Value now (the first of two; of `sync_qlen_max`, see [`Sysctls::queue_max`]).
     #[must_use]
     pub fn get(&self, sysctl: Sysctl) -> i32 {
         self.values[sysctl as usize].load(Relaxed)
@@ -233,7 +236,13 @@ impl Sysctls {
         self.sync_period.load(Relaxed)
     }
 
-    /// A time in seconds.
+    /// `sync_qlen_max`: most synchronisation messages that wait to be sent.
+    #[must_use]
+    pub fn queue_max(&self) -> u64 {
+        self.queue_max.load(Relaxed)
+    }
+
+    /// A time in seconds; a negative one is over at once.
     #[must_use]
     pub fn seconds(&self, sysctl: Sysctl) -> Duration {
         Duration::from_secs(u64::try_from(self.get(sysctl)).unwrap_or(0))
@@ -248,45 +257,113 @@ impl Sysctls {
         let value = self.get(entry.sysctl);
         Ok(match entry.values {
             Values::Threshold => format!("{value}\t{}", self.sync_period()),
+            Values::Unsigned => self.queue_max().to_string(),
             _ => value.to_string(),
         })
     }
 
-    /// Sets the setting called `name` (with or without [`PREFIX`]).
+    /// Sets the setting called `name` (with or without [`PREFIX`]), as a write to its file in `/proc/sys` does: decimal,
+    /// octal (`010`) and hexadecimal numbers (`0x10`) between white space; what follows the last number is ignored.
+    /// A running director's are set by [`crate::shared::Shared::set_sysctl`], so that its defences follow.
     ///
     /// # Errors
     /// [`SysctlError`]; the setting keeps its value.
     pub fn write(&self, name: &str, value: &str) -> Result<(), SysctlError> {
         let entry = find(name)?;
-        let invalid = || SysctlError::Invalid {
-            name: entry.name,
-            value: value.to_owned(),
-        };
-        let mut numbers = value.split_ascii_whitespace().map(str::parse::<i32>);
-        let mut next = || numbers.next().transpose().map_err(|_| invalid());
-        let first = next()?.ok_or_else(invalid)?;
-        let second = next()?;
-        if next()?.is_some() {
-            return Err(invalid());
-        }
-        let period = second.unwrap_or_else(|| self.sync_period());
-        let allowed = match entry.values {
-            Values::Any => second.is_none(),
-            Values::UpTo(last) => second.is_none() && (0..=last).contains(&first),
-            Values::PowerOfTwo => {
-                second.is_none() && first.unsigned_abs().is_power_of_two() && first > 0
+        self.write_entry(entry, value)
+            .ok_or_else(|| SysctlError::Invalid {
+                name: entry.name,
+                value: value.to_owned(),
+            })
+    }
+
+    fn write_entry(&self, entry: &SysctlEntry, value: &str) -> Option<()> {
+        let (first, rest) = Number::parse(value)?;
+        match entry.values {
+            Values::Unsigned => {
+                let limit = (!first.is_negative).then_some(first.magnitude)?;
+                self.queue_max.store(limit, Relaxed);
+                return Some(());
             }
-            Values::Seconds => second.is_none() && (0..=LONGEST_SECONDS).contains(&first),
-            Values::Threshold => first >= 0 && period >= 0 && (first < period || period == 0),
+            Values::Threshold => {
+                let period = match rest.trim_start().is_empty() {
+                    true => self.sync_period(),
+                    false => Number::parse(rest)?.0.to_int()?,
+                };
+                let threshold = first.to_int()?;
+                if threshold < 0 || period < 0 || (threshold >= period && period != 0) {
+                    return None;
+                }
+                self.sync_period.store(period, Relaxed);
+            }
+            _ => {}
+        }
+        let first = first.to_int()?;
+        let allowed = match entry.values {
+            Values::UpTo(last) => (0..=last).contains(&first),
+            Values::PowerOfTwo => first > 0 && first.unsigned_abs().is_power_of_two(),
+            Values::Seconds => (-LONGEST_SECONDS..=LONGEST_SECONDS).contains(&first),
+            Values::Any | Values::Unsigned | Values::Threshold => true,
         };
-        if !allowed {
-            return Err(invalid());
+        allowed.then(|| self.set(entry.sysctl, first))
+    }
+
+    /// Sets a setting to a value that is known to be allowed.
+    pub(crate) fn set(&self, sysctl: Sysctl, value: i32) {
+        self.values[sysctl as usize].store(value, Relaxed);
+    }
+}
+
+/// A number as written to a file in `/proc/sys`.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    is_negative: bool,
+    magnitude: u64,
+}
+
+impl Number {
+    /// Octets of the longest number that the kernel reads.
+    const LEN_MAX: usize = 20;
+
+    /// The number at the head of `text` behind white space, and what follows it; none where there is none, or where
+    /// something but white space follows it at once.
+    fn parse(text: &str) -> Option<(Self, &str)> {
+        let text = text.trim_ascii_start();
+        let end = text.find([' ', '\t', '\n']).unwrap_or(text.len());
+        let (number, rest) = text.split_at(end);
+        if number.len() > Self::LEN_MAX {
+            return None;
         }
-        self.values[entry.sysctl as usize].store(first, Relaxed);
-        if matches!(entry.values, Values::Threshold) {
-            self.sync_period.store(period, Relaxed);
+        let (is_negative, digits) = match number.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, number),
+        };
+        if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+            return None;
         }
-        Ok(())
+        let (digits, radix) = match digits.get(..2) {
+            Some("0x" | "0X") => (digits.get(2..)?, 16),
+            Some(_) if digits.starts_with('0') => (digits, 8),
+            _ => (digits, 10),
+        };
+        // A sign here would be a second one.
+        let digits = (!digits.starts_with('+')).then_some(digits)?;
+        let magnitude = u64::from_str_radix(digits, radix).ok()?;
+        let number = Self {
+            is_negative,
+            magnitude,
+        };
+        Some((number, rest))
+    }
+
+    fn to_int(self) -> Option<i32> {
+        let magnitude = i64::try_from(self.magnitude).ok()?;
+        let value = if self.is_negative {
+            -magnitude
+        } else {
+            magnitude
+        };
+        i32::try_from(value).ok()
     }
 }
 
@@ -321,7 +398,7 @@ mod tests {
             for value in ["0", "1", "2", "3"] {
                 assert_eq!(sysctls.write(name, value), Ok(()));
             }
-            for value in ["4", "-1", "x", "", "1 2"] {
+            for value in ["4", "-1", "x", "", "1,2"] {
                 assert!(sysctls.write(name, value).is_err(), "{value:?}");
             }
             assert_eq!(sysctls.read(name).as_deref(), Ok("3"));
@@ -336,7 +413,9 @@ mod tests {
         assert_eq!(sysctls.write("sync_threshold", "60 100"), Ok(()));
         assert_eq!(sysctls.write("sync_threshold", "7 0\n"), Ok(()));
         assert_eq!(sysctls.read("sync_threshold").as_deref(), Ok("7\t0"));
-        assert!(sysctls.write("sync_threshold", "1 2 3").is_err());
+        assert_eq!(sysctls.write("sync_threshold", "1 2 3"), Ok(()));
+        assert!(sysctls.write("sync_threshold", "1 x").is_err());
+        assert_eq!(sysctls.read("sync_threshold").as_deref(), Ok("1\t2"));
     }
 
     #[test]

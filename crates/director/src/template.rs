@@ -419,18 +419,35 @@ impl Templates {
     /// Ends the templates of deleted real servers that no connection holds.
     pub(crate) fn end_orphans(&self) {
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            let is_orphan = |template: &&Arc<Template>| {
-                !template.ended.load(Relaxed)
-                    && template.connections() == 0
-                    && !template.destination.is_available()
-            };
-            let templates = shard.by_time.iter().map(|deadline| &deadline.template);
-            let orphans: Vec<_> = templates.filter(is_orphan).cloned().collect();
-            for template in orphans {
-                let hash = self.hash(&template.key);
-                shard.end(&template, hash);
-            }
+            self.end_where(&mut lock(shard), |template| {
+                template.connections() == 0 && !template.destination.is_available()
+            });
+        }
+    }
+
+    /// Ends the templates that no connection holds or ever assured, in the shards that random bits choose: one in 32
+    /// of all, as the `drop_entry` defence does each second.
+    pub(crate) fn sacrifice(&self, random: [u32; SHARDS / 32]) {
+        for bits in random {
+            let index = usize::try_from(bits).unwrap_or_default() % SHARDS;
+            let mut shard = lock(&self.shards[index]);
+            self.end_where(&mut shard, |template| {
+                template.connections() == 0 && !template.is_assured()
+            });
+        }
+    }
+
+    fn end_where(&self, shard: &mut Shard, ends: impl Fn(&Template) -> bool) {
+        let alive = |template: &&Arc<Template>| !template.ended.load(Relaxed);
+        let templates = shard.by_time.iter().map(|deadline| &deadline.template);
+        let chosen: Vec<_> = templates
+            .filter(alive)
+            .filter(|template| ends(template))
+            .cloned()
+            .collect();
+        for template in chosen {
+            let hash = self.hash(&template.key);
+            shard.end(&template, hash);
         }
     }
 

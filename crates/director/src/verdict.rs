@@ -45,6 +45,8 @@ pub enum DropReason {
     TableFull,
     /// Fragments did not all arrive in time, overlap, or exceed the reassembly limits.
     Reassembly,
+    /// The first packet of a connection, given up by the `drop_packet` defence.
+    Defence,
     /// No headroom for the tunnel header.
     NoHeadroom,
     /// An ICMP error whose quoted packet could not be read or whose checksum is wrong.
@@ -61,7 +63,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed(Malformed::LinkTruncated),
         Self::Malformed(Malformed::NotIp),
         Self::Malformed(Malformed::NetworkTruncated),
@@ -80,6 +82,7 @@ impl DropReason {
         Self::NeighbourQueueFull,
         Self::TableFull,
         Self::Reassembly,
+        Self::Defence,
         Self::NoHeadroom,
         Self::BadIcmp,
         Self::PersistenceData,
@@ -119,6 +122,7 @@ impl DropReason {
             Self::NeighbourQueueFull => "neighbour_queue_full",
             Self::TableFull => "table_full",
             Self::Reassembly => "reassembly",
+            Self::Defence => "defence",
             Self::NoHeadroom => "no_headroom",
             Self::BadIcmp => "bad_icmp",
             Self::PersistenceData => "persistence_data",

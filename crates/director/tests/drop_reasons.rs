@@ -314,6 +314,13 @@ fn persistence_data() {
 }
 
 #[test]
+fn defence() {
+    let mut world = world(Method::Masq);
+    world.shared.set_sysctl("drop_packet", "3").unwrap();
+    assert_dropped(&mut world, &syn(64, 80), DropReason::Defence);
+}
+
+#[test]
 fn no_interface() {
     let mut world = world(Method::Masq);
     world.network(|network| network.interfaces.truncate(1));

@@ -225,7 +225,7 @@ impl Replay {
                 }
             }
             "sysctl" => {
-                let result = self.shared.sysctls.write(text("key"), text("val"));
+                let result = self.shared.set_sysctl(text("key"), text("val"));
                 assert!(!text("key").starts_with("net.ipv4.vs.") || result.is_ok());
             }
             "sleep" => {

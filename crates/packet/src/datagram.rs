@@ -61,4 +61,23 @@ impl Datagram {
         }
         Some(self.header_len())
     }
+
+    /// As [`Datagram::write`], with IPv4 options of a multiple of four octets; the header's octets with them.
+    pub(crate) fn write_with_options(
+        &self,
+        out: &mut [u8],
+        options: &[u8],
+        payload_len: usize,
+    ) -> Option<usize> {
+        let len = self.write(out, options.len() + payload_len)?;
+        if options.is_empty() {
+            return Some(len);
+        }
+        let header = out.get_mut(..len + options.len())?;
+        let words = u8::try_from(header.len() / 4).ok()?;
+        put(header, 0, [0x40 | words])?;
+        header.get_mut(len..)?.copy_from_slice(options);
+        ipv4::fill_checksum(header);
+        Some(header.len())
+    }
 }

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use crate::Packet;
+use crate::options::Options;
 use crate::parse;
 
 /// Address family.
@@ -41,6 +42,8 @@ pub struct Headers {
     pub end: usize,
     /// Whether IPv4 options or IPv6 extension headers (other than a fragment header) are present.
     pub has_options: bool,
+    /// What [`crate::process_options`] did; nothing yet after parsing.
+    pub options: Options,
     /// Set for every fragment, the first one included; not for atomic fragments (RFC 6946).
     pub fragment: Option<Fragment>,
     /// The upper-layer header as far as the director looks at it.

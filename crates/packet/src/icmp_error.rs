@@ -10,6 +10,7 @@ use crate::datagram::Datagram;
 use crate::headers::{Family, Headers, Transport};
 use crate::icmp::{self, Icmp};
 use crate::ipv6::{self, Ipv6};
+use crate::options::Echo;
 use crate::view::put;
 use crate::{Packet, icmpv6, protocol};
 
@@ -37,6 +38,11 @@ pub enum IcmpError {
     TooBig {
         /// The MTU; above 65,535 it is told as that in IPv4.
         mtu: u32,
+    },
+    /// An IPv4 option is impossible: 12/0, with the offset of the octet in the IP header.
+    ParameterProblem {
+        /// The offset.
+        at: u8,
     },
     /// The hop limit ran out: 11/0, 3/0.
     TimeExceeded,
@@ -74,6 +80,12 @@ impl IcmpError {
                 (icmp::UNREACHABLE, v4::FRAGMENTATION_NEEDED, mtu.min(0xffff))
             }
             (Self::TooBig { mtu }, Family::V6) => (icmpv6::PACKET_TOO_BIG, 0, mtu),
+            (Self::ParameterProblem { at }, Family::V4) => {
+                (icmp::PARAMETER_PROBLEM, 0, u32::from(at) << 24)
+            }
+            (Self::ParameterProblem { at }, Family::V6) => {
+                (icmpv6::PARAMETER_PROBLEM, 0, at.into())
+            }
             (Self::TimeExceeded, Family::V4) => (icmp::TIME_EXCEEDED, 0, 0),
             (Self::TimeExceeded, Family::V6) => (icmpv6::TIME_EXCEEDED, 0, 0),
             (Self::ReassemblyTimeExceeded, Family::V4) => (icmp::TIME_EXCEEDED, 1, 0),
@@ -136,6 +148,8 @@ pub(crate) fn is_one_host(address: IpAddr) -> bool {
 /// The packet is quoted as it is: for a kernel's bytes, decide before or after
 /// [`crate::decrement_ttl`] as the kernel does.
 ///
+/// The recorded route and the timestamps of the packet's options are repeated, with `source`'s ([`crate::options`]).
+///
 /// `None`, when no error may be sent ([`may_be_answered`]), `source` is of the other family, or `out`
 /// is too short; [`MAX_LEN_V6`] octets always suffice.
 #[must_use]
@@ -164,15 +178,30 @@ pub fn icmp_error(
         id: Some(id),
     };
     let offending = packet.bytes().get(headers.network_offset..headers.end)?;
-    let room = max - reply.header_len() - icmp::LEN;
+    let echo = echoed(packet, headers, source)?;
+    let options = echo.octets();
+    let room = max - reply.header_len() - options.len() - icmp::LEN;
     let quote = offending.get(..room).unwrap_or(offending);
-    let at = reply.write(out, icmp::LEN + quote.len())?;
+    let at = reply.write_with_options(out, options, icmp::LEN + quote.len())?;
     let end = at + icmp::LEN + quote.len();
     let message = out.get_mut(at..end)?;
     message.get_mut(icmp::LEN..)?.copy_from_slice(quote);
     let (kind, code, rest) = error.message(headers.family, offending);
     finish_message(message, kind, code, rest, &reply)?;
     Some(end)
+}
+
+/// The options that an answer from `source` repeats.
+pub(crate) fn echoed(packet: &Packet<'_>, headers: &Headers, source: IpAddr) -> Option<Echo> {
+    match source {
+        IpAddr::V4(source) if headers.has_options => {
+            let header = packet
+                .bytes()
+                .get(headers.network_offset..headers.transport_offset)?;
+            Echo::of(header, &headers.options, source)
+        }
+        _ => Some(Echo::default()),
+    }
 }
 
 /// Fills in the header of the ICMP message, whose body stands already.
@@ -245,7 +274,8 @@ pub fn echo_reply(
         id: Some(id),
     };
     let request = packet.bytes().get(headers.transport_offset..headers.end)?;
-    let at = reply.write(out, request.len())?;
+    let echo = echoed(packet, headers, reply.source)?;
+    let at = reply.write_with_options(out, echo.octets(), request.len())?;
     let message = out.get_mut(at..at + request.len())?;
     message.copy_from_slice(request);
     let rest = Icmp::of(request)?.rest();

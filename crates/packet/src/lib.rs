@@ -58,7 +58,7 @@ pub use fragment::Fragments;
 pub use headers::{Family, Fragment, Headers, Malformed, Transport};
 pub use icmp_error::{IcmpError, echo_reply, icmp_error};
 pub use numbering::{refit, renumber};
-pub use options::{OptionFault, process_options};
+pub use options::{OptionFault, OptionHost, Options, process_options, record_route, seal_options};
 pub use quoted::{ErrorTranslation, Quoted, translate_error};
 pub use reset::{sctp_abort, tcp_reset};
 pub use rewrite::{Translation, decrement_ttl, insert_link, set_link, strip_link, translate};

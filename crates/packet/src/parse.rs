@@ -11,6 +11,7 @@ use crate::headers::{Family, Fragment, Headers, Malformed, Transport};
 use crate::icmp::Icmp;
 use crate::ipv4::{self, Ipv4};
 use crate::ipv6::{self, FragmentHeader, Ipv6, MAX_EXTENSIONS};
+use crate::options::Options;
 use crate::protocol;
 use crate::sctp::{self, Sctp};
 use crate::tcp::Tcp;
@@ -95,6 +96,7 @@ fn datagram_v4(network: &[u8], at: usize, super_frame: bool) -> Result<Headers, 
         transport_offset: at + header_len,
         end: at + total,
         has_options: header_len > ipv4::LEN,
+        options: Options::default(),
         fragment,
         transport: transport(Family::V4, protocol, payload, fragment)?,
     })
@@ -128,6 +130,7 @@ fn datagram_v6(network: &[u8], at: usize, super_frame: bool) -> Result<Headers, 
         transport_offset: at + ipv6::LEN + chain.len,
         end: at + total,
         has_options: chain.options,
+        options: Options::default(),
         fragment,
         transport,
     })

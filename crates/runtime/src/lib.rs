@@ -11,6 +11,7 @@ pub mod demo;
 pub mod error;
 pub mod links;
 pub mod log;
+mod memory;
 pub mod network;
 pub mod presence;
 pub mod privilege;

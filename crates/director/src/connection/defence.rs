@@ -1,7 +1,7 @@
 //! The `drop_entry` defence: which connections may be sacrificed when memory runs short.
 //!
-//! The kernel looks at a random 1/32 of its table each second; here the caller takes
-//! [`super::Table::random_cursor`] and [`super::Table::sweep`]s from there.
+//! The kernel looks at a random 1/32 of its table each second; here the caller looks at what
+//! [`super::Table::at_random`] gives it.
 
 use core::time::Duration;
 

@@ -277,7 +277,7 @@ impl Connection {
     /// seen. The caller asks for a mode other than 0, and for the bit 0 cases of
     /// `expire_nodest_conn`.
     #[must_use]
-    pub fn is_reusable(&self, reuse_mode: u32) -> bool {
+    pub fn is_reusable(&self, reuse_mode: i32) -> bool {
         if reuse_mode == 0 || self.template.is_some() {
             return false;
         }

@@ -334,10 +334,18 @@ impl Table {
         (end < self.slab.slots()).then_some(Cursor(end))
     }
 
-    /// A cursor somewhere in the table, chosen by random bits.
+    /// Places for connections, taken or free.
     #[must_use]
-    pub fn random_cursor(&self, random: u32) -> Cursor {
-        Cursor(random % self.slab.slots().max(1))
+    pub fn places(&self) -> u32 {
+        self.slab.slots()
+    }
+
+    /// The connection at the place that random bits choose, if there is one.
+    #[must_use]
+    pub fn at_random(&self, random: u32) -> Option<ConnectionId> {
+        let index = random.checked_rem(self.places())?;
+        self.slab.get(index)?;
+        self.id(index)
     }
 
     /// Steps that insertions and removals have taken so far: buckets read, and entries moved by

@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 
-use packet::{Family, Translation, Transport, decrement_ttl, process_options, translate};
+use packet::{Family, Translation, Transport, decrement_ttl, translate};
 
 use crate::connection::Connection;
 use crate::destination::{Method, TunnelConfig};
@@ -138,6 +138,7 @@ impl Worker {
                 output,
             );
         }
+        datagram.seal_options();
         match datagram.translate(translation) {
             Ok(()) => self.emit(batch, hop, datagram, output),
             Err(reason) => Verdict::Drop(reason),
@@ -176,19 +177,6 @@ impl Datagram<'_, '_> {
         if let Some(ttl) = self.frame.edit(|packet| decrement_ttl(packet, headers)) {
             self.headers.ttl = ttl;
         }
-    }
-
-    /// Records the route in the IP options, as from `address`; false when the options forbid forwarding.
-    pub(crate) fn process_options(&mut self, address: IpAddr) -> bool {
-        let headers = &self.headers;
-        let IpAddr::V4(address) = address else {
-            return true;
-        };
-        !headers.has_options
-            || self
-                .frame
-                .edit(|packet| process_options(packet, headers, address))
-                .is_ok()
     }
 
     /// Translates addresses and ports.

@@ -61,6 +61,7 @@ impl Worker {
         if self.is_too_big(&datagram, mtu) {
             return self.refuse(batch, &mut datagram, Refusal::TooBig { mtu }, output);
         }
+        datagram.seal_options();
         if datagram.frame.offload().gso.is_none() {
             return self.tunnel_one(batch, hop, &tunnel, datagram, output);
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use control::listing;
@@ -23,6 +24,7 @@ use crate::announce;
 use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
 use crate::links::Links;
+use crate::memory;
 use crate::network::{self, Watcher};
 use crate::presence::Presence;
 use crate::proc_files::ProcFiles;
@@ -339,7 +341,20 @@ impl Control {
     /// Once a second.
     pub(super) fn tick(&mut self) {
         let now = self.clock.now();
+        let midnight = self.clock.midnight_ms();
+        self.host.midnight_ms.store(midnight, Ordering::Relaxed);
+        if self.shared.needs_memory()
+            && let Some(pages) = memory::free_pages()
+        {
+            self.shared.set_free_pages(pages);
+        }
         self.shared.tick(now);
+        if self.shared.drops_entries() {
+            // A worker to which nothing comes does not look at the settings.
+            for worker in &self.workers {
+                worker.order(Order::Run(Box::new(|_, _| {})));
+            }
+        }
         self.shared.expire_templates(now, TEMPLATE_BUDGET);
         if self.stale && self.watcher.resync().is_ok() {
             self.stale = false;

@@ -73,7 +73,10 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         Shield::raise(links.wanted(watcher.tables()))
     };
     let clock = Clock::start();
-    let host = Arc::new(Host::default());
+    let host = Arc::new(Host {
+        midnight_ms: clock.midnight_ms().into(),
+        ..Host::default()
+    });
     let mut control = Control {
         clock,
         server: Server::new(Arc::clone(&shared)),
