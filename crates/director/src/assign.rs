@@ -1,6 +1,5 @@
 //! Which real server a new connection is assigned to: by its client's template, or by the scheduler.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -175,7 +174,7 @@ impl Shared {
 
     /// Whether a template's new connections may go to its real server: weight 0 and overload do not matter,
     /// unless `expire_quiescent_template` says so.
-    fn may_follow(&self, destination: &Destination) -> bool {
+    pub(crate) fn may_follow(&self, destination: &Destination) -> bool {
         let expires = self.sysctls.is_on(Sysctl::ExpireQuiescentTemplate);
         destination.is_available() && !(expires && destination.weight() == 0)
     }
@@ -195,7 +194,7 @@ impl Shared {
 fn template_key(service: &Service, flow: &Flow, data: Option<&[u8]>) -> TemplateKey {
     let port = service.config.key.port();
     let is_service_port = flow.destination_port == port;
-    let client = masked(flow.source, service.config.netmask);
+    let client = service.config.masked(flow.source);
     let (protocol, virtual_address) = match service.config.key {
         ServiceKey::Mark { mark, .. } if !is_service_port => {
             (None, mark_address(mark, flow.source))
@@ -212,17 +211,5 @@ fn template_key(service: &Service, flow: &Flow, data: Option<&[u8]>) -> Template
             0
         },
         data: data.map(Box::from),
-    }
-}
-
-/// The client's network: by mask for IPv4, by prefix length for IPv6.
-fn masked(client: IpAddr, netmask: u32) -> IpAddr {
-    match client {
-        IpAddr::V4(client) => Ipv4Addr::from_bits(client.to_bits() & netmask).into(),
-        IpAddr::V6(client) => {
-            let host_bits = 128_u32.saturating_sub(netmask);
-            let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
-            Ipv6Addr::from_bits(client.to_bits() & mask).into()
-        }
     }
 }

@@ -317,7 +317,10 @@ fn begins_connection(transport: &Transport) -> bool {
 }
 
 /// What the service's persistence engine finds in a datagram.
-fn persistence_data<'a>(service: &Service, datagram: &'a Datagram<'_, '_>) -> Option<&'a [u8]> {
+pub(crate) fn persistence_data<'a>(
+    service: &Service,
+    datagram: &'a Datagram<'_, '_>,
+) -> Option<&'a [u8]> {
     let engine = persistence::find(service.config.persistence_engine.as_deref()?)?;
     let headers = &datagram.headers;
     let protocol = Protocol::from_number(headers.protocol)?;

@@ -1,6 +1,6 @@
 //! A virtual service: its key, its settings, its real servers, its scheduler.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -99,6 +99,19 @@ impl ServiceConfig {
     #[must_use]
     pub const fn is_persistent(&self) -> bool {
         self.flags & FLAG_PERSISTENT != 0
+    }
+
+    /// The client's network, which persistence goes by: by mask for IPv4, by prefix length for IPv6.
+    #[must_use]
+    pub(crate) fn masked(&self, client: IpAddr) -> IpAddr {
+        match client {
+            IpAddr::V4(client) => Ipv4Addr::from_bits(client.to_bits() & self.netmask).into(),
+            IpAddr::V6(client) => {
+                let host_bits = 128_u32.saturating_sub(self.netmask);
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                Ipv6Addr::from_bits(client.to_bits() & mask).into()
+            }
+        }
     }
 
     /// Whether each datagram of this protocol is scheduled on its own.

@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use packet::Family;
 
 use crate::protocol::Protocol;
-use crate::service::{Service, ServiceKey};
+use crate::service::{Service, ServiceConfig, ServiceKey};
 
 /// Port of FTP control connections.
 pub(crate) const FTP_PORT: u16 = 21;
@@ -36,6 +36,8 @@ pub struct Services {
     ftp: usize,
     /// Any-port services.
     any_port: usize,
+    /// Services with a persistence engine.
+    engines: usize,
 }
 
 impl Default for Services {
@@ -45,6 +47,7 @@ impl Default for Services {
             families: [0; 2],
             ftp: 0,
             any_port: 0,
+            engines: 0,
         }
     }
 }
@@ -95,6 +98,12 @@ impl Services {
             .find(hash, |service| service.config.key == *key)
     }
 
+    /// Whether a service has a persistence engine; without one, no real server begins a dialogue.
+    #[must_use]
+    pub(crate) const fn has_engines(&self) -> bool {
+        self.engines > 0
+    }
+
     /// How many services there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -130,7 +139,7 @@ impl Services {
     /// The version with `service` added, or in place of the one with the same key.
     pub(crate) fn with(&self, service: Arc<Service>) -> Self {
         let mut next = self.without(&service.config.key);
-        next.tally(&service.config.key, 1);
+        next.tally(&service.config, 1);
         let hash = hash(&service.config.key);
         if let Some(part) = next.parts.get_mut(part(hash)) {
             Arc::make_mut(part).insert_unique(hash, service, |other| self::hash(&other.config.key));
@@ -146,16 +155,20 @@ impl Services {
             return next;
         };
         let same = |service: &Arc<Service>| service.config.key == *key;
-        if part.find(hash, same).is_some()
+        if let Some(known) = part.find(hash, same).cloned()
             && let Ok(entry) = Arc::make_mut(part).find_entry(hash, same)
         {
             entry.remove();
-            next.tally(key, -1);
+            next.tally(&known.config, -1);
         }
         next
     }
 
-    fn tally(&mut self, key: &ServiceKey, change: isize) {
+    fn tally(&mut self, config: &ServiceConfig, change: isize) {
+        let key = &config.key;
+        if config.persistence_engine.is_some() {
+            self.engines = self.engines.saturating_add_signed(change);
+        }
         let count = &mut self.families[key.family() as usize];
         *count = count.saturating_add_signed(change);
         match key {

@@ -3,7 +3,6 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -16,6 +15,7 @@ pub use crate::options::{Options, Timeouts};
 use crate::orphans;
 use crate::owners::Owners;
 use crate::protocol::Protocol;
+use crate::real_servers::RealServers;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
@@ -29,16 +29,12 @@ use crate::trash::Trash;
 /// Most estimator samples taken at once when the clock jumps; the averages are 0 long before.
 const MOST_SAMPLES: u32 = 128;
 
-/// A real server as seen from its network: protocol (`None` = of a mark), address, port.
-type RealServer = (Option<Protocol>, IpAddr, u16);
-
 /// What commands change, one at a time.
 #[derive(Debug, Default)]
 struct Control {
     trash: Trash,
     services_made: u64,
-    /// How many services each real server is in.
-    real_servers: HashMap<RealServer, usize>,
+    real_servers: RealServers,
     next_sample: Option<Instant>,
     /// When the defences look at the memory next.
     next_defence: Option<Instant>,
@@ -200,7 +196,7 @@ impl Shared {
         };
         let others = service.destinations.iter().cloned();
         let destinations: Destinations = core::iter::once(destination).chain(others).collect();
-        control.count_real_server(key, address, port, 1);
+        control.real_servers.add(*key, address, port);
         let service = service.with_destinations(destinations, Change::Added(0));
         self.publish(services.with(Arc::new(service)));
         Ok(())
@@ -245,7 +241,7 @@ impl Shared {
         let mut destinations = service.destinations.to_vec();
         let destination = destinations.remove(index);
         destination.retire();
-        control.count_real_server(key, address, port, -1);
+        control.real_servers.remove(key, address, port);
         control.trash.put(*key, service.number, destination);
         let service = service.with_destinations(destinations.into(), Change::Removed(index));
         self.publish(services.with(Arc::new(service)));
@@ -383,9 +379,20 @@ impl Shared {
     /// Whether a real server of some service has this address and port (`nat_icmp_send`).
     #[must_use]
     pub fn is_real_server(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
-        let known = &self.control().real_servers;
-        known.contains_key(&(Some(protocol), address, port))
-            || known.contains_key(&(None, address, port))
+        let control = self.control();
+        control.real_servers.is_known(protocol, address, port)
+    }
+
+    /// The services that have a real server with this address and port, the one it was added to last first.
+    #[must_use]
+    pub(crate) fn services_of(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Vec<ServiceKey> {
+        let control = self.control();
+        control.real_servers.services_of(protocol, address, port)
     }
 
     /// What time alone brings about: estimator samples, and an end to real servers deleted long ago. To be
@@ -493,22 +500,10 @@ impl Control {
         service.close();
         for destination in service.destinations.iter() {
             destination.retire();
-            self.count_real_server(&key, destination.address, destination.port, -1);
+            let (address, port) = (destination.address, destination.port);
+            self.real_servers.remove(&key, address, port);
             self.trash.put(key, service.number, Arc::clone(destination));
         }
         self.trash.put_service(key, &service.stats);
-    }
-
-    fn count_real_server(&mut self, key: &ServiceKey, address: IpAddr, port: u16, change: isize) {
-        let protocol = match key {
-            ServiceKey::Address { protocol, .. } => Some(*protocol),
-            ServiceKey::Mark { .. } => None,
-        };
-        let place = (protocol, address, port);
-        let count = self.real_servers.get(&place).copied().unwrap_or(0);
-        match count.saturating_add_signed(change) {
-            0 => self.real_servers.remove(&place),
-            count => self.real_servers.insert(place, count),
-        };
     }
 }

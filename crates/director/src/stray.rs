@@ -1,5 +1,6 @@
 //! Packets that are on their way through the host and belong to no connection: none of the director's business, but
-//! for what a real server behind NAT sends after its connection is gone (`nat_icmp_send`, BEHAVIOURS 35).
+//! for what a real server behind NAT sends before its connection has begun ([`crate::outgoing`]) or after it is gone
+//! (`nat_icmp_send`, BEHAVIOURS 35).
 
 use packet::{IcmpError, Transport, tcp};
 
@@ -14,13 +15,16 @@ const SCTP_ABORT: u8 = 6;
 
 impl Worker {
     /// A packet to somewhere else than this host, without a connection.
-    pub(crate) fn stray(
+    pub(crate) fn stray<'a>(
         &mut self,
         batch: &Batch<'_>,
         protocol: Protocol,
-        mut datagram: Datagram<'_, '_>,
-        output: &mut Output<'_>,
+        mut datagram: Datagram<'a, '_>,
+        output: &mut Output<'a>,
     ) -> Verdict {
+        if let Some(begun) = self.begin_outgoing(batch, &datagram) {
+            return self.send_outgoing(batch, begun, datagram, output);
+        }
         let headers = &datagram.headers;
         let (port, _) = headers.ports();
         // A packet whose TTL runs out never comes as far; a farewell is not answered.

@@ -37,6 +37,15 @@ impl Failed {
         }
     }
 
+    /// The end of the program, a `-R` included, without a word (exit code 1).
+    pub(super) const fn silent() -> Self {
+        Self {
+            text: None,
+            code: 1,
+            fatal: true,
+        }
+    }
+
     /// A command that changes something: the program goes on with the next line of a `-R`.
     pub(super) fn command(command: &Command, failure: Failure) -> Self {
         match failure {

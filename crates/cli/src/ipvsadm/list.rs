@@ -31,7 +31,12 @@ impl Session<'_> {
             Listing::Service(key) => self.one_service(key, format)?,
             Listing::Connections => {
                 let entries = self.ask(&Request::DumpConnections, listing, format)?;
-                connections::text(&entries, format, self.names(format))
+                let listed = connections::list(&entries, format, self.names(format));
+                let _ = self.out.write_all(&listed.text);
+                if listed.fails {
+                    return Err(Failed::silent());
+                }
+                return Ok(());
             }
             Listing::Timeouts => timeouts(&self.ask(&Request::GetConfig, listing, format)?),
             Listing::Daemons => daemons(&self.ask(&Request::DumpDaemons, listing, format)?),

@@ -350,11 +350,68 @@ fn connections_stand_in_columns() {
                   [fd00:8::1]:80     10.3.0.11:80";
     let title = "IPVS connection entries\n\
                  pro expire state       source             virtual            destination";
-    let text = connections::text(&replies, format, &NumericNames);
-    assert_eq!(text, format!("{title}\n{first}\n{second}\n"));
+    let listed = |format| {
+        let listed = connections::list(&replies, format, &NumericNames);
+        String::from_utf8(listed.text).expect("ASCII")
+    };
+    assert_eq!(listed(format), format!("{title}\n{first}\n{second}\n"));
     format.persistent_connections = true;
-    let text = connections::text(&replies, format, &NumericNames);
     let title = format!("{title}        pe name          pe_data");
     let first = format!("{first}   sip                abc@x");
-    assert_eq!(text, format!("{title}\n{first}\n{second}\n"));
+    assert_eq!(listed(format), format!("{title}\n{first}\n{second}\n"));
+}
+
+/// What ipvsadm 1.31 prints for a template whose Call-ID does not fit its buffer.
+#[test]
+fn a_long_call_id_is_listed_in_two_parts() {
+    let listed = |len: usize, expires_ms| {
+        let template = control::netlink::ConnectionEntry {
+            protocol: 17,
+            client: "192.0.2.24".parse().expect("address"),
+            client_port: 0,
+            virtual_address: "10.8.0.1".parse().expect("address"),
+            virtual_port: 5060,
+            destination: "10.2.0.13".parse().expect("address"),
+            destination_port: 5060,
+            state: "NONE".to_owned(),
+            expires_ms,
+            flags: 0x1000,
+            engine: Some(("sip".to_owned(), vec![b'x'; len])),
+        };
+        let format = Format {
+            numeric: true,
+            persistent_connections: true,
+            ..Format::default()
+        };
+        let listed = connections::list(&[Reply::Connection(template)], format, &NumericNames);
+        let lines = listed.text.split(|octet| *octet == b'\n').skip(2);
+        let lines: Vec<_> = lines.map(<[u8]>::to_vec).collect();
+        (listed.fails, lines)
+    };
+    let rest = |start: &str, dest: &str| {
+        format!("{start}  NONE        192.0.2.24:0       10.8.0.1:0         {dest}").into_bytes()
+    };
+    let dest = "10.2.0.13:5060";
+    let (fails, lines) = listed(184, 100_000);
+    assert_eq!((fails, lines.len()), (false, 2), "it fits");
+    assert!(lines[0].ends_with(&[b'x'; 184]));
+    let (fails, lines) = listed(185, 100_000);
+    assert_eq!((fails, lines.len()), (true, 2), "nothing is left");
+    assert_eq!(listed(186, 100_000).1[1], rest("x   01:40", dest));
+    let (_, lines) = listed(200, 100_000);
+    assert!(lines[0].ends_with(&[b'x'; 185]) && !lines[0].ends_with(&[b'x'; 186]));
+    assert_eq!(lines[1], rest("xxxxxxxx\x01 01:40", dest));
+    assert_eq!(listed(200, 5_000).1[1], rest("xxxxxxxx 00:05", dest));
+    assert_eq!(listed(200, 3_599_000).1[1], rest("xxxxxxxx; 59:59", dest));
+    assert_eq!(
+        listed(235, 100_000).1[1],
+        rest("xxxxxxxx\x01 01:40", "[(null)]:5060")
+    );
+    let nowhere =
+        b"xxxxxxxx\x01 01:40  NONE        [(null)]:0         [(null)]:0         [(null)]:5060";
+    assert_eq!(listed(240, 100_000).1[1], nowhere);
+    assert_eq!(
+        listed(241, 100_000).1,
+        [&listed(240, 100_000).1[0][..], b""]
+    );
 }
