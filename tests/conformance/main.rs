@@ -1,6 +1,6 @@
 //! `conformance`: replays recordings of the kernel through ulvs and compares frame by frame.
 //!
-//! `scripts/conformance [--topic T] [--case NAME] [-v] DIR...` calls it. Prints one line a case, for a
+//! `scripts/conformance [--topic T] [--case NAME] [--workers N] [-v] DIR...` calls it. Prints one line a case, for a
 //! failing one the first difference, a table by topic, and last `N passed, M failed`. The exit code
 //! is 0 only when every required case passes and `expected.toml` is true.
 
@@ -18,6 +18,7 @@ mod report;
 mod sync;
 mod system;
 mod texts;
+mod workers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -33,15 +34,20 @@ struct Options {
     folders: Vec<PathBuf>,
     topics: Vec<String>,
     cases: Vec<String>,
+    /// Workers that share the work.
+    workers: usize,
     verbose: bool,
 }
+
+/// Workers at most.
+const WORKERS_MAX: usize = 64;
 
 /// Where `ipvsadm -L` has names of services from.
 const SERVICES: &str = "/etc/services";
 
 const USAGE: &str =
-    "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [-v] [DIR or FILE]...
-Replays recordings through ulvs. Without DIR: the project's own, in tests/data/conformance.";
+    "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [--workers N] [-v] [DIR or FILE]...
+Replays recordings through ulvs with N workers (1). Without DIR: the project's own, in tests/data/conformance.";
 
 impl Options {
     /// Reads the arguments.
@@ -53,6 +59,7 @@ impl Options {
             folders: Vec::new(),
             topics: Vec::new(),
             cases: Vec::new(),
+            workers: 1,
             verbose: false,
         };
         let mut arguments = arguments;
@@ -65,6 +72,12 @@ impl Options {
             match argument.as_str() {
                 "--topic" => options.topics.push(value()?),
                 "--case" => options.cases.push(value()?),
+                "--workers" => {
+                    let count = value()?.parse().ok();
+                    options.workers = count
+                        .filter(|count| (1..=WORKERS_MAX).contains(count))
+                        .ok_or_else(|| format!("--workers: 1 to {WORKERS_MAX}"))?;
+                }
                 "-v" | "--verbose" => options.verbose = true,
                 "-h" | "--help" => return Err(USAGE.to_owned()),
                 // `cargo test` passes these to every test binary.
@@ -136,7 +149,7 @@ fn run(options: &Options) -> Result<bool, String> {
     if paths.is_empty() {
         return Err("no recording matches".to_owned());
     }
-    let outcomes = run_all(&paths, &expected);
+    let outcomes = run_all(&paths, &expected, options.workers);
     let own = options
         .folders
         .iter()
@@ -151,15 +164,15 @@ fn run(options: &Options) -> Result<bool, String> {
 }
 
 /// Runs every recording, on all processors; outcomes in the order of `paths`.
-fn run_all(paths: &[PathBuf], expected: &Expected) -> Vec<Outcome> {
+fn run_all(paths: &[PathBuf], expected: &Expected, workers: usize) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(paths.len()));
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..workers.min(paths.len()) {
+        for _ in 0..threads.min(paths.len()) {
             scope.spawn(|| {
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run_case(path, expected);
+                    let outcome = run_case(path, expected, workers);
                     if let Ok(mut list) = outcomes.lock() {
                         list.push(outcome);
                     }
@@ -173,7 +186,7 @@ fn run_all(paths: &[PathBuf], expected: &Expected) -> Vec<Outcome> {
 }
 
 /// Runs one recording; a panic of the code under test is a difference like any other.
-fn run_case(path: &Path, expected: &Expected) -> Outcome {
+fn run_case(path: &Path, expected: &Expected, workers: usize) -> Outcome {
     let name = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
@@ -182,7 +195,7 @@ fn run_case(path: &Path, expected: &Expected) -> Outcome {
         let recording = recording::read(path)?;
         let volatile = mask::volatile(&recording.folder)?;
         let masks = mask::masks(&recording, &volatile);
-        replay::run(&recording, &masks, &expected.text)
+        replay::run(&recording, &masks, &expected.text, workers)
     }));
     Outcome {
         name,
