@@ -12,7 +12,7 @@ use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, Ta
 use crate::frame::{Frame, Output};
 use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
-use crate::net::neighbour::Resolver;
+use crate::net::waiting::Waiting;
 use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
 use crate::orphans::Orphans;
 use crate::owners::Owners;
@@ -41,6 +41,10 @@ pub struct Host {
     pub neighbours: NeighbourTable,
     /// Path MTUs learned from ICMP errors.
     pub path_mtus: PathMtus,
+    /// Packets that wait for a link address.
+    pub(crate) waiting: Waiting,
+    /// ICMP errors that each peer may still get.
+    pub(crate) icmp_limit: IcmpLimit,
 }
 
 /// The director of one worker: owns its connections, shares services with the other workers.
@@ -60,9 +64,7 @@ pub(crate) struct Worker {
     pub(crate) connections: Table,
     pub(crate) timeouts: Timeouts,
     pub(crate) orphans: Orphans,
-    pub(crate) resolver: Resolver,
     pub(crate) reassembly: Reassembly,
-    pub(crate) icmp_limit: IcmpLimit,
     pub(crate) counters: Counters,
     /// Identification of the next IPv4 datagram or IPv6 fragment that the director makes.
     pub(crate) next_id: u32,
@@ -119,9 +121,7 @@ impl Director {
                 shared,
                 host,
                 orphans: Orphans::default(),
-                resolver: Resolver::default(),
                 reassembly: Reassembly::default(),
-                icmp_limit: IcmpLimit::default(),
                 counters: Counters::default(),
                 next_id: u32::from_be_bytes([a, b, c, d]),
             },
@@ -193,7 +193,7 @@ impl Director {
     pub fn next_deadline(&self) -> Option<Instant> {
         let worker = &self.worker;
         [
-            worker.resolver.next_deadline(),
+            worker.host.waiting.next_deadline(),
             worker.reassembly.next_deadline(),
             worker.connections.next_expiry(),
             worker.orphans.next_deadline(worker.shared.deletions()),
