@@ -1,6 +1,5 @@
 //! One recording replayed, and what came of it; many of them side by side.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -30,11 +29,7 @@ impl Outcome {
         let name = &self.name;
         let findings = match &self.result {
             Ok(findings) if findings.differences.is_empty() => {
-                let without = match findings.skipped {
-                    0 => String::new(),
-                    count => format!(" ({count} texts not compared)"),
-                };
-                return vec![format!("ok   {name}{note}{without}")];
+                return vec![format!("ok   {name}{note}")];
             }
             Err(sentence) => return vec![format!("FAIL {name}{note}: {sentence}")],
             Ok(findings) => findings,
@@ -53,13 +48,8 @@ impl Outcome {
     }
 }
 
-/// Runs every recording, on all processors; outcomes in the order of their names. `without` names the texts that are
-/// not compared; `workers` share the work of the director.
-pub(crate) fn run_all(
-    paths: &[PathBuf],
-    without: &BTreeMap<String, String>,
-    workers: usize,
-) -> Vec<Outcome> {
+/// Runs every recording, on all processors; outcomes in the order of their names; `workers` share the work of the director.
+pub(crate) fn run_all(paths: &[PathBuf], workers: usize) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(paths.len()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -67,7 +57,7 @@ pub(crate) fn run_all(
         for _ in 0..threads.min(paths.len()) {
             scope.spawn(|| {
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run(path, without, workers);
+                    let outcome = run(path, workers);
                     if let Ok(mut list) = outcomes.lock() {
                         list.push(outcome);
                     }
@@ -81,7 +71,7 @@ pub(crate) fn run_all(
 }
 
 /// Runs one recording; a panic of the code under test is a difference like any other.
-fn run(path: &Path, without: &BTreeMap<String, String>, workers: usize) -> Outcome {
+fn run(path: &Path, workers: usize) -> Outcome {
     let name = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
@@ -90,7 +80,7 @@ fn run(path: &Path, without: &BTreeMap<String, String>, workers: usize) -> Outco
         let recording = recording::read(path)?;
         let volatile = mask::volatile(&recording.folder)?;
         let masks = mask::masks(&recording, &volatile);
-        replay::run(&recording, &masks, without, workers)
+        replay::run(&recording, &masks, workers)
     }));
     Outcome {
         name,

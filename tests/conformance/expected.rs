@@ -1,7 +1,6 @@
 //! `expected.toml`: which cases are known not to pass, and why. The list must stay true: a listed case
 //! that passes is an error, and so is a name that matches nothing.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -10,12 +9,6 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expected {
-    /// Topics whose cases run and are counted, but are not required yet: topic to reason.
-    #[serde(default)]
-    pub(crate) later: BTreeMap<String, String>,
-    /// Texts of `show` records that ulvs does not offer yet: name to reason. Counted, never compared.
-    #[serde(default)]
-    pub(crate) text: BTreeMap<String, String>,
     /// Single cases that differ.
     #[serde(default)]
     pub(crate) case: Vec<ExpectedCase>,
@@ -40,8 +33,6 @@ pub(crate) enum Demand {
     Required,
     /// It must differ: its line in the list says so.
     Differs,
-    /// Its topic is not required yet.
-    Later,
 }
 
 impl Expected {
@@ -67,11 +58,9 @@ impl Expected {
     }
 
     /// What is asked of the case.
-    pub(crate) fn demand(&self, topic: &str, name: &str) -> Demand {
+    pub(crate) fn demand(&self, name: &str) -> Demand {
         if self.case.iter().any(|case| case.matches(name)) {
             Demand::Differs
-        } else if self.later.contains_key(topic) {
-            Demand::Later
         } else {
             Demand::Required
         }

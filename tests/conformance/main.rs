@@ -147,7 +147,7 @@ fn run(options: &Options) -> Result<bool, String> {
     if paths.is_empty() {
         return Err("no recording matches".to_owned());
     }
-    let outcomes = case::run_all(&paths, &expected.text, options.workers);
+    let outcomes = case::run_all(&paths, options.workers);
     let own = options
         .folders
         .iter()

@@ -1,6 +1,6 @@
 //! Replays one recording through the project's own code in virtual time and collects the differences.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::compare::{self, Recorded};
@@ -41,10 +41,6 @@ struct Replay<'a> {
     chosen: Vec<(bool, String)>,
     /// Clients since the last `table` record, and what their connections were after their last segment.
     clients: Vec<(Client, Vec<Entry>)>,
-    /// Texts that are not compared yet, by `expected.toml`.
-    without: &'a BTreeMap<String, String>,
-    /// How many of them there were.
-    skipped: usize,
     /// Whether a `table` record follows somewhere, so that `clients` is worth keeping.
     has_tables: bool,
 }
@@ -57,18 +53,15 @@ type Row<'r> = (String, &'r [Entry], Option<&'r Vec<Entry>>);
 pub(crate) struct Findings {
     /// In order; an empty list means that the case passes.
     pub(crate) differences: Vec<Difference>,
-    /// Texts that `expected.toml` says not to compare yet.
-    pub(crate) skipped: usize,
 }
 
-/// Replays a recording with so many workers; `without` names the texts that are not compared.
+/// Replays a recording with so many workers.
 ///
 /// # Errors
 /// A sentence when the case cannot be set up at all.
 pub(crate) fn run(
     recording: &Recording,
     masks: &[HashSet<usize>],
-    without: &BTreeMap<String, String>,
     workers: usize,
 ) -> Result<Findings, String> {
     let mut replay = Replay {
@@ -81,8 +74,6 @@ pub(crate) fn run(
         cause: (0, "start".to_owned()),
         chosen: Vec::new(),
         clients: Vec::new(),
-        without,
-        skipped: 0,
         has_tables: recording
             .lines
             .iter()
@@ -93,7 +84,6 @@ pub(crate) fn run(
     }
     Ok(Findings {
         differences: replay.differences,
-        skipped: replay.skipped,
     })
 }
 
@@ -282,10 +272,6 @@ impl<'a> Replay<'a> {
             .unwrap_or(0);
         for (name, recorded) in &texts.0 {
             if name == "t" || !texts::is_compared(self.recording.topic(), name) {
-                continue;
-            }
-            if self.without.contains_key(name) {
-                self.skipped += 1;
                 continue;
             }
             let what = format!("show {label:?} {name}");

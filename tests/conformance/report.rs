@@ -35,7 +35,7 @@ impl Report<'_> {
         for outcome in self.outcomes {
             let topic = topic_of(&outcome.name);
             let row = rows.entry(topic).or_default();
-            let demand = self.expected.demand(topic, &outcome.name);
+            let demand = self.expected.demand(&outcome.name);
             self.case(outcome, demand);
             match (outcome.passed(), demand) {
                 (true, Demand::Differs) => {
@@ -50,7 +50,6 @@ impl Report<'_> {
                     row.failed += 1;
                     row.expected += 1;
                 }
-                (false, Demand::Later) => row.failed += 1,
                 (false, Demand::Required) => {
                     row.failed += 1;
                     missing.push(outcome.name.as_str());
@@ -68,16 +67,6 @@ impl Report<'_> {
             ));
         }
         self.table(&rows);
-        let skipped: usize = self
-            .outcomes
-            .iter()
-            .filter_map(|outcome| outcome.result.as_ref().ok())
-            .map(|findings| findings.skipped)
-            .sum();
-        if skipped > 0 {
-            let names: Vec<&str> = self.expected.text.keys().map(String::as_str).collect();
-            println!("{skipped} texts not compared yet: {}", names.join(" "));
-        }
         for complaint in &complaints {
             println!("error: {complaint}");
         }
@@ -92,7 +81,6 @@ impl Report<'_> {
         let note = match demand {
             Demand::Required => "",
             Demand::Differs => " (expected difference)",
-            Demand::Later => " (topic not required yet)",
         };
         for line in outcome.lines(note, self.verbose) {
             println!("{line}");
@@ -107,18 +95,8 @@ impl Report<'_> {
                 .iter()
                 .any(|outcome| line.matches(&outcome.name))
         });
-        let topics = self.expected.later.keys().filter(|topic| {
-            !self
-                .outcomes
-                .iter()
-                .any(|outcome| topic_of(&outcome.name) == topic.as_str())
-        });
         cases
             .map(|line| format!("expected.toml names {}, which no recording has", line.name))
-            .chain(
-                topics
-                    .map(|topic| format!("expected.toml names topic {topic}, which is not there")),
-            )
             .collect()
     }
 
@@ -126,13 +104,8 @@ impl Report<'_> {
         println!();
         println!("topic            passed  failed  (of these expected)");
         for (topic, row) in rows {
-            let later = self
-                .expected
-                .later
-                .get(*topic)
-                .map_or("", |_| "  not required yet");
             println!(
-                "{topic:<16} {:>6}  {:>6}  {:>6}{later}",
+                "{topic:<16} {:>6}  {:>6}  {:>6}",
                 row.passed, row.failed, row.expected
             );
         }
