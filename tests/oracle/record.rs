@@ -153,6 +153,7 @@ pub(crate) fn record(plan: &Plan, name: &str, doc: &str, folder: &Path) -> Resul
             "ip_vs_conn",
         ],
     )?;
+    recorder.drain()?;
     let (t, noise) = (recorder.time(), recorder.noise);
     recorder.write(&Entry::End {
         t,

@@ -40,6 +40,8 @@ pub(crate) struct World {
     /// Identification of the last packet.
     pub(crate) id: u16,
     marks: u32,
+    /// Real servers of IPv6 services get direct routing, all of them or none.
+    direct: bool,
 }
 
 /// An address in front of a port.
@@ -91,8 +93,9 @@ impl Service {
 
 impl World {
     /// Nothing yet.
-    pub(crate) fn new(draw: Draw, focus: &'static Focus) -> Self {
+    pub(crate) fn new(mut draw: Draw, focus: &'static Focus) -> Self {
         Self {
+            direct: focus.methods.contains(&'g') && draw.chance(35),
             draw,
             focus,
             plan: Plan::default(),
@@ -266,6 +269,18 @@ impl World {
         words
     }
 
+    /// A forwarding method. Over IPv6 a case keeps to direct routing or stays without it: where an old connection with
+    /// another method has looked the route up, direct routing asks the link for the VIP, and then 6.1 needs a link-local
+    /// address to ask from, which the recordings' interfaces have not.
+    fn method(&mut self, v6: bool) -> char {
+        let method = self.draw.of(self.focus.methods);
+        match (v6, self.direct, method) {
+            (true, true, _) => 'g',
+            (true, false, 'g') => 'm',
+            _ => method,
+        }
+    }
+
     fn server_address(&mut self, method: char, v6: bool) -> IpAddr {
         let host = self.draw.between(1, 5);
         let remote = method == 'i' && self.draw.chance(50);
@@ -288,8 +303,9 @@ impl World {
         let Some(service) = self.services.get(place).cloned() else {
             return;
         };
-        let method = self.draw.of(self.focus.methods);
-        let address = self.server_address(method, service.address.is_ipv6());
+        let v6 = service.address.is_ipv6();
+        let method = self.method(v6);
+        let address = self.server_address(method, v6);
         let moved =
             method == 'm' && service.port != 0 && service.port != 21 && self.draw.chance(40);
         let port = if moved { 8080 } else { service.port };

@@ -20,6 +20,9 @@ use crate::scheduler::Flow;
 use crate::sysctl::Sysctl;
 use crate::verdict::{DropReason, Verdict};
 
+/// Octets of an IPv4 header without options.
+const OUTER_HEADER: u32 = 20;
+
 impl Worker {
     /// An ICMP or ICMPv6 message.
     pub(crate) fn icmp<'a>(
@@ -269,17 +272,15 @@ impl Worker {
         };
         let error = match error {
             IcmpError::TooBig { mtu } => {
-                let overhead = inner.network_offset - quoted.network_offset;
-                self.host
-                    .path_mtus
-                    .learn(quoted.destination, mtu, batch.now);
+                let path_mtus = &self.host.path_mtus;
+                let learned = path_mtus.learn(quoted.destination, mtu, batch.now);
                 if !headers.dont_fragment {
                     return Verdict::Answered;
                 }
-                let path = self.hop(batch, quoted.destination).map_or(0, |hop| hop.mtu);
-                IcmpError::TooBig {
-                    mtu: u32::try_from(path.saturating_sub(overhead)).unwrap_or(u32::MAX),
-                }
+                let path = learned.unwrap_or_else(|| link_mtu(batch, quoted.destination));
+                // Whatever the tunnel's headers take, the kernel counts the outer IP header alone.
+                let mtu = path.saturating_sub(OUTER_HEADER);
+                IcmpError::TooBig { mtu }
             }
             other => other,
         };
@@ -288,7 +289,16 @@ impl Worker {
     }
 }
 
-/// Whether the kernel's director looks at errors of this type (BEHAVIOURS 34).
+/// Largest datagram that the link towards `destination` takes, octets, whatever its path was learned to take.
+fn link_mtu(batch: &Batch<'_>, destination: IpAddr) -> u32 {
+    let route = batch.network.routes.lookup(destination);
+    let interface = route.and_then(|route| batch.network.interface(route.interface));
+    let of_link = interface.map_or(0, |interface| interface.mtu);
+    let of_route = route.and_then(|route| route.mtu);
+    of_route.map_or(of_link, |mtu| mtu.min(of_link))
+}
+
+/// Whether the kernel's director looks at errors of this type: three of IPv4 (BEHAVIOURS 34), every one of IPv6.
 fn is_related(family: Family, kind: u8) -> bool {
     match family {
         Family::V4 => {
@@ -297,10 +307,7 @@ fn is_related(family: Family, kind: u8) -> bool {
                 icmp::UNREACHABLE | icmp::SOURCE_QUENCH | icmp::TIME_EXCEEDED
             )
         }
-        Family::V6 => matches!(
-            kind,
-            icmpv6::UNREACHABLE | icmpv6::PACKET_TOO_BIG | icmpv6::TIME_EXCEEDED
-        ),
+        Family::V6 => icmpv6::is_error(kind),
     }
 }
 

@@ -19,33 +19,60 @@ const ENTRIES_MAX: usize = 16_384;
 #[derive(Debug, Default)]
 pub struct PathMtus {
     any: AtomicBool,
-    entries: RwLock<HashMap<IpAddr, (u32, Instant)>>,
+    entries: RwLock<HashMap<IpAddr, Entry>>,
+}
+
+/// What was learned about one path.
+#[derive(Debug)]
+struct Entry {
+    /// Octets.
+    mtu: u32,
+    /// When it no longer holds.
+    end: Instant,
+    /// A packet has gone by it: until then, the route in use is the one from before.
+    in_use: AtomicBool,
 }
 
 impl PathMtus {
-    /// Notes that the path to `destination` takes `mtu` octets.
-    pub fn learn(&self, destination: IpAddr, mtu: u32, now: Instant) {
+    /// Notes that the path to `destination` takes `mtu` octets, unless it is known to take fewer. Returns what the
+    /// route in use takes, if that has a learned path MTU: it does once a packet has gone by one that was learned
+    /// before (recording `found.tunnel_path_mtu`).
+    pub fn learn(&self, destination: IpAddr, mtu: u32, now: Instant) -> Option<u32> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(&destination)
+            && now < entry.end
+        {
+            if mtu <= entry.mtu {
+                entry.mtu = mtu.max(SMALLEST);
+                entry.end = now.after(LIFETIME);
+            }
+            return entry.in_use.load(Relaxed).then_some(entry.mtu);
+        }
         if entries.len() >= ENTRIES_MAX {
-            entries.retain(|_, &mut (_, end)| now < end);
+            entries.retain(|_, entry| now < entry.end);
         }
         if entries.len() < ENTRIES_MAX {
-            entries.insert(destination, (mtu.max(SMALLEST), now.after(LIFETIME)));
+            let entry = Entry {
+                mtu: mtu.max(SMALLEST),
+                end: now.after(LIFETIME),
+                in_use: AtomicBool::new(false),
+            };
+            entries.insert(destination, entry);
             self.any.store(true, Relaxed);
         }
+        None
     }
 
-    /// The path MTU to `destination`, if one smaller than the link's was learned.
+    /// The path MTU for a packet to `destination`, if one smaller than the link's was learned.
     #[must_use]
     pub fn lookup(&self, destination: IpAddr, now: Instant) -> Option<u32> {
         if !self.any.load(Relaxed) {
             return None;
         }
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries
-            .get(&destination)
-            .filter(|&&(_, end)| now < end)
-            .map(|&(mtu, _)| mtu)
+        let entry = entries.get(&destination).filter(|entry| now < entry.end)?;
+        entry.in_use.store(true, Relaxed);
+        Some(entry.mtu)
     }
 }
 
@@ -58,10 +85,12 @@ mod tests {
         let mtus = PathMtus::default();
         let (server, other) = (IpAddr::from([10, 3, 0, 11]), IpAddr::from([10, 3, 0, 12]));
         assert_eq!(mtus.lookup(server, Instant::START), None);
-        mtus.learn(server, 1400, Instant::START);
+        assert_eq!(mtus.learn(server, 1400, Instant::START), None);
+        assert_eq!(mtus.learn(server, 1400, Instant::START), None);
         mtus.learn(other, 68, Instant::START);
         let at = |seconds| Instant::START.after(Duration::from_secs(seconds));
         assert_eq!(mtus.lookup(server, at(599)), Some(1400));
+        assert_eq!(mtus.learn(server, 1450, at(599)), Some(1400));
         assert_eq!(mtus.lookup(other, at(1)), Some(552));
         assert_eq!(mtus.lookup(server, at(600)), None);
     }
