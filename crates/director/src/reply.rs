@@ -18,6 +18,7 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        self.track(batch, id, &mut datagram, Direction::ToClient);
         // The kernel forwards the packet before its director translates it: TTL and MTU come first, and what is
         // refused is refused to the real server, untranslated (BEHAVIOURS 11).
         let hop = match self.hop(batch, datagram.headers.destination) {
