@@ -18,6 +18,7 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        self.track(batch, id, &mut datagram, Direction::ToClient);
         if let Some(fault) = datagram.headers.options.fault {
             return self.refuse_options(batch, fault, &mut datagram, output);
         }

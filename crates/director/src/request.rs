@@ -6,7 +6,7 @@ use std::sync::Arc;
 use packet::{Transport, tcp};
 
 use crate::assign::{Assignment, Scheduled};
-use crate::connection::{Connection, ConnectionId, NewConnection};
+use crate::connection::{Connection, ConnectionId, NewConnection, Outcome};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::forward::{Target, is_local};
@@ -46,6 +46,9 @@ impl Worker {
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
+        if let Some(id) = id {
+            self.track(batch, id, &mut datagram, Direction::ToServer);
+        }
         if id.is_some()
             && let Some(fault) = datagram.headers.options.fault
         {
@@ -84,7 +87,7 @@ impl Worker {
         let sysctls = &self.shared.sysctls;
         let expire_nodest = sysctls.is_on(Sysctl::ExpireNodestConn);
         let reuse_mode = sysctls.get(Sysctl::ConnReuseMode);
-        let (orphaned, tracked) = (connection.is_orphaned(), connection.is_tracked());
+        let orphaned = connection.is_orphaned();
         let begins = begins_connection(&datagram.headers.transport);
         let given_up = if begins && reuse_mode != 0 {
             let quiesced = connection
@@ -100,8 +103,8 @@ impl Worker {
             if orphaned || !self.connections.is_controlling(id) {
                 self.connections.expire_now(id, batch.now);
             }
-            // The kernel's connection tracking still knows it, and drops what does not begin another one.
-            return if tracked && !begins {
+            // A packet of what is tracked already cannot begin another one.
+            return if self.outcome(id) == Outcome::Known {
                 Found::Unavailable
             } else {
                 Found::Nothing
@@ -218,7 +221,7 @@ impl Worker {
         batch: &Batch<'_>,
         assignment: Assignment,
         flow: &Flow,
-        datagram: Datagram<'a, '_>,
+        mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let connection = self.connection(&assignment, flow, &datagram);
@@ -242,6 +245,7 @@ impl Worker {
         }
         if let Ok(id) = self.connections.insert(connection, batch.now) {
             self.follow(id);
+            self.track(batch, id, &mut datagram, Direction::ToServer);
             return self.forward_on(batch, id, datagram, output);
         }
         self.release(template.as_ref());

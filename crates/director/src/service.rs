@@ -1,6 +1,7 @@
 //! A virtual service: its key, its settings, its real servers, its scheduler.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -135,6 +136,8 @@ pub struct Service {
     pub stats: Arc<Stats>,
     /// Number of the service in order of creation; the same key made again has another one.
     pub number: u64,
+    /// It has turned connection tracking on.
+    pub(crate) tracks: Arc<AtomicBool>,
     scheduling: Arc<Mutex<Scheduling>>,
 }
 
@@ -165,6 +168,7 @@ impl Service {
             destinations,
             stats,
             number,
+            tracks: Arc::default(),
             scheduling: Arc::new(Mutex::new(scheduling)),
         }
     }

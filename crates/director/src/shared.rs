@@ -6,11 +6,12 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use packet::Family;
 
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::defence::{self, Defence, Random};
-use crate::destination::{Destination, DestinationConfig};
+use crate::destination::{Destination, DestinationConfig, Method};
 pub use crate::options::{Options, Timeouts};
 use crate::orphans;
 use crate::owners::Owners;
@@ -18,7 +19,7 @@ use crate::protocol::Protocol;
 use crate::real_servers::RealServers;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
-use crate::services::Services;
+use crate::services::{FTP_PORT, Services};
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sync::Roles;
 use crate::sysctl::{self, LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
@@ -59,6 +60,8 @@ pub struct Shared {
     pub(crate) defence: Defence,
     /// Which worker owns which FTP data connection.
     pub owners: Owners,
+    /// For each family, services that have turned connection tracking on.
+    trackers: [AtomicU32; 2],
     timeouts: [AtomicU32; 3],
     control: Mutex<Control>,
     /// Grows with every change of services, real servers, timeouts and settings.
@@ -81,6 +84,7 @@ impl Shared {
             templates: Templates::new(options.seed, options.max_templates),
             defence: Defence::default(),
             owners: Owners::default(),
+            trackers: Default::default(),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::new(Control {
                 random: Random::new(options.seed.0),
@@ -152,6 +156,7 @@ impl Shared {
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
         control.discard(service);
+        self.end_tracking(service);
         self.publish(services.without(key));
         self.note_deletion();
         Ok(())
@@ -161,7 +166,10 @@ impl Shared {
     pub fn flush(&self) {
         let mut control = self.control();
         let services = self.snapshot();
-        services.iter().for_each(|service| control.discard(service));
+        for service in services.iter() {
+            control.discard(service);
+            self.end_tracking(service);
+        }
         self.publish(Services::default());
         self.note_deletion();
     }
@@ -197,6 +205,7 @@ impl Shared {
         let others = service.destinations.iter().cloned();
         let destinations: Destinations = core::iter::once(destination).chain(others).collect();
         control.real_servers.add(*key, address, port);
+        self.begin_tracking(service, config);
         let service = service.with_destinations(destinations, Change::Added(0));
         self.publish(services.with(Arc::new(service)));
         Ok(())
@@ -219,6 +228,7 @@ impl Shared {
         let index = index.ok_or(CommandError::NoDestination)?;
         service.destinations[index].reconfigure(config, false);
         service.edited(index);
+        self.begin_tracking(service, config);
         self.generation.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -422,6 +432,27 @@ impl Shared {
     /// How many deletions there were whose connections are to end at once.
     pub(crate) fn deletions(&self) -> u64 {
         self.deletions.load(Relaxed)
+    }
+
+    /// Whether the kernel would track the connections of this family: while there is an FTP service that has, or
+    /// once had, a real server by NAT.
+    pub(crate) fn tracks(&self, family: Family) -> bool {
+        self.trackers[family as usize].load(Relaxed) > 0
+    }
+
+    fn begin_tracking(&self, service: &Service, config: &DestinationConfig) {
+        let is_ftp = service.config.key.port() == FTP_PORT && config.method == Method::Masq;
+        if is_ftp && !service.tracks.swap(true, Relaxed) {
+            let family = service.config.key.family();
+            self.trackers[family as usize].fetch_add(1, Relaxed);
+        }
+    }
+
+    fn end_tracking(&self, service: &Service) {
+        if service.tracks.swap(false, Relaxed) {
+            let family = service.config.key.family();
+            self.trackers[family as usize].fetch_sub(1, Relaxed);
+        }
     }
 
     fn note_deletion(&self) {

@@ -7,30 +7,36 @@
 
 mod addresses;
 mod chunks;
+mod conntrack;
 mod defence;
 mod index;
 mod key;
 mod record;
 pub mod sctp;
+mod segment;
 mod slab;
 mod state;
 mod synced;
 mod table;
 pub mod tcp;
 mod tracking;
+mod transition;
 pub mod udp;
 mod wheel;
+mod window;
 
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
 
+pub use conntrack::Outcome;
 pub use defence::DropRates;
 pub use key::{FlowKey, HashKind};
 pub(crate) use record::METHOD_MASK;
 pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, StateRules};
+pub(crate) use segment::Segment;
 pub use state::State;
 pub(crate) use synced::Adopted;
 pub use table::{ConnectionId, Cursor, Full, Table, TableConfig};
-pub use tracking::{Handshake, Shift, Tracking};
+pub use tracking::{Shift, Tracking};

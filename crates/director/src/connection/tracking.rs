@@ -1,14 +1,14 @@
-//! What FTP connections have beside their records: who controls whom, how far the handshake came, and by how much
+//! What FTP connections have beside their records: who controls whom, what tracking knows of their segments, and by how much
 //! sequence numbers are shifted.
 //!
-//! The kernel's FTP helper leaves handshake and sequence numbers to connection tracking; what a client sees of that
+//! The kernel's FTP helper leaves segments that are out of place and sequence numbers to connection tracking; what a client sees of that
 //! is here. Kept apart, so that the records of all other connections do not grow.
 
 use std::collections::BTreeMap;
 
-use packet::{Transport, tcp};
-
+use super::conntrack::{Conntrack, Outcome};
 use super::record::Connection;
+use super::segment::is_after;
 use super::table::{ConnectionId, Full, Table};
 use super::{FlowKey, State};
 use crate::ftp::Mode;
@@ -23,83 +23,22 @@ pub(super) const FLAG_TRACKED: u16 = 0x8000;
 /// A control connection that still has data connections when its time has come lives so much longer, seconds
 /// (kernel: `ip_vs_conn_expire`).
 const CONTROLLING_TIMEOUT: u32 = 60;
-/// How far behind the newest octet an acknowledgment may be (kernel: `MAXACKWINCONST`).
-const OLDEST_ACKNOWLEDGMENT: u32 = 66_000;
 
 /// What an FTP connection has beside its record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tracking {
     /// What the client asked for last.
     pub mode: Mode,
-    /// How far the handshake came.
-    pub handshake: Handshake,
+    /// What tracking knows of it.
+    pub(crate) conntrack: Conntrack,
+    /// What became of its last packet.
+    pub(crate) outcome: Outcome,
     /// What changed answers do to the server's sequence numbers.
     pub shift: Shift,
     /// The connection that announced this one.
     control: Option<ConnectionId>,
     /// Connections that this one announced.
     controlled: u32,
-}
-
-/// The beginning of a TCP connection as both ends must see it (kernel: `nf_conntrack_proto_tcp`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Handshake {
-    /// No segment yet.
-    #[default]
-    None,
-    /// A SYN was seen, not yet a SYN with an acknowledgment of it.
-    Syn {
-        /// Which way it went.
-        direction: Direction,
-        /// The sequence number behind it.
-        end: u32,
-    },
-    /// Both ends agree, or it began before it was seen.
-    Done,
-}
-
-impl Handshake {
-    /// Takes note of a segment with `payload` octets; whether it may go on. What may not: the acknowledgment of a
-    /// side whose SYN the other side has not acknowledged.
-    #[must_use]
-    pub fn takes(&mut self, direction: Direction, transport: &Transport, payload: usize) -> bool {
-        let Transport::Tcp {
-            sequence,
-            acknowledgment,
-            flags,
-            ..
-        } = *transport
-        else {
-            return true;
-        };
-        let is_syn = flags & (tcp::SYN | tcp::RST) == tcp::SYN;
-        let is_ack = flags & (tcp::SYN | tcp::RST | tcp::FIN | tcp::ACK) == tcp::ACK;
-        let acknowledges = flags & tcp::ACK != 0;
-        let payload = u32::try_from(payload).unwrap_or(0);
-        let end = sequence.wrapping_add(1).wrapping_add(payload);
-        match *self {
-            Self::None if is_syn && !acknowledges => *self = Self::Syn { direction, end },
-            Self::None if is_ack => *self = Self::Done,
-            Self::Syn {
-                direction: from, ..
-            } if from == direction => {
-                if is_ack {
-                    return false;
-                }
-                if is_syn && !acknowledges {
-                    *self = Self::Syn { direction, end };
-                }
-            }
-            Self::Syn { end, .. } if is_syn => {
-                let behind = end.wrapping_sub(acknowledgment);
-                if !acknowledges || behind <= OLDEST_ACKNOWLEDGMENT {
-                    *self = Self::Done;
-                }
-            }
-            Self::None | Self::Syn { .. } | Self::Done => {}
-        }
-        true
-    }
 }
 
 /// How the numbers of a server's octets differ before and behind the last answer whose length was changed (kernel:
@@ -128,6 +67,16 @@ impl Shift {
         }
     }
 
+    /// What was added to the server's numbers that the client's `acknowledgment` is about.
+    #[must_use]
+    pub const fn offset(self, acknowledgment: u32) -> u32 {
+        if is_after(acknowledgment.wrapping_sub(1), self.position) {
+            self.after
+        } else {
+            self.before
+        }
+    }
+
     /// The client's number of the server's `sequence`.
     #[must_use]
     pub const fn to_client(self, sequence: u32) -> u32 {
@@ -149,12 +98,6 @@ impl Shift {
         };
         acknowledgment.wrapping_sub(change)
     }
-}
-
-/// Whether sequence number `a` comes after `b` (RFC 9293 section 3.4).
-const fn is_after(a: u32, b: u32) -> bool {
-    let ahead = a.wrapping_sub(b);
-    ahead != 0 && ahead < 1 << 31
 }
 
 /// The FTP connections of a table.
@@ -338,36 +281,6 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn segment(sequence: u32, acknowledgment: u32, flags: u8) -> Transport {
-        Transport::Tcp {
-            source: 1,
-            destination: 2,
-            sequence,
-            acknowledgment,
-            flags,
-            header_len: 20,
-        }
-    }
-
-    #[test]
-    fn a_handshake_is_acknowledged() {
-        use Direction::{ToClient, ToServer};
-        let mut handshake = Handshake::None;
-        assert!(handshake.takes(ToServer, &segment(1000, 0, tcp::SYN), 0));
-        assert!(handshake.takes(ToClient, &segment(7, 5001, tcp::SYN | tcp::ACK), 0));
-        assert!(!handshake.takes(ToServer, &segment(1001, 5001, tcp::ACK), 0));
-        assert!(handshake.takes(ToClient, &segment(7, 1001, tcp::SYN | tcp::ACK), 0));
-        assert!(handshake.takes(ToServer, &segment(1001, 8, tcp::ACK), 0));
-        assert_eq!(handshake, Handshake::Done);
-    }
-
-    #[test]
-    fn what_is_picked_up_goes_on() {
-        let mut handshake = Handshake::None;
-        assert!(handshake.takes(Direction::ToClient, &segment(1, 1, tcp::ACK), 5));
-        assert_eq!(handshake, Handshake::Done);
-    }
 
     #[test]
     fn shifts_add_up() {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use packet::{Transport, checksum, refit, renumber};
 
-use crate::connection::{Connection, ConnectionId, FlowKey, NewConnection, State, tcp};
+use crate::connection::{
+    Connection, ConnectionId, FlowKey, NewConnection, Outcome, Segment, State, tcp,
+};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker};
 use crate::frame::{Frame, OwnedFrame};
@@ -80,16 +82,17 @@ impl Worker {
         datagram: &mut Datagram<'_, '_>,
     ) -> Result<(), DropReason> {
         self.learn_client_port(id, datagram.headers.ports().0);
-        let agreed = self.shake_hands(id, datagram, Direction::ToServer);
+        let outcome = self.outcome(id);
         if self.connections.get(id).is_some_and(is_control) {
             datagram.verify()?;
             self.command(batch, id, datagram)?;
         }
-        if !agreed {
+        if outcome == Outcome::Clash {
             return Err(DropReason::Handshake);
         }
         let shift = self.connections.tracking(id).map(|it| it.shift);
-        if let Some(shift) = shift.filter(|it| !it.is_none()) {
+        let shift = shift.filter(|it| !it.is_none() && outcome.is_tracked());
+        if let Some(shift) = shift {
             datagram.renumber(|sequence| sequence, |number| shift.to_server(number));
         }
         Ok(())
@@ -118,30 +121,50 @@ impl Worker {
         id: ConnectionId,
         datagram: &mut Datagram<'_, '_>,
     ) -> Result<(), DropReason> {
-        self.shake_hands(id, datagram, Direction::ToClient);
+        let tracked = self.outcome(id).is_tracked();
         if self.connections.get(id).is_some_and(is_control) {
             datagram.verify()?;
             self.answer_of(batch, id, datagram)?;
         }
         let shift = self.connections.tracking(id).map(|it| it.shift);
-        if let Some(shift) = shift.filter(|it| !it.is_none()) {
+        if let Some(shift) = shift.filter(|it| !it.is_none() && tracked) {
             datagram.renumber(|sequence| shift.to_client(sequence), |number| number);
         }
         Ok(())
     }
 
-    /// Whether the handshake lets the packet go on.
-    fn shake_hands(
+    /// Lets connection tracking see a packet of a followed connection. Once for each packet, before anything is
+    /// decided about it.
+    pub(crate) fn track(
         &mut self,
+        batch: &Batch<'_>,
         id: ConnectionId,
-        datagram: &Datagram<'_, '_>,
+        datagram: &mut Datagram<'_, '_>,
         direction: Direction,
-    ) -> bool {
-        let payload = datagram.payload().map_or(0, |payload| payload.len());
-        self.connections.tracking_mut(id).is_none_or(|tracking| {
-            let transport = &datagram.headers.transport;
-            tracking.handshake.takes(direction, transport, payload)
-        })
+    ) {
+        let is_valid = datagram.verify().is_ok();
+        let is_on = self.shared.tracks(datagram.headers.family);
+        let Some(tracking) = self.connections.tracking_mut(id) else {
+            return;
+        };
+        tracking.outcome = match datagram.segment() {
+            Some(segment) if is_on && is_valid => {
+                let offset = match direction {
+                    Direction::ToServer => tracking.shift.offset(segment.acknowledgment()),
+                    Direction::ToClient => 0,
+                };
+                let conntrack = &mut tracking.conntrack;
+                conntrack.takes(direction, &segment, offset, batch.now)
+            }
+            _ => Outcome::Untracked,
+        };
+    }
+
+    /// What tracking said of the packet at hand.
+    pub(crate) fn outcome(&self, id: ConnectionId) -> Outcome {
+        self.connections
+            .tracking(id)
+            .map_or(Outcome::Untracked, |tracking| tracking.outcome)
     }
 
     /// Looks for a command in a client's segment.
@@ -232,6 +255,10 @@ impl Worker {
             (Mode::ExtendedPassive, Some((_, port))) => extended_passive_text(port),
             _ => return Ok(()),
         };
+        // Only what is tracked can be changed.
+        if !self.outcome(id).is_tracked() {
+            return Err(DropReason::Handshake);
+        }
         let sequence = datagram.sequence();
         let change = datagram.replace(found.place, text.as_bytes())?;
         if let Some(tracking) = self.connections.tracking_mut(id) {
@@ -309,6 +336,16 @@ impl Datagram<'_, '_> {
             }
             _ => None,
         }
+    }
+
+    /// What tracking reads.
+    fn segment(&self) -> Option<Segment<'_>> {
+        let payload = self.payload_range()?;
+        let header = self
+            .frame
+            .bytes()
+            .get(self.headers.transport_offset..payload.start)?;
+        Segment::parse(header, payload.len())
     }
 
     fn sequence(&self) -> u32 {
