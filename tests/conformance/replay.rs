@@ -113,7 +113,8 @@ impl<'a> Replay<'a> {
             return;
         }
         // Settings are recorded without their time: behind a sleep, that is its end.
-        if let Some(time) = line.time.or(self.asleep_until.take()) {
+        let awake = self.asleep_until.take();
+        if let Some(time) = line.time.or(awake) {
             self.system.advance(time);
         }
         self.close_window(line);
