@@ -36,6 +36,8 @@ struct Replay<'a> {
     /// Recorded frames since the last record that causes frames.
     recorded: Vec<Recorded<'a>>,
     /// That record's line and name.
+    /// End of the sleep that was recorded last, where nothing with a time followed.
+    asleep_until: Option<Duration>,
     cause: (usize, String),
     /// Each send since the last `sequence` record: whether it asks for a new connection, and where it went.
     chosen: Vec<(bool, String)>,
@@ -71,6 +73,7 @@ pub(crate) fn run(
         differences: Vec::new(),
         received: 0,
         recorded: Vec::new(),
+        asleep_until: None,
         cause: (0, "start".to_owned()),
         chosen: Vec::new(),
         clients: Vec::new(),
@@ -100,7 +103,9 @@ impl<'a> Replay<'a> {
             self.received += 1;
             return;
         }
-        if let Some(time) = line.time {
+        // Settings are recorded without their time: behind a sleep, that is its end.
+        let awake = self.asleep_until.take();
+        if let Some(time) = line.time.or(awake) {
             self.system.advance(time);
         }
         self.close_window(line);
@@ -147,7 +152,11 @@ impl<'a> Replay<'a> {
                     format!("the recording failed: {text}"),
                 );
             }
-            Record::Sleep { s } => self.cause = (line.number, format!("sleep {s}")),
+            Record::Sleep { s } => {
+                self.cause = (line.number, format!("sleep {s}"));
+                let slept = Duration::try_from_secs_f64(*s).unwrap_or_default();
+                self.asleep_until = line.time.map(|time| time + slept);
+            }
             Record::Recv { .. } | Record::End {} => {}
         }
     }

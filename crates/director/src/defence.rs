@@ -1,5 +1,5 @@
 //! The defences against floods: `drop_entry`, `drop_packet` and `secure_tcp`, each in four modes (kernel:
-//! `update_defense_level`; recordings `sysctls.modes`, `sysctls.droprate`, `sysctls.droppacket`).
+//! `update_defense_level`; recordings `found.defence_*`).
 //!
 //! Mode 0 is off, 3 is on. 1 waits until fewer than `amemthresh` pages of memory are free and becomes 2 then; 2 is on
 //! and becomes 1 again when there are more. How much is free the driver says ([`crate::shared::Shared::set_free_pages`]).
@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::connection::DropRates;
 use crate::director::{Worker, let_go};
+use crate::shared::Shared;
 use crate::sysctl::{Sysctl, Sysctls};
 use crate::time::Instant;
 
@@ -113,6 +114,58 @@ impl Defence {
         let count = |until: i32| Some(if left(until) > 0 { left(until) } else { rate });
         let until = self.until_drop.fetch_update(Relaxed, Relaxed, count);
         left(until.unwrap_or_default()) <= 0
+    }
+}
+
+impl Shared {
+    /// Whether a defence asks how much memory is free ([`Shared::set_free_pages`]).
+    #[must_use]
+    pub fn needs_memory(&self) -> bool {
+        Defence::needs_memory(&self.sysctls)
+    }
+
+    /// Tells the defences how many pages of memory are free or hold buffers. To be called about once a second while
+    /// [`Shared::needs_memory`]; without it there is enough.
+    pub fn set_free_pages(&self, pages: i32) {
+        self.defence.set_free_pages(pages);
+    }
+
+    /// Whether `drop_entry` is ending connections, so that every worker has something to do each second.
+    #[must_use]
+    pub fn drops_entries(&self) -> bool {
+        self.defence.drops_entries()
+    }
+
+    /// Looks at the memory, if it is time to.
+    pub(crate) fn watch(&self, watch: &mut Watch, now: Instant) {
+        let due = watch.due.get_or_insert_with(|| now.after(PERIOD));
+        if *due > now {
+            return;
+        }
+        // Kept to its second where the driver is a little late, but never twice at once.
+        *due = due.after(PERIOD).max(now.after(PERIOD / 2));
+        self.defence.update(&self.sysctls);
+        if self.drops_entries() {
+            let random = core::array::from_fn(|_| watch.random.next());
+            self.templates.sacrifice(random);
+        }
+    }
+}
+
+/// When the defences look at the memory next, and which templates go with it.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    due: Option<Instant>,
+    random: Random,
+}
+
+impl Watch {
+    /// Begins at the first tick; `seed` decides over the templates.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            due: None,
+            random: Random::new(seed),
+        }
     }
 }
 

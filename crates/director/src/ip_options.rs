@@ -1,4 +1,4 @@
-//! IPv4 options of what passes through or is refused (BEHAVIOURS 17; recordings `ipopts.*`).
+//! IPv4 options of what passes through or is refused (BEHAVIOURS 17; recordings `found.options_*`).
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::Ordering::Relaxed;

@@ -10,7 +10,7 @@ use packet::Family;
 
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
-use crate::defence::{self, Defence, Random};
+use crate::defence::{self, Defence, Watch};
 use crate::destination::{Destination, DestinationConfig, Method};
 pub use crate::options::{Options, Timeouts};
 use crate::orphans;
@@ -37,10 +37,7 @@ struct Control {
     services_made: u64,
     real_servers: RealServers,
     next_sample: Option<Instant>,
-    /// When the defences look at the memory next.
-    next_defence: Option<Instant>,
-    /// Decides which templates `drop_entry` ends.
-    random: Random,
+    watch: Watch,
     /// Deletions whose templates have been looked for, and when to look for those of the newer ones.
     swept: u64,
     sweep: Option<Instant>,
@@ -87,7 +84,7 @@ impl Shared {
             trackers: Default::default(),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::new(Control {
-                random: Random::new(options.seed.0),
+                watch: Watch::new(options.seed.0),
                 ..Control::default()
             }),
             generation: AtomicU64::new(0),
@@ -330,24 +327,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a defence asks how much memory is free ([`Shared::set_free_pages`]).
-    #[must_use]
-    pub fn needs_memory(&self) -> bool {
-        Defence::needs_memory(&self.sysctls)
-    }
-
-    /// Tells the defences how many pages of memory are free or hold buffers. To be called about once a second while
-    /// [`Shared::needs_memory`]; without it there is enough.
-    pub fn set_free_pages(&self, pages: i32) {
-        self.defence.set_free_pages(pages);
-    }
-
-    /// Whether `drop_entry` is ending connections, so that every worker has something to do each second.
-    #[must_use]
-    pub fn drops_entries(&self) -> bool {
-        self.defence.drops_entries()
-    }
-
     /// Counts a new connection of `worker` at its real server, its service and the director.
     pub fn count_connection(&self, worker: usize, destination: &Destination) {
         destination.count_connection(worker);
@@ -411,7 +390,7 @@ impl Shared {
         let mut control = self.control();
         control.trash.expire(now);
         self.sweep_templates(&mut control, now);
-        self.update_defence(&mut control, now);
+        self.watch(&mut control.watch, now);
         let mut due = *control
             .next_sample
             .get_or_insert_with(|| now.after(ESTIMATION_PERIOD));
@@ -472,28 +451,6 @@ impl Shared {
             control.sweep = None;
             self.templates.end_orphans();
         }
-    }
-
-    /// Looks at the memory once a second.
-    fn update_defence(&self, control: &mut Control, now: Instant) {
-        let mut due = *control
-            .next_defence
-            .get_or_insert_with(|| now.after(defence::PERIOD));
-        if due > now {
-            return;
-        }
-        self.defence.update(&self.sysctls);
-        if self.defence.drops_entries() {
-            let random = &mut control.random;
-            self.templates
-                .sacrifice(core::array::from_fn(|_| random.next()));
-        }
-        due = due.after(defence::PERIOD);
-        control.next_defence = Some(if due > now {
-            due
-        } else {
-            now.after(defence::PERIOD)
-        });
     }
 
     /// Takes one sample of all estimators, for a driver that has the estimators' clock itself.

@@ -21,7 +21,7 @@ pub enum Sysctl {
     Conntrack,
     /// Defence: drop random entries (0 never, 1 when memory is short, 2 automatic, 3 always).
     DropEntry,
-    /// Defence: drop new connections.
+    /// Defence: drop the first packets of new connections.
     DropPacket,
     /// Expire connections whose real server was deleted at once.
     ExpireNodestConn,
@@ -111,7 +111,7 @@ impl SysctlEntry {
     pub const fn without_effect(&self) -> Option<&'static str> {
         match self.sysctl {
             Sysctl::CacheBypass => {
-                Some("no effect: services without real servers answer for themselves")
+                Some("no effect: packets to other hosts, which could be sent on, are not balanced")
             }
             Sysctl::Conntrack => {
                 Some("no effect: netfilter's connection tracking does not see the packets")
@@ -120,7 +120,7 @@ impl SysctlEntry {
                 Some("no effect: packets are read before any tunnel device opens them")
             }
             Sysctl::SnatReroute => {
-                Some("no effect: replies always take the route of their new source")
+                Some("no effect but on recorded routes: replies are not routed by their source")
             }
             Sysctl::SyncPorts => Some("no effect: one socket carries all synchronisation messages"),
             Sysctl::SyncSockSize => Some("no effect: the sockets have the system's buffer sizes"),

@@ -10,7 +10,7 @@ use crate::datagram::Datagram;
 use crate::headers::{Family, Headers, Transport};
 use crate::icmp::{self, Icmp};
 use crate::ipv6::{self, Ipv6};
-use crate::options::Echo;
+use crate::option_echo::Echo;
 use crate::view::put;
 use crate::{Packet, icmpv6, protocol};
 

@@ -37,6 +37,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
 pub mod numbering;
+mod option_echo;
 pub mod options;
 mod parse;
 pub mod protocol;

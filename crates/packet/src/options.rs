@@ -1,4 +1,4 @@
-//! IPv4 options on their way through the director, as Linux treats them (BEHAVIOURS 17; recordings `ipopts.*`): on
+//! IPv4 options on their way through the director, as Linux treats them (BEHAVIOURS 17; recordings `found.options_*`): on
 //! receive the route is recorded and the time stamped, what is impossible is refused; an answer of the director's own
 //! repeats what was recorded, with itself as one more hop.
 
@@ -9,7 +9,7 @@ use crate::headers::{Family, Headers};
 use crate::ipv4;
 use crate::view::put;
 
-const END: u8 = 0;
+pub(crate) const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const RECORD_ROUTE: u8 = 7;
 const TIMESTAMP: u8 = 68;
@@ -21,10 +21,7 @@ const ROUTER_ALERT: u8 = 148;
 /// Kinds of timestamp (RFC 791): times alone, with addresses, at the addresses given.
 const TIME_ONLY: u8 = 0;
 const TIME_AND_ADDRESS: u8 = 1;
-const TIME_AT_ADDRESS: u8 = 3;
-
-/// Octets of options that an IPv4 header has room for.
-const ROOM: usize = 40;
+pub(crate) const TIME_AT_ADDRESS: u8 = 3;
 
 /// Why a packet's options forbid to forward it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,19 +53,19 @@ pub struct OptionHost<F> {
 pub struct Options {
     /// Why it must not be forwarded.
     pub fault: Option<OptionFault>,
-    record_route: u8,
-    timestamp: u8,
-    security: u8,
+    pub(crate) record_route: u8,
+    pub(crate) timestamp: u8,
+    pub(crate) security: u8,
     /// An address was recorded.
-    routed: bool,
+    pub(crate) routed: bool,
     /// A time was stamped, and an address with it.
-    timed: bool,
-    addressed: bool,
+    pub(crate) timed: bool,
+    pub(crate) addressed: bool,
     /// The next address given is this host's too.
-    timed_again: bool,
+    pub(crate) timed_again: bool,
     /// The header checksum is out of date.
     changed: bool,
-    time: u32,
+    pub(crate) time: u32,
 }
 
 /// Reads the options of an IPv4 packet, records `host`'s address in a record-route option that has room, stamps the
@@ -255,8 +252,8 @@ impl Options {
 }
 
 /// Offsets in an option: of its pointer, and of a timestamp's overflow count and kind.
-const POINTER: usize = 2;
-const FLAGS: usize = 3;
+pub(crate) const POINTER: usize = 2;
+pub(crate) const FLAGS: usize = 3;
 
 /// Where the next record of an option belongs; none when it is full. An option is `shortest` octets at least and its
 /// pointer, which counts from 1, no less than `first`; else the offset of what is wrong.
@@ -276,7 +273,8 @@ fn pointer(option: &[u8], shortest: usize, first: usize) -> Result<Option<usize>
     Ok((pointer <= option.len()).then(|| pointer - 1))
 }
 
-fn advance(option: &mut [u8], octets: u8) {
+/// Moves the pointer of an option on.
+pub(crate) fn advance(option: &mut [u8], octets: u8) {
     if let Some(pointer) = option.get_mut(POINTER) {
         *pointer = pointer.saturating_add(octets);
     }
@@ -287,103 +285,10 @@ fn address_at(option: &[u8], at: usize) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from_octets(*octets))
 }
 
-/// The options of an answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Echo {
-    octets: [u8; ROOM],
-    len: usize,
-}
-
-impl Default for Echo {
-    fn default() -> Self {
-        Self {
-            octets: [END; ROOM],
-            len: 0,
-        }
-    }
-}
-
-impl Echo {
-    /// What an answer from `source` repeats of the options of `header`, which were processed: the recorded route and the
-    /// timestamps, each with the answer's own where there is room, and security. None when they forbid an answer, as
-    /// Linux sees it.
-    pub(crate) fn of(header: &[u8], options: &Options, source: Ipv4Addr) -> Option<Self> {
-        let mut echo = Self::default();
-        if options.record_route != 0 {
-            let option = echo.copy(header, options.record_route)?;
-            if options.routed
-                && let Some(at) = next_record(option)
-            {
-                put(option, at, source.octets())?;
-                advance(option, 4);
-            }
-        }
-        if options.timestamp != 0 {
-            echo.timestamp(header, options, source)?;
-        }
-        if options.security != 0 {
-            echo.copy(header, options.security)?;
-        }
-        echo.len = echo.len.next_multiple_of(4);
-        (echo.len <= ROOM).then_some(echo)
-    }
-
-    fn timestamp(&mut self, header: &[u8], options: &Options, source: Ipv4Addr) -> Option<()> {
-        let option = self.copy(header, options.timestamp)?;
-        let Some(mut at) = next_record(option).filter(|_| options.timed) else {
-            return Some(());
-        };
-        if options.addressed {
-            if option.len() < at + 4 {
-                return None;
-            }
-            // Written once it is known that the time finds room too.
-            at += 4;
-        }
-        let prescribed = option.get(FLAGS)? & 0x0f == TIME_AT_ADDRESS;
-        if option.len() < at + 4 {
-            return None;
-        }
-        if prescribed {
-            if options.timed_again {
-                put(option, at + 4, options.time.to_be_bytes())?;
-                advance(option, 8);
-            }
-            return Some(());
-        }
-        if options.addressed {
-            put(option, at - 4, source.octets())?;
-            advance(option, 4);
-        }
-        put(option, at, options.time.to_be_bytes())?;
-        advance(option, 4);
-        Some(())
-    }
-
-    /// Appends the option that stands at `offset` of `header`.
-    fn copy(&mut self, header: &[u8], offset: u8) -> Option<&mut [u8]> {
-        let option = header.get(usize::from(offset)..)?;
-        let option = option.get(..usize::from(*option.get(1)?))?;
-        let copied = self.octets.get_mut(self.len..self.len + option.len())?;
-        copied.copy_from_slice(option);
-        self.len += option.len();
-        Some(copied)
-    }
-
-    pub(crate) fn octets(&self) -> &[u8] {
-        self.octets.get(..self.len).unwrap_or_default()
-    }
-}
-
-/// Where the next record of a checked option belongs; none when it is full.
-fn next_record(option: &[u8]) -> Option<usize> {
-    let pointer = usize::from(*option.get(POINTER)?);
-    (pointer <= option.len()).then(|| pointer.saturating_sub(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::option_echo::Echo;
     use std::vec::Vec;
 
     const VIP: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);

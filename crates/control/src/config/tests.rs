@@ -1,6 +1,7 @@
 //! The shipped files, and what each fault says.
 
 use core::net::IpAddr;
+use director::sysctl::SYSCTLS;
 
 use super::*;
 
@@ -43,7 +44,16 @@ fn the_shipped_file_states_the_defaults() {
     );
     let defaults = director::sysctl::Sysctls::default();
     for (name, value) in sysctls {
-        assert_eq!(defaults.read(&name), Ok(value), "{name}");
+        let shipped = director::sysctl::Sysctls::default();
+        shipped.write(&name, &value).unwrap();
+        assert_eq!(shipped.read(&name), defaults.read(&name), "{name}");
+    }
+    for entry in SYSCTLS {
+        assert!(
+            ULVS.contains(&format!("\n{} = ", entry.name)),
+            "{}",
+            entry.name
+        );
     }
 }
 
