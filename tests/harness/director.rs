@@ -257,6 +257,20 @@ impl Director {
         self.process.output()
     }
 
+    /// A counter of all workers together, by its name in the log (`dropped: reassembly`).
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let lines = self.log().lines().count();
+        self.process.signal("USR1");
+        let told = eventually("the counters", Duration::from_secs(10), || {
+            let log = self.log();
+            let news: Vec<&str> = log.lines().skip(lines).collect();
+            (news.iter().any(|line| line.contains(" received"))).then(|| news.join(", "))
+        });
+        let parts = told.split(", ");
+        let counts = parts.filter_map(|part| part.strip_suffix(name)?.split_whitespace().last());
+        counts.filter_map(|count| count.parse::<u64>().ok()).sum()
+    }
+
     /// Waits until its log has a line with `text`.
     pub(crate) fn await_log(&self, text: &str) {
         eventually(

@@ -17,9 +17,12 @@ mod web;
 
 pub(crate) use capture::Capture;
 pub(crate) use container::{Container, Engine};
-pub(crate) use director::{Director, DirectorBuilder, binary, names_path};
+pub(crate) use director::{Director, DirectorBuilder, binary};
 pub(crate) use lab::{Host, Lab, Switch, cable};
 pub(crate) use process::{NET_RAW_ONLY, Process, eventually, stderr, stdout};
 pub(crate) use topology::{FLAT_VIP, Flat, Routed, TwoArm, VIP, bracketed, decap, vip_on_loopback};
-pub(crate) use traffic::{checksum_errors, hold_connections, send_frames, udp_ask, udp_echo};
-pub(crate) use web::{WebServer, blob, count, download, fetch, fetch_each, upload};
+pub(crate) use traffic::{
+    ask_by, checksum_errors, hold_connections, send_frames, serve_by, udp_ask, udp_heads,
+    udp_pieces, udp_repeat, udp_services,
+};
+pub(crate) use web::{WebServer, blob, count, download, fetch, fetch_each, upload, upload_part};

@@ -242,11 +242,16 @@ impl Routed {
     }
 
     /// Starts `ulvs decap` for both VIPs on every real server.
-    pub(crate) fn with_decap(mut self) -> Self {
+    pub(crate) fn with_decap(self) -> Self {
+        self.with_decap_options(&[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn with_decap_options(mut self, options: &[&str]) -> Self {
         self.decap = self
             .servers
             .iter()
-            .map(|server| decap(&self.lab, server, &VIP))
+            .map(|server| decap_with(&self.lab, server, &VIP, options))
             .collect();
         self
     }
@@ -269,8 +274,12 @@ pub(crate) fn vip_on_loopback(server: &Host, vips: &[&str]) {
 
 /// Starts `ulvs decap` for `vips` on a real server and waits until it listens.
 pub(crate) fn decap(lab: &Lab, server: &Host, vips: &[&str]) -> Process {
+    decap_with(lab, server, vips, &[])
+}
+
+fn decap_with(lab: &Lab, server: &Host, vips: &[&str], options: &[&str]) -> Process {
     let mut command = server.command("ulvs");
-    command.env("PATH", names_path()).arg("decap");
+    command.env("PATH", names_path()).arg("decap").args(options);
     for vip in vips {
         command.args(["--vip", vip]);
     }

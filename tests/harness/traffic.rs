@@ -1,10 +1,13 @@
 //! Traffic that is not HTTP: datagrams, held connections, raw frames; and the receivers' counters.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::director::Director;
 use super::lab::{Host, Lab};
 use super::process::{Process, eventually, stderr, stdout};
+use super::topology::bracketed;
 
 /// The helper script, which carries its own description.
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/peer.py");
@@ -31,16 +34,98 @@ pub(crate) fn udp_echo(lab: &Lab, host: &Host, address: &str, port: u16) -> Proc
     server
 }
 
-/// Sends `count` datagrams of `size` octets, each from a port of its own; who answered each
-/// (`lost` and `refused` where nobody did). Panics where a payload comes back changed.
+/// Adds a UDP service for each VIP, port 53, with an echo server on each of `servers`, which have the addresses
+/// PREFIX20, PREFIX30, ...: on `port`, by `method` (`-m`, say).
+pub(crate) fn udp_services(
+    director: &Director,
+    lab: &Lab,
+    servers: &[Host],
+    (vips, prefixes): ([&str; 2], [&str; 2]),
+    method: &str,
+    port: u16,
+) -> Vec<Process> {
+    let mut echoes = Vec::new();
+    for (vip, prefix) in vips.into_iter().zip(prefixes) {
+        let service = format!("{}:53", bracketed(vip));
+        director.shell(&format!("ipvsadm -A -u {service} -s rr"));
+        for (server, number) in servers.iter().zip(2..) {
+            let address = format!("{prefix}{number}0");
+            let translated = method.starts_with("-m");
+            let bound = if translated { &address } else { vip };
+            echoes.push(udp_echo(lab, server, bound, port));
+            let real = bracketed(&address);
+            director.shell(&format!(
+                "ipvsadm -a -u {service} -r {real}:{port} {method}"
+            ));
+        }
+    }
+    echoes
+}
+
+/// Sends `count` datagrams of `size` octets, each from a port that no other one has; who answered each (`lost`, `refused` or an
+/// error's name such as `EMSGSIZE` where nobody did). Panics where a payload comes back changed.
 pub(crate) fn udp_ask(host: &Host, address: &str, port: u16, count: u32, size: u32) -> Vec<String> {
-    let (port, count, size) = (port.to_string(), count.to_string(), size.to_string());
-    let output = peer(host, &["udp-ask", address, &port, &count, &size])
-        .output()
-        .expect("python3 can be started");
+    /// The next port; below those that the kernel takes for others.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = 10_000 + NEXT.fetch_add(count, Ordering::Relaxed) % 20_000;
+    let words = [u32::from(port), count, size, first].map(|number| number.to_string());
+    let [port, count, size, first] = &words;
+    run(host, &["udp-ask", address, port, count, size, first])
+}
+
+/// Sends one datagram of `size` octets in IP fragments of 1024, in the order of these indexes; who answered, as
+/// [`udp_ask`] has it.
+pub(crate) fn udp_pieces(
+    host: &Host,
+    address: &str,
+    port: u16,
+    size: u32,
+    order: &[u32],
+) -> String {
+    let (port, size) = (port.to_string(), size.to_string());
+    let order: Vec<String> = order.iter().map(u32::to_string).collect();
+    run(
+        host,
+        &["udp-pieces", address, &port, &size, &order.join(",")],
+    )
+    .concat()
+}
+
+/// Sends the first fragments of `count` datagrams whose others never come.
+pub(crate) fn udp_heads(host: &Host, address: &str, port: u16, count: u32) {
+    let (port, count) = (port.to_string(), count.to_string());
+    run(host, &["udp-heads", address, &port, &count]);
+}
+
+/// Starts a server of the helper (`sctp-echo`, say) on `address`:`port`.
+pub(crate) fn serve_by(lab: &Lab, host: &Host, role: &str, address: &str, port: u16) -> Process {
+    let log = lab
+        .directory()
+        .join(format!("{role}-{}-{address}", host.role()));
+    let server = Process::spawn(peer(host, &[role, address, &port.to_string()]), &log);
+    eventually(role, Duration::from_secs(10), || {
+        server.output().contains("ready").then_some(())
+    });
+    server
+}
+
+/// Runs a client of the helper (`sctp-ask`, say); the lines that it prints. Panics where it fails.
+pub(crate) fn ask_by(host: &Host, words: &[&str]) -> Vec<String> {
+    run(host, words)
+}
+
+/// A server that, once asked, answers ten times a second until it is killed.
+pub(crate) fn udp_repeat(lab: &Lab, host: &Host, address: &str, port: u16) -> Process {
+    serve_by(lab, host, "udp-repeat", address, port)
+}
+
+/// The lines that the helper prints; panics where it fails.
+fn run(host: &Host, words: &[&str]) -> Vec<String> {
+    let output = peer(host, words).output().expect("python3 can be started");
     assert!(
         output.status.success(),
-        "udp-ask {address} {port}: {}",
+        "{}: {}",
+        words.join(" "),
         stderr(&output)
     );
     stdout(&output).lines().map(str::to_owned).collect()
@@ -92,8 +177,7 @@ impl TcpHolder {
 pub(crate) fn send_frames(host: &Host, interface: &str, frames: &[String]) {
     let mut words = vec!["frames", interface];
     words.extend(frames.iter().map(String::as_str));
-    let output = peer(host, &words).output().expect("python3 can be started");
-    assert!(output.status.success(), "{}", stderr(&output));
+    run(host, &words);
 }
 
 /// How many packets this machine's stack has refused for a bad checksum, all protocols together.

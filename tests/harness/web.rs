@@ -176,6 +176,19 @@ pub(crate) fn upload(host: &Host, base: &str, name: &str) {
     ));
 }
 
+/// Uploads the first `octets` of the 100 MB file to `base` under `name`; gives their SHA-256. Panics where curl fails.
+pub(crate) fn upload_part(host: &Host, base: &str, name: &str, octets: u64) -> String {
+    let part = format!("head -c {octets} {}", blob().0.display());
+    host.shell(&format!(
+        "{part} | curl -sS --fail --max-time 60 -g -H Expect: -T - '{base}/upload/{name}' -o /dev/null"
+    ));
+    host.shell(&format!("{part} | sha256sum"))
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// How often each answer was given.
 pub(crate) fn count(answers: &[String]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();

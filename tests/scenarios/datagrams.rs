@@ -1,10 +1,15 @@
-//! UDP through every method: a DNS-like echo, IPv4 and IPv6, small datagrams and fragmented ones.
+//! UDP through every method: an echo whose answers are compared, IPv4 and IPv6, from small datagrams to the largest
+//! ones, which come and go in fragments.
 
-use crate::harness::{
-    FLAT_VIP, Flat, Host, Routed, TwoArm, VIP, bracketed, count, udp_ask, udp_echo,
-};
+use crate::harness::{FLAT_VIP, Flat, Host, Routed, TwoArm, VIP, count, udp_ask, udp_services};
 
-/// Asks 20 times, each from its own port; both real servers must have answered half of them.
+/// What fits a frame, what a tunnel's headers leave no room for, what takes three fragments, and more than forty.
+const SIZES: [u32; 4] = [64, 1400, 4000, 60_000];
+const FLAT: ([&str; 2], [&str; 2]) = (FLAT_VIP, ["10.0.0.", "fd00::"]);
+const TWO_ARM: ([&str; 2], [&str; 2]) = (VIP, ["10.2.0.", "fd02::"]);
+const ROUTED: ([&str; 2], [&str; 2]) = (VIP, ["10.3.0.", "fd03::"]);
+
+/// Asks 20 times in each size, each from its own port; both real servers must have answered half of them.
 fn assert_shared(client: &Host, vip: &str, size: u32) {
     let answers = udp_ask(client, vip, 53, 20, size);
     let counts = count(&answers);
@@ -16,61 +21,96 @@ fn assert_shared(client: &Host, vip: &str, size: u32) {
     );
 }
 
-#[test]
-fn direct_routing() {
-    let net = Flat::new(2).with_vip_on_servers().with_vip_on_director();
+fn direct_routing(net: &Flat) {
     let director = net.start();
-    let mut echoes = Vec::new();
-    for (vip, prefix) in FLAT_VIP.into_iter().zip(["10.0.0.", "fd00::"]) {
-        let service = format!("{}:53", bracketed(vip));
-        director.shell(&format!("ipvsadm -A -u {service} -s rr"));
-        for (server, last) in net.servers.iter().zip(["20", "30"]) {
-            echoes.push(udp_echo(&net.lab, server, vip, 53));
-            let real = bracketed(&format!("{prefix}{last}"));
-            director.shell(&format!("ipvsadm -a -u {service} -r {real}:53 -g"));
+    let _echoes = udp_services(&director, &net.lab, &net.servers, FLAT, "-g", 53);
+    for vip in FLAT_VIP {
+        for size in SIZES {
+            assert_shared(&net.client, vip, size);
         }
-        assert_shared(&net.client, vip, 64);
-        assert_shared(&net.client, vip, 1400);
-        assert_shared(&net.client, vip, 4000);
     }
 }
 
 #[test]
-fn nat_to_another_port() {
-    let net = TwoArm::new(2).like_the_tutorials();
-    let director = net.start();
-    let mut echoes = Vec::new();
-    for (vip, prefix) in VIP.into_iter().zip(["10.2.0.", "fd02::"]) {
-        let service = format!("{}:53", bracketed(vip));
-        director.shell(&format!("ipvsadm -A -u {service} -s rr"));
-        for (server, last) in net.servers.iter().zip(["20", "30"]) {
-            let address = format!("{prefix}{last}");
-            echoes.push(udp_echo(&net.lab, server, &address, 5353));
-            let real = bracketed(&address);
-            director.shell(&format!("ipvsadm -a -u {service} -r {real}:5353 -m"));
+fn direct_routing_of_an_owned_vip() {
+    direct_routing(&Flat::new(2).with_vip_on_servers());
+}
+
+#[test]
+fn direct_routing_of_a_local_vip() {
+    direct_routing(&Flat::new(2).with_vip_on_servers().with_vip_on_director());
+}
+
+fn nat_to_another_port(net: &TwoArm, workers: usize) {
+    let director = net
+        .builder()
+        .config(&format!("workers = {workers}"))
+        .start();
+    let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
+    for vip in VIP {
+        for size in SIZES {
+            assert_shared(&net.client, vip, size);
         }
-        assert_shared(&net.client, vip, 64);
-        assert_shared(&net.client, vip, 1400);
-        assert_shared(&net.client, vip, 4000);
     }
 }
 
 #[test]
-fn tunnelling() {
-    let net = Routed::new(2).with_decap();
+fn nat_of_an_owned_vip() {
+    nat_to_another_port(&TwoArm::new(2), 1);
+}
+
+#[test]
+fn nat_of_a_local_vip() {
+    nat_to_another_port(&TwoArm::new(2).like_the_tutorials(), 1);
+}
+
+/// The ports, which say whose flow it is, stand in the first fragment alone.
+#[test]
+fn nat_with_three_workers() {
+    nat_to_another_port(&TwoArm::new(2), 3);
+}
+
+/// A client that does not know the path's MTU yet is told it by way of the first datagram that does not fit. A whole
+/// IPv4 datagram is only too big because it says not to fragment it; IPv6 has no other ones, and its fragments count.
+fn tunnelling(decap: &[&str], method: &str) {
+    let net = Routed::new(2).with_decap_options(decap);
     let director = net.start();
-    let mut echoes = Vec::new();
-    for (vip, prefix) in VIP.into_iter().zip(["10.3.0.", "fd03::"]) {
-        let service = format!("{}:53", bracketed(vip));
-        director.shell(&format!("ipvsadm -A -u {service} -s rr"));
-        for (server, last) in net.servers.iter().zip(["20", "30"]) {
-            echoes.push(udp_echo(&net.lab, server, vip, 53));
-            let real = bracketed(&format!("{prefix}{last}"));
-            director.shell(&format!("ipvsadm -a -u {service} -r {real}:53 -i"));
+    let method = format!("-i {method}");
+    let _echoes = udp_services(&director, &net.lab, &net.servers, ROUTED, &method, 53);
+    for vip in VIP {
+        for size in SIZES {
+            let fragmented = size > 1472;
+            if fragmented && vip.contains(':') {
+                let first = udp_ask(&net.client, vip, 53, 1, size).concat();
+                let known = first.starts_with("rs") || first == "EMSGSIZE";
+                assert!(known, "{vip}, {size} octets: {first}");
+            }
+            assert_shared(&net.client, vip, size);
         }
-        assert_shared(&net.client, vip, 64);
-        assert_shared(&net.client, vip, 1400);
     }
+}
+
+#[test]
+fn ipip_tunnels() {
+    tunnelling(&[], "");
+}
+
+#[test]
+fn gre_tunnels() {
+    tunnelling(&[], "--tun-type gre");
+}
+
+#[test]
+fn gue_tunnels() {
+    tunnelling(&["--gue-port", "5555"], "--tun-type gue --tun-port 5555");
+}
+
+#[test]
+fn gue_tunnels_with_checksum() {
+    tunnelling(
+        &["--gue-port", "5555"],
+        "--tun-type gue --tun-port 5555 --tun-csum",
+    );
 }
 
 #[test]

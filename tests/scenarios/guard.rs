@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::harness::{Capture, Director, NET_RAW_ONLY, TwoArm, fetch_each, stderr};
+use crate::harness::{
+    Capture, Director, DirectorBuilder, NET_RAW_ONLY, TwoArm, eventually, fetch_each, stderr,
+    udp_ask, udp_repeat,
+};
 
 /// Root without the capabilities for BPF.
 const WITHOUT_BPF: &str = "--bounding-set=-bpf,-sys_admin,-perfmon";
@@ -95,5 +98,73 @@ fn service_that_the_kernel_would_spoil_is_refused() {
     assert!(
         !director.shell("ipvsadm -Ln").contains("10.1.0.1"),
         "nothing is half-applied"
+    );
+}
+
+/// A connection outlives the deletion of its real server, and so must the guard: the kernel, which forwards, would send
+/// the client untranslated copies of the replies. With its last connection the guard lets the real server's packets
+/// pass again.
+fn deleted_server(launch: impl FnOnce(DirectorBuilder) -> DirectorBuilder, delete: &str) {
+    let net = TwoArm::new(1).like_the_tutorials();
+    let director = launch(net.builder().config("workers = 2")).start();
+    director.type_lines(
+        "ipvsadm --set 0 0 2
+        ipvsadm -A -u 10.1.0.1:54
+        ipvsadm -A -u 10.1.0.1:53
+        ipvsadm -a -u 10.1.0.1:53 -r 10.2.0.20:53 -m",
+    );
+    let server = udp_repeat(&net.lab, &net.servers[0], "10.2.0.20", 53);
+    // In a burst of commands the guard comes a moment later, and the host's kernel refuses until then.
+    std::thread::sleep(Duration::from_secs(1));
+    let answers = udp_ask(&net.client, "10.1.0.1", 53, 1, 100);
+    assert_eq!(answers, ["repeated"]);
+    director.shell(delete);
+    let capture = Capture::arriving(&net.lab, &net.client, "eth0", "udp");
+    std::thread::sleep(Duration::from_secs(3));
+    let frames = capture.frames();
+    let from = |address: &str| {
+        let text = format!(" {address}.53 > ");
+        frames.iter().filter(|frame| frame.contains(&text)).count()
+    };
+    let (translated, untranslated) = (from("10.1.0.1"), from("10.2.0.20"));
+    assert!(
+        translated > 20 && untranslated == 0,
+        "{translated} replies, {untranslated} untranslated copies"
+    );
+    // While the server is silent, the connection ends.
+    server.signal("STOP");
+    eventually("the connection's end", Duration::from_secs(10), || {
+        (!director.shell("ipvsadm -Lcn").contains("10.2.0.20")).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(1500));
+    server.signal("CONT");
+    eventually("what the kernel forwards", Duration::from_secs(5), || {
+        let frames = capture.frames();
+        let passed = |frame: &String| frame.contains(" 10.2.0.20.53 > ");
+        frames.iter().any(passed).then_some(())
+    });
+}
+
+#[test]
+fn replies_of_a_deleted_server() {
+    deleted_server(
+        |builder| builder,
+        "ipvsadm -d -u 10.1.0.1:53 -r 10.2.0.20:53",
+    );
+}
+
+#[test]
+fn replies_of_a_deleted_service_by_nftables() {
+    deleted_server(
+        |builder| builder.running_as(&[WITHOUT_BPF]),
+        "ipvsadm -D -u 10.1.0.1:53",
+    );
+}
+
+#[test]
+fn replies_of_a_server_with_another_method() {
+    deleted_server(
+        |builder| builder,
+        "ipvsadm -e -u 10.1.0.1:53 -r 10.2.0.20:53 -g",
     );
 }

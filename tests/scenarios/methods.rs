@@ -1,11 +1,8 @@
 //! The forwarding methods beside one another: mixed within one service, NAT with port mapping, GRE and
 //! GUE tunnels, firewall marks aside weights, and each over IPv6.
 
-use std::time::Duration;
-
 use crate::harness::{
-    FLAT_VIP, Flat, Process, Routed, TwoArm, VIP, bracketed, count, decap, eventually, fetch,
-    fetch_each, names_path, vip_on_loopback,
+    FLAT_VIP, Flat, Routed, TwoArm, VIP, bracketed, count, decap, fetch_each, vip_on_loopback,
 };
 
 #[test]
@@ -78,27 +75,8 @@ fn persistence_keeps_a_client_on_its_server() {
     );
 }
 
-/// Starts `ulvs decap` with more options.
-fn decap_with(net: &Routed, options: &[&str]) -> Vec<Process> {
-    net.servers
-        .iter()
-        .map(|server| {
-            let mut command = server.command("ulvs");
-            command.env("PATH", names_path()).arg("decap").args(options);
-            for vip in VIP {
-                command.args(["--vip", vip]);
-            }
-            Process::spawn(
-                command,
-                &net.lab.directory().join(format!("decap-{}", server.role())),
-            )
-        })
-        .collect()
-}
-
 fn tunnels(options: &[&str], method: &str) {
-    let net = Routed::new(2);
-    let _decap = decap_with(&net, options);
+    let net = Routed::new(2).with_decap_options(options);
     let director = net.start();
     for (vip, prefix) in VIP.into_iter().zip(["10.3.0.", "fd03::"]) {
         let service = format!("{}:80", bracketed(vip));
@@ -107,13 +85,7 @@ fn tunnels(options: &[&str], method: &str) {
             let real = bracketed(&format!("{prefix}{last}"));
             director.shell(&format!("ipvsadm -a -t {service} -r {real}:80 -i {method}"));
         }
-        let url = format!("http://{}/", bracketed(vip));
-        eventually(
-            "the tunnels carry a request",
-            Duration::from_secs(5),
-            || fetch(&net.client, &url).ok(),
-        );
-        let answers = fetch_each(&net.client, &url, 10);
+        let answers = fetch_each(&net.client, &format!("http://{}/", bracketed(vip)), 10);
         let counts = count(&answers);
         assert_eq!(
             (counts["rs1"], counts["rs2"]),

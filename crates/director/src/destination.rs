@@ -263,7 +263,13 @@ impl Destination {
     /// Whether any connection or template is bound to it.
     #[must_use]
     pub fn is_bound(&self) -> bool {
-        self.active() != 0 || self.inactive() != 0 || self.persistent() != 0
+        self.has_connections() || self.persistent() != 0
+    }
+
+    /// Whether any connection of any worker is bound to it.
+    #[must_use]
+    pub fn has_connections(&self) -> bool {
+        self.active() != 0 || self.inactive() != 0
     }
 
     /// Counts a new connection; it begins as an inactive one (kernel: IP_VS_CONN_F_INACTIVE). A persistence

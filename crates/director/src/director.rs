@@ -299,10 +299,11 @@ impl Worker {
             ingress,
             ..
         } = datagram;
-        match self
+        let progress = self
             .reassembly
-            .add(batch.now, ingress.mark, &mut frame, &headers, fragment)
-        {
+            .add(batch.now, ingress.mark, &mut frame, &headers, fragment);
+        self.count_given_up();
+        match progress {
             Progress::Incomplete => Verdict::Held,
             Progress::Invalid => Verdict::Drop(DropReason::Reassembly),
             Progress::Complete(mut whole) => match whole.frame.headers() {
@@ -321,6 +322,12 @@ impl Worker {
                 }
             },
         }
+    }
+
+    /// Counts the datagrams whose fragments are no longer waited for.
+    pub(crate) fn count_given_up(&mut self) {
+        let given_up = self.reassembly.take_given_up();
+        self.counters.dropped[DropReason::Reassembly.index()] += given_up;
     }
 
     /// A whole datagram: an ICMP message, a packet of a known connection, or perhaps the first of a new one.

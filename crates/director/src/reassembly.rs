@@ -106,6 +106,8 @@ pub(crate) struct Reassembly {
     octets: usize,
     /// Datagrams so far.
     count: u64,
+    /// Datagrams given up since [`Reassembly::take_given_up`] was called, those apart that contradicted themselves.
+    given_up: u64,
 }
 
 /// How long the fragments of a datagram may take, and its queue in [`Reassembly::order`].
@@ -195,6 +197,11 @@ impl Reassembly {
         expired
     }
 
+    /// How many datagrams have run out of time or given way to others since the last call.
+    pub(crate) fn take_given_up(&mut self) -> u64 {
+        std::mem::take(&mut self.given_up)
+    }
+
     /// When [`Reassembly::expire`] has something to do next.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let deadline = |family| {
@@ -238,9 +245,11 @@ impl Reassembly {
     /// Forgets the datagram of this place, if it is still there.
     fn give_up(&mut self, place: &Place) -> Option<Incomplete> {
         let datagram = self.incomplete.get(&place.key)?;
-        (datagram.number == place.number)
-            .then(|| self.forget(&place.key))
-            .flatten()
+        if datagram.number != place.number {
+            return None;
+        }
+        self.given_up += 1;
+        self.forget(&place.key)
     }
 
     fn forget(&mut self, key: &Key) -> Option<Incomplete> {
@@ -413,6 +422,8 @@ mod tests {
         assert!(reassembly.octets <= OCTETS_MAX);
         let kept = reassembly.incomplete.len();
         assert!(kept <= OCTETS_MAX / DATAGRAM_OVERHEAD, "{kept} datagrams");
+        let given_up = usize::try_from(reassembly.take_given_up()).unwrap();
+        assert_eq!(given_up, 30_000 - kept, "the others are counted");
         assert!(matches!(
             add(&mut reassembly, false, 29_999, 0, true),
             Progress::Incomplete
@@ -429,8 +440,11 @@ mod tests {
         let mut reassembly = Reassembly::default();
         let _ = add(&mut reassembly, true, 1, 0, true);
         let _ = add(&mut reassembly, false, 1, 0, true);
+        // One without a first fragment counts, but nobody is told.
+        let _ = add(&mut reassembly, false, 2, 1, true);
         assert_eq!(reassembly.next_deadline(), Some(after(30)));
         assert_eq!(reassembly.expire(after(30)).len(), 1);
+        assert_eq!(reassembly.take_given_up(), 2);
         assert_eq!(reassembly.next_deadline(), Some(after(60)));
         assert_eq!(reassembly.expire(after(60)).len(), 1);
         assert_eq!(reassembly.next_deadline(), None);

@@ -1,7 +1,11 @@
 //! Telling a sender why its packet goes no further (RFC 792, RFC 4443), as the kernel does and as often.
 
+use core::net::IpAddr;
+
 use packet::icmp_error::MAX_LEN_V6;
-use packet::{Headers, IcmpError, icmp_error};
+use packet::{
+    ErrorTranslation, Family, Headers, IcmpError, Quoted, Translation, icmp_error, translate_error,
+};
 
 use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::frame::{Frame, Output, OwnedFrame};
@@ -67,22 +71,50 @@ impl Worker {
         mut frame: OwnedFrame,
         output: &mut Output<'_>,
     ) {
+        let error = IcmpError::HostUnreachable;
         frame.edit(packet::strip_link);
-        if let Ok(headers) = Headers::parse_datagram(frame.bytes())
-            && !is_for_us(batch.network, headers.source)
-        {
-            let mut frame = Frame::Owned(frame);
-            // The packet is on its way out, so it counts as forwarded: the director's own address speaks.
-            let source = batch.network.source_for(headers.source);
-            let error = IcmpError::HostUnreachable;
+        let Ok(headers) = Headers::parse_datagram(frame.bytes()) else {
+            return;
+        };
+        let mut frame = Frame::Owned(frame);
+        let Some(whole) = frame.edit(|packet| Quoted::whole(packet, &headers)) else {
+            return;
+        };
+        if is_for_us(batch.network, headers.source) {
+            // The director's own, so perhaps a tunnel's.
+            if let Some(client) = frame.edit(|packet| self.tunnelled(packet, &whole)) {
+                self.send_error(batch, &mut frame, &client, error, output);
+            }
+            return;
+        }
+        let Some(virtual_server) = self.translated_from(&whole) else {
+            // The packet is on its way out, so it counts as forwarded: the director's own address speaks (IPv6: that
+            // which the packet was sent to, where it is the director's).
+            let source = match headers.family {
+                Family::V6 if is_for_us(batch.network, headers.destination) => {
+                    Some(headers.destination)
+                }
+                _ => batch.network.source_for(headers.source),
+            };
             self.send_error_from(batch, source, &mut frame, &headers, error, output);
+            return;
+        };
+        if headers.family == Family::V6 {
+            // The kernel's director says nothing either: the packet that it would quote is not the client's.
+            return;
+        }
+        let source = Some(virtual_server.0);
+        let answer = self.error_about(batch, source, &mut frame, &headers, error);
+        if let Some(answer) = answer.and_then(|answer| quoting(answer, virtual_server)) {
+            let _ = self.send(batch, headers.source, answer, output);
         }
     }
 
     /// Tells the senders of datagrams whose fragments did not all arrive (RFC 792, RFC 8200 section 4.5).
     pub(crate) fn expire_fragments(&mut self, batch: &Batch<'_>, output: &mut Output<'_>) {
-        for frame in self.reassembly.expire(batch.now) {
-            self.counters.dropped[DropReason::Reassembly.index()] += 1;
+        let expired = self.reassembly.expire(batch.now);
+        self.count_given_up();
+        for frame in expired {
             let mut frame = Frame::Owned(frame);
             if let Ok(headers) = frame.headers()
                 && batch.network.is_owned(headers.destination)
@@ -114,29 +146,58 @@ impl Worker {
     fn send_error_from(
         &mut self,
         batch: &Batch<'_>,
-        source: Option<core::net::IpAddr>,
+        source: Option<IpAddr>,
         frame: &mut Frame<'_>,
         headers: &Headers,
         error: IcmpError,
         output: &mut Output<'_>,
     ) {
-        let peer = headers.source;
+        if let Some(answer) = self.error_about(batch, source, frame, headers, error) {
+            let _ = self.send(batch, headers.source, answer, output);
+        }
+    }
+
+    /// The ICMP error itself; `None` where one may not or cannot be sent.
+    fn error_about(
+        &mut self,
+        batch: &Batch<'_>,
+        source: Option<IpAddr>,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+        error: IcmpError,
+    ) -> Option<OwnedFrame> {
         let interval = batch.network.icmp_ratelimit_ms;
-        let Some(source) = source else { return };
+        let source = source?;
+        let peer = headers.source;
         if !self.host.icmp_limit.allow(peer, interval, batch.now) {
-            return;
+            return None;
         }
         let id = self.id();
         let mut answer = OwnedFrame::zeroed(ERROR_MAX);
-        let written = answer.edit(|answer| {
+        answer.edit(|answer| {
             let out = answer.bytes_mut();
             let written = frame.edit(|p| icmp_error(p, headers, error, source, id, out));
             answer.truncate(written.unwrap_or(0));
             written
-        });
-        if written.is_some() {
-            answer.vlan = frame.vlan();
-            let _ = self.send(batch, peer, answer, output);
-        }
+        })?;
+        answer.vlan = frame.vlan();
+        Some(answer)
     }
+}
+
+/// The ICMP error about a translated packet, with what the client had sent it to.
+fn quoting(mut error: OwnedFrame, virtual_server: (IpAddr, u16)) -> Option<OwnedFrame> {
+    let headers = Headers::parse_datagram(error.bytes()).ok()?;
+    let translation = ErrorTranslation {
+        quoted: Translation {
+            source: None,
+            destination: Some(virtual_server),
+        },
+        ..ErrorTranslation::default()
+    };
+    error.edit(|packet| {
+        let quoted = Quoted::of(packet, &headers)?;
+        translate_error(packet, &headers, &quoted, &translation).ok()
+    })?;
+    Some(error)
 }

@@ -4,8 +4,8 @@
 use core::net::IpAddr;
 
 use packet::{
-    ErrorTranslation, Family, Headers, IcmpError, Quoted, Translation, Transport, checksum, icmp,
-    icmpv6, translate_error,
+    ErrorTranslation, Family, Headers, IcmpError, Packet, Quoted, Translation, Transport, checksum,
+    icmp, icmpv6, translate_error,
 };
 
 use crate::assign::Scheduled;
@@ -142,6 +142,22 @@ impl Worker {
             && connection.method() == Method::Tunnel
             && connection.server().0 == quoted.destination;
         ours.then_some(id)
+    }
+
+    /// The virtual server of a packet that NAT has translated on its way to a real server.
+    pub(crate) fn translated_from(&self, packet: &Quoted) -> Option<(IpAddr, u16)> {
+        let (id, direction) = self.connection_of(packet)?;
+        let connection = self.connections.get(id)?;
+        let translated = direction == Direction::ToClient && connection.method() == Method::Masq;
+        translated.then(|| connection.virtual_server())
+    }
+
+    /// The headers of the client's packet in a tunnel packet of a known connection (IPv4 only, as the kernel).
+    pub(crate) fn tunnelled(&self, packet: &Packet<'_>, outer: &Quoted) -> Option<Headers> {
+        let inner = outer.tunnelled(packet)?;
+        let known = outer.family == Family::V4 && inner.family == Family::V4;
+        known.then(|| self.tunnel_of(outer, &inner)).flatten()?;
+        quoted_headers(packet.bytes(), &inner)
     }
 
     /// An error from the client's side about a packet that the real server sent.

@@ -384,6 +384,12 @@ impl Shared {
         control.real_servers.services_of(protocol, address, port)
     }
 
+    /// Calls `visit` for each deleted real server that may still have connections, and the key of the service it
+    /// belonged to, in no particular order.
+    pub fn for_each_deleted(&self, visit: impl FnMut(&ServiceKey, &Destination)) {
+        self.control().trash.for_each(visit);
+    }
+
     /// What time alone brings about: estimator samples, and an end to real servers deleted long ago. To be
     /// called by one driver, a few times a second.
     pub fn tick(&self, now: Instant) {

@@ -74,6 +74,13 @@ impl Trash {
         self.services.remove(key)?.upgrade()
     }
 
+    /// Calls `visit` for each deleted real server and the key of the service it belonged to.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&ServiceKey, &Destination)) {
+        for ((key, ..), discarded) in &self.destinations {
+            visit(key, &discarded.destination);
+        }
+    }
+
     /// Lets go of what has had no connection for two minutes; to be called often.
     pub(crate) fn expire(&mut self, now: Instant) {
         if self.destinations.is_empty() {

@@ -88,6 +88,13 @@ impl Quoted {
             .map(|udp| udp.destination())
     }
 
+    /// Reads a whole packet with these headers as if an error quoted it.
+    #[must_use]
+    pub fn whole(packet: &Packet<'_>, headers: &Headers) -> Option<Self> {
+        let frame = packet.bytes().get(..headers.end)?;
+        Self::at(frame, headers.network_offset, headers.family)
+    }
+
     /// Reads the packet of `family` at `at` of the frame, which ends with what was quoted.
     fn at(frame: &[u8], at: usize, family: Family) -> Option<Self> {
         let bytes = frame.get(at..)?;

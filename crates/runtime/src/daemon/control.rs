@@ -13,6 +13,7 @@ use control::state::DesiredState;
 use crossbeam::channel;
 use director::connection::Cursor;
 use director::director::{Director, Host};
+use director::net::Answer;
 use director::shared::Shared;
 use link::steering::Steering;
 
@@ -133,14 +134,8 @@ impl Control {
         self.presence
             .update(tables, &wanted, &interfaces, Instant::now());
         let answers = self.presence.answers();
-        let names = self.links.iter().map(|(_, name)| name.to_owned()).collect();
-        self.shield.update(
-            tables,
-            &self.shared.snapshot(),
-            &self.settings,
-            &answers,
-            names,
-        );
+        self.guard(&answers);
+        let tables = self.watcher.tables();
         let tun = self
             .links
             .iter()
@@ -154,6 +149,14 @@ impl Control {
         self.host.network.store(Arc::new(network));
         self.steer(wanted.into_keys().collect());
         self.pace.done(begun, Instant::now());
+    }
+
+    /// Brings the guard in line with services, connections and host.
+    fn guard(&mut self, answers: &HashMap<IpAddr, Answer>) {
+        let names = self.links.iter().map(|(_, name)| name.to_owned()).collect();
+        let (tables, shared) = (self.watcher.tables(), &self.shared);
+        self.shield
+            .update(tables, shared, &self.settings, answers, names);
     }
 
     /// VIPs of all services and of the configuration, with what the operator says about them.
@@ -365,6 +368,9 @@ impl Control {
         if forwarding != self.forwarding {
             self.forwarding = forwarding;
             self.place();
+        }
+        if self.shield.keeps() {
+            self.guard(&self.presence.answers());
         }
         self.write_texts(now);
     }

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use caps::Capability;
-use director::destination::Method;
+use director::destination::{Destination, Method};
 use director::net::Answer;
-use director::services::Services;
+use director::service::ServiceKey;
+use director::shared::Shared;
 use link::guard::{Endpoint, Guard, Rules};
 
 use super::settings::Settings;
@@ -21,6 +22,8 @@ pub(super) struct Shield {
     /// What the guard is attached to.
     interfaces: BTreeSet<String>,
     rules: Rules,
+    /// Some of the rules are about real servers that translate no new connections, but still have some.
+    keeps: bool,
     told: Told,
     /// On TUN devices the host's kernel is meant to route what ulvs gets and sends.
     needless: bool,
@@ -42,6 +45,7 @@ impl Shield {
             guard,
             interfaces,
             rules: Rules::default(),
+            keeps: false,
             told: Told::default(),
             needless: false,
         }
@@ -53,6 +57,7 @@ impl Shield {
             guard: Err("not needed".into()),
             interfaces: BTreeSet::new(),
             rules: Rules::default(),
+            keeps: false,
             told: Told::default(),
             needless: true,
         }
@@ -102,7 +107,7 @@ impl Shield {
     pub(super) fn update(
         &mut self,
         tables: &Tables,
-        services: &Services,
+        shared: &Shared,
         settings: &Settings,
         answers: &HashMap<IpAddr, Answer>,
         interfaces: BTreeSet<String>,
@@ -123,7 +128,11 @@ impl Shield {
         } else {
             guard.reattach(&names(&interfaces))
         };
-        let rules = rules(tables, services, settings, answers);
+        let mut rules = rules(tables, shared, settings, answers);
+        let kept = kept(shared, settings, &self.rules.real_servers);
+        let wanted = |one: &Endpoint| rules.real_servers.binary_search(one).is_ok();
+        self.keeps = !kept.iter().all(wanted);
+        rules.real_servers = sorted(rules.real_servers.into_iter().chain(kept));
         let updated = if rules == self.rules {
             Ok(())
         } else {
@@ -141,6 +150,11 @@ impl Shield {
         }
     }
 
+    /// Whether some rules are to go as soon as connections end, which no command tells.
+    pub(super) const fn keeps(&self) -> bool {
+        self.keeps
+    }
+
     fn tell(&mut self, sentence: &str) {
         if self.told.is_new(sentence) {
             tracing::error!("{sentence}");
@@ -155,7 +169,7 @@ fn names(interfaces: &BTreeSet<String>) -> Vec<&str> {
 /// What the kernel must not see.
 fn rules(
     tables: &Tables,
-    services: &Services,
+    shared: &Shared,
     settings: &Settings,
     answers: &HashMap<IpAddr, Answer>,
 ) -> Rules {
@@ -171,7 +185,7 @@ fn rules(
         locals: sorted(own.map(|&(address, _)| address)),
         ..Rules::default()
     };
-    for service in services.iter() {
+    for service in shared.snapshot().iter() {
         for endpoint in settings.endpoints_of(&service.config.key) {
             if answers.get(&endpoint.address) == Some(&Answer::Local) {
                 rules.services.push(endpoint);
@@ -180,23 +194,47 @@ fn rules(
             // forwarding on is nothing that the kernel tells us.
             for server in service.destinations.iter() {
                 if server.method() == Method::Masq {
-                    let (address, port) = (server.address, server.port);
-                    rules.real_servers.push(Endpoint {
-                        address,
-                        port,
-                        ..endpoint
-                    });
+                    rules.real_servers.push(replies_of(server, endpoint));
                 }
             }
         }
     }
-    rules.services.sort_unstable();
-    rules.services.dedup();
-    rules.real_servers.sort_unstable();
-    rules.real_servers.dedup();
+    rules.services = sorted(rules.services.into_iter());
+    rules.real_servers = sorted(rules.real_servers.into_iter());
     rules
 }
 
-fn sorted(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    addresses.collect::<BTreeSet<_>>().into_iter().collect()
+/// Which of the real servers that were guarded so far (in order) still have connections. A connection outlives the deletion of its
+/// real server, and an edit of its method; its replies are to be translated until it ends.
+fn kept(shared: &Shared, settings: &Settings, guarded: &[Endpoint]) -> BTreeSet<Endpoint> {
+    let services = shared.snapshot();
+    let mut kept = BTreeSet::new();
+    let mut look = |key: &ServiceKey, server: &Destination| {
+        // Without any service of its family nothing is translated, and the kernel's director is out of the way too.
+        if server.has_connections() && services.serves(key.family()) {
+            let endpoints = settings.endpoints_of(key).into_iter();
+            let replies = endpoints.map(|endpoint| replies_of(server, endpoint));
+            kept.extend(replies.filter(|one| guarded.binary_search(one).is_ok()));
+        }
+    };
+    for service in services.iter() {
+        for server in service.destinations.iter() {
+            look(&service.config.key, server);
+        }
+    }
+    shared.for_each_deleted(look);
+    kept
+}
+
+/// Where the replies of a real server to connections with a service's `endpoint` come from.
+fn replies_of(server: &Destination, endpoint: Endpoint) -> Endpoint {
+    Endpoint {
+        address: server.address,
+        port: server.port,
+        ..endpoint
+    }
+}
+
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    items.collect::<BTreeSet<_>>().into_iter().collect()
 }
