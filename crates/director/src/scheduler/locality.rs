@@ -83,18 +83,26 @@ impl<T> Cache<T> {
         });
     }
 
-    /// Collects unused entries when it is time; `lifetime` is how long an unused entry may stay.
+    /// Does what the kernel's timer did until now; `lifetime` is how long an unused entry may stay. Called before each
+    /// use, so that no entry was used between the rounds that are made up for.
     pub(super) fn collect(&mut self, now: Instant, lifetime: Duration) {
-        let due = *self
+        let mut due = *self
             .next_collection
             .get_or_insert_with(|| now.after(INTERVAL));
-        if now < due {
-            return;
-        }
         let missed = now.since(due).as_secs() / INTERVAL.as_secs();
-        let missed_time = Duration::from_secs(missed * INTERVAL.as_secs());
-        self.next_collection = Some(due.after(missed_time).after(INTERVAL));
-        self.rounds += u32::try_from(missed).unwrap_or(FULL_ROUND).min(FULL_ROUND);
+        // A full round does all that the full rounds before it would have done.
+        let full = u64::from(FULL_ROUND);
+        let needless = missed.saturating_sub(full) / full * full;
+        due = due.after(Duration::from_secs(needless * INTERVAL.as_secs()));
+        while due <= now {
+            self.round(due, lifetime);
+            due = due.after(INTERVAL);
+        }
+        self.next_collection = Some(due);
+    }
+
+    /// One round at `now`.
+    fn round(&mut self, now: Instant, lifetime: Duration) {
         if self.rounds >= FULL_ROUND {
             self.rounds = 1;
             self.remove_unused(now, lifetime, usize::MAX);
