@@ -53,17 +53,21 @@ impl Outcome {
     }
 }
 
-/// Runs every recording, on all processors; outcomes in the order of their names. `without` names the texts that are
-/// not compared.
-pub(crate) fn run_all(paths: &[PathBuf], without: &BTreeMap<String, String>) -> Vec<Outcome> {
+/// Runs every recording with so many workers, on all processors; outcomes in the order of their names. `without` names
+/// the texts that are not compared.
+pub(crate) fn run_all(
+    paths: &[PathBuf],
+    without: &BTreeMap<String, String>,
+    workers: usize,
+) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(paths.len()));
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..workers.min(paths.len()) {
+        for _ in 0..threads.min(paths.len()) {
             scope.spawn(|| {
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run(path, without);
+                    let outcome = run(path, without, workers);
                     if let Ok(mut list) = outcomes.lock() {
                         list.push(outcome);
                     }
@@ -77,7 +81,7 @@ pub(crate) fn run_all(paths: &[PathBuf], without: &BTreeMap<String, String>) -> 
 }
 
 /// Runs one recording; a panic of the code under test is a difference like any other.
-fn run(path: &Path, without: &BTreeMap<String, String>) -> Outcome {
+fn run(path: &Path, without: &BTreeMap<String, String>, workers: usize) -> Outcome {
     let name = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
@@ -86,7 +90,7 @@ fn run(path: &Path, without: &BTreeMap<String, String>) -> Outcome {
         let recording = recording::read(path)?;
         let volatile = mask::volatile(&recording.folder)?;
         let masks = mask::masks(&recording, &volatile);
-        replay::run(&recording, &masks, without)
+        replay::run(&recording, &masks, without, workers)
     }));
     Outcome {
         name,

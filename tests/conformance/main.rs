@@ -1,6 +1,6 @@
 //! `conformance`: replays recordings of the kernel through ulvs and compares frame by frame.
 //!
-//! `scripts/conformance [--topic T] [--case NAME] [-v] DIR...` calls it. Prints one line a case, for a
+//! `scripts/conformance [--topic T] [--case NAME] [--workers N] [-v] DIR...` calls it. Prints one line a case, for a
 //! failing one the first difference, a table by topic, and last `N passed, M failed`. The exit code
 //! is 0 only when every required case passes and `expected.toml` is true.
 
@@ -19,6 +19,7 @@ mod report;
 mod sync;
 mod system;
 mod texts;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,15 +32,20 @@ struct Options {
     folders: Vec<PathBuf>,
     topics: Vec<String>,
     cases: Vec<String>,
+    /// Workers that share the work.
+    workers: usize,
     verbose: bool,
 }
+
+/// Workers at most.
+const WORKERS_MAX: usize = 64;
 
 /// Where `ipvsadm -L` has names of services from.
 const SERVICES: &str = "/etc/services";
 
 const USAGE: &str =
-    "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [-v] [DIR or FILE]...
-Replays recordings through ulvs. Without DIR: the project's own, in tests/data/conformance.";
+    "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [--workers N] [-v] [DIR or FILE]...
+Replays recordings through ulvs with N workers (1). Without DIR: the project's own, in tests/data/conformance.";
 
 impl Options {
     /// Reads the arguments.
@@ -51,6 +57,7 @@ impl Options {
             folders: Vec::new(),
             topics: Vec::new(),
             cases: Vec::new(),
+            workers: 1,
             verbose: false,
         };
         let mut arguments = arguments;
@@ -63,6 +70,12 @@ impl Options {
             match argument.as_str() {
                 "--topic" => options.topics.push(value()?),
                 "--case" => options.cases.push(value()?),
+                "--workers" => {
+                    let count = value()?.parse().ok();
+                    options.workers = count
+                        .filter(|count| (1..=WORKERS_MAX).contains(count))
+                        .ok_or_else(|| format!("--workers: 1 to {WORKERS_MAX}"))?;
+                }
                 "-v" | "--verbose" => options.verbose = true,
                 "-h" | "--help" => return Err(USAGE.to_owned()),
                 // `cargo test` passes these to every test binary.
@@ -134,7 +147,7 @@ fn run(options: &Options) -> Result<bool, String> {
     if paths.is_empty() {
         return Err("no recording matches".to_owned());
     }
-    let outcomes = case::run_all(&paths, &expected.text);
+    let outcomes = case::run_all(&paths, &expected.text, options.workers);
     let own = options
         .folders
         .iter()

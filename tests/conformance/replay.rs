@@ -61,7 +61,7 @@ pub(crate) struct Findings {
     pub(crate) skipped: usize,
 }
 
-/// Replays a recording; `without` names the texts that are not compared.
+/// Replays a recording with so many workers; `without` names the texts that are not compared.
 ///
 /// # Errors
 /// A sentence when the case cannot be set up at all.
@@ -69,11 +69,12 @@ pub(crate) fn run(
     recording: &Recording,
     masks: &[HashSet<usize>],
     without: &BTreeMap<String, String>,
+    workers: usize,
 ) -> Result<Findings, String> {
     let mut replay = Replay {
         recording,
         masks,
-        system: System::new(&recording.topology)?,
+        system: System::new(&recording.topology, workers)?,
         differences: Vec::new(),
         received: 0,
         recorded: Vec::new(),

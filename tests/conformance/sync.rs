@@ -4,7 +4,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use control::sync::{Daemon, Daemons, Message, Outbox, Version};
-use director::director::Director;
 use director::net::{Interface, Network};
 use director::sync::Entry;
 use director::sysctl::{Sysctl, Sysctls};
@@ -66,29 +65,19 @@ impl Sockets {
             .collect()
     }
 
-    /// Gives the director a frame that the backup's socket receives.
-    pub(crate) fn receive(
-        &self,
-        network: &Network,
-        interface: u32,
-        frame: &[u8],
-        director: &mut Director,
-        now: Instant,
-    ) {
+    /// The entries of a frame that the backup's socket receives.
+    pub(crate) fn receive(&self, network: &Network, interface: u32, frame: &[u8]) -> Vec<Entry> {
         let Some(backup) = &self.daemons.backup else {
-            return;
+            return Vec::new();
         };
         let own = interface_of(network, backup).map(|own| own.index);
         if own != Some(interface) || !is_for(backup, frame) {
-            return;
+            return Vec::new();
         }
         let message = frame.get(HEADERS..).map(Message::decode);
-        if let Some(Ok(message)) = message
-            && message.is_for(backup)
-        {
-            for entry in &message.entries {
-                director.accept(now, entry);
-            }
+        match message {
+            Some(Ok(message)) if message.is_for(backup) => message.entries,
+            _ => Vec::new(),
         }
     }
 }

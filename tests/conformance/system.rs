@@ -8,20 +8,19 @@ use cli::Transport;
 use control::listing;
 use control::netlink::{ConnectionEntry, Errno};
 use control::server::{ConnectionSource, Server};
-use director::connection::{Cursor, HashKind, TableConfig};
-use director::director::{Director, Host as Shell};
+use director::director::Host as Shell;
 use director::frame::Output;
 use director::shared::{Options, Shared};
 use director::sysctl::{self, SysctlError};
 use director::time::Instant;
 use director::verdict::Verdict;
-use packet::Packet;
 use serde_json::Value;
 
 use crate::forwarding::forward;
 use crate::host::{Host, index, port};
 use crate::recording::{Frame, Port, Topology};
 use crate::sync::Sockets;
+use crate::workers::Workers;
 
 /// What a command answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,10 +77,6 @@ pub(crate) fn list(name: &str) -> Option<&'static str> {
         .map(|(_, arguments)| *arguments)
 }
 
-/// Octets in front of a frame, as the links leave them.
-const HEADROOM: usize = 128;
-/// Connections that one case may make.
-const CONNECTIONS_MAX: usize = 65_536;
 /// Most ticks at one moment: more means that the director asks for ever.
 const TICKS_MAX: usize = 100_000;
 /// Free memory of the recorded kernel, pages: most of its 512 MiB.
@@ -92,7 +87,7 @@ pub(crate) struct System {
     host: Host,
     shell: Arc<Shell>,
     shared: Arc<Shared>,
-    director: Director,
+    workers: Workers,
     server: Server,
     sockets: Sockets,
     now: Duration,
@@ -101,27 +96,25 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// The system on the host of a recording.
+    /// The system on the host of a recording, with so many workers.
     ///
     /// # Errors
     /// A sentence when the topology cannot be read.
-    pub(crate) fn new(topology: &Topology) -> Result<Self, String> {
+    pub(crate) fn new(topology: &Topology, workers: usize) -> Result<Self, String> {
         let host = Host::new(topology)?;
-        let shared = Arc::new(Shared::new(Options::default()));
+        let shared = Arc::new(Shared::new(Options {
+            workers,
+            ..Options::default()
+        }));
         let shell = Arc::new(Shell::default());
-        let table = TableConfig {
-            max_connections: CONNECTIONS_MAX,
-            hash: HashKind::default(),
-            seed: [1, 2],
-        };
-        let director = Director::new(Arc::clone(&shared), Arc::clone(&shell), 0, &table);
+        let workers = Workers::new(&shared, &shell, workers)?;
         let mut system = Self {
             host,
             shell,
             server: Server::new(Arc::clone(&shared)),
             sockets: Sockets::default(),
             shared,
-            director,
+            workers,
             now: Duration::ZERO,
             verdict: None,
             output: Vec::new(),
@@ -142,14 +135,21 @@ impl System {
 
     fn publish_host(&mut self) {
         self.shell.network.store(Arc::new(self.host.network()));
-        self.director.refresh();
+        self.steer();
+        self.workers.refresh();
+    }
+
+    /// Shares flows out anew: the VIPs are other ones.
+    fn steer(&mut self) {
+        let services = self.shared.snapshot();
+        self.workers.steer(&services, &self.shell.network.load());
     }
 
     /// Lets time pass up to `time`: the director is called whenever it asks to be, and the estimators at their
     /// own times.
     pub(crate) fn advance(&mut self, time: Duration) {
         for _ in 0..TICKS_MAX {
-            let deadline = [self.director.next_deadline(), self.sockets.next_deadline()]
+            let deadline = [self.workers.next_deadline(), self.sockets.next_deadline()]
                 .into_iter()
                 .flatten()
                 .map(|deadline| deadline.since(Instant::START))
@@ -173,38 +173,42 @@ impl System {
         self.shared.set_free_pages(FREE_PAGES);
         self.shared.tick(now);
         self.shared.expire_templates(now, usize::MAX);
-        self.director.refresh();
+        self.workers.refresh();
         let mut output = Output::default();
-        self.director.tick(now, &mut output);
+        self.workers.tick(now, &mut output);
         self.collect(output);
         let network = self.shell.network.load();
         self.output.extend(self.sockets.send(&network, now));
     }
 
-    /// Gives one frame to the director, and to the host's own stack if the director passes it on.
+    /// Gives one frame to the worker that gets it, and to the host's own stack if its director passes it on.
     pub(crate) fn frame(&mut self, from: Port, frame: &[u8]) {
-        let mark = self.host.marks.mark(from, frame);
-        let interface = index(from);
-        let mut buffer = vec![0; HEADROOM];
-        buffer.extend_from_slice(frame);
-        let whole = buffer.len();
-        let packet = Packet::new(&mut buffer, HEADROOM..whole, 14);
-        let mut output = Output::default();
-        self.director.refresh();
+        self.workers.refresh();
         let now = self.instant();
-        let verdict = self
-            .director
-            .handle(now, interface, mark, packet, &mut output);
-        self.collect(output);
-        self.verdict = Some(verdict);
-        if verdict == Verdict::Pass {
-            let network = self.shell.network.load();
-            self.sockets
-                .receive(&network, interface, frame, &mut self.director, now);
-            self.output.extend(forward(&network, interface, frame));
+        let interface = index(from);
+        let mut arrivals = self.workers.arrive(interface, frame, now);
+        for arrival in &mut arrivals {
+            let mark = self.host.marks.mark(from, arrival.frame.bytes());
+            let mut output = Output::default();
+            let verdict = self.workers.handle(arrival, mark, now, &mut output);
+            self.collect(output);
+            self.verdict = Some(verdict);
+            if verdict == Verdict::Pass {
+                self.pass(interface, arrival.frame.bytes());
+            }
         }
         // Nothing at all arriving may still make it send: give it the moment.
         self.tick();
+    }
+
+    /// The host's own stack gets a frame.
+    fn pass(&mut self, interface: u32, frame: &[u8]) {
+        let now = self.instant();
+        let network = self.shell.network.load();
+        for entry in self.sockets.receive(&network, interface, frame) {
+            self.workers.accept(&entry, now);
+        }
+        self.output.extend(forward(&network, interface, frame));
     }
 
     fn collect(&mut self, output: Output<'_>) {
@@ -239,6 +243,7 @@ impl System {
         let done = match words.as_slice() {
             ["ipvsadm", arguments @ ..] => {
                 let answer = self.ipvsadm(arguments, stdin);
+                self.steer();
                 self.sockets.follow(self.server.daemons());
                 return answer;
             }
@@ -345,11 +350,9 @@ impl Transport for InProcess<'_> {
 impl ConnectionSource for System {
     fn connections(&self, now: Instant) -> Vec<ConnectionEntry> {
         let mut entries = Vec::new();
-        self.director
-            .connections()
-            .list(Cursor::default(), u32::MAX, |_, connection| {
-                entries.push(listing::connection(connection, now));
-            });
+        self.workers.for_each_connection(|connection| {
+            entries.push(listing::connection(connection, now));
+        });
         entries
     }
 

@@ -48,6 +48,8 @@ mod sync;
 mod system;
 #[path = "../conformance/texts.rs"]
 mod texts;
+#[path = "../conformance/workers.rs"]
+mod workers;
 
 use std::process::ExitCode;
 

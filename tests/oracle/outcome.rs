@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         .map(|case| path(&folder, case))
         .filter(|path| path.exists())
         .collect();
-    let outcomes = case::run_all(&paths, &BTreeMap::new());
+    let outcomes = case::run_all(&paths, &BTreeMap::new(), 1);
     if let Err(sentence) = recorded {
         println!("{sentence}");
     }

@@ -26,7 +26,7 @@ use crate::error::{Result, RuntimeError};
 pub use marks::Marks;
 pub use order::{Event, Job, Order, Report, Reporter};
 use ports::Ports;
-use team::{Inbox, Team};
+pub use team::{Handed, Team};
 
 /// Batches of the ready ports before the orders and the other ports are looked at again.
 const ROUNDS: usize = 16;
@@ -61,20 +61,17 @@ impl Handle {
 /// The system refuses a thread or an event counter.
 pub fn start(directors: Vec<Director>, clock: Clock, reporter: &Reporter) -> Result<Vec<Handle>> {
     let failed = |source| RuntimeError::system("cannot start a worker thread", source);
-    let mut inboxes = Vec::new();
-    for _ in &directors {
-        inboxes.push(Inbox::new().map_err(failed)?);
-    }
+    let teams = Team::all(directors.len()).map_err(failed)?;
     let mut handles = Vec::new();
-    for (index, director) in directors.into_iter().enumerate() {
+    for (index, (director, team)) in directors.into_iter().zip(teams).enumerate() {
         let (orders, received) = channel::unbounded();
-        let waker = inboxes.get(index).map(|inbox| Arc::clone(&inbox.waker));
+        let waker = team.waker().map(Arc::clone);
         let waker = waker.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
         let worker = Worker {
             index,
             director,
             clock,
-            ports: Ports::new(Team::new(index, inboxes.clone())),
+            ports: Ports::new(team),
             orders: received,
             reporter: reporter.clone(),
             tally: Tally::default(),

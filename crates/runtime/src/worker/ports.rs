@@ -7,7 +7,7 @@ use std::time::Duration;
 use director::director::Director;
 use director::frame::{Frame, Outgoing, Output};
 use link::steering::Steering;
-use link::sys::poll::{self, Waker};
+use link::sys::poll;
 use link::{Link, LinkError, Receive, Statistics, Transmit, recycle};
 use packet::Packet;
 
@@ -76,7 +76,9 @@ impl Ports {
         let busy = self.receivers.iter().any(|port| port.ready);
         let timeout = if busy { Some(Duration::ZERO) } else { timeout };
         let frames = self.receivers.iter().filter_map(|port| port.receiver.fd());
-        let fds: Vec<BorrowedFd<'_>> = frames.chain(self.team.waker().map(Waker::fd)).collect();
+        let fds: Vec<BorrowedFd<'_>> = frames
+            .chain(self.team.waker().map(|waker| waker.fd()))
+            .collect();
         // A failure could only be a descriptor that is not one: the receivers would find out.
         let readable = poll::readable(&fds, timeout).unwrap_or_default();
         let waiting = self
@@ -87,7 +89,7 @@ impl Ports {
             port.ready |= readable;
         }
         // Before looking for what this worker was woken for.
-        self.team.waker().map(Waker::clear);
+        self.team.waker().map(|waker| waker.clear());
     }
 
     pub(super) fn statistics(&mut self) -> Vec<(u32, Statistics)> {

@@ -20,20 +20,22 @@ const INBOX: usize = 4096;
 
 /// A frame that arrived at a worker that does not own its flow.
 #[derive(Debug)]
-pub(super) struct Handed {
-    pub(super) interface: u32,
-    pub(super) frame: link::Frame,
+pub struct Handed {
+    /// Index of the interface that it arrived on.
+    pub interface: u32,
+    /// The whole frame.
+    pub frame: link::Frame,
 }
 
 /// Where the other workers put frames for one worker.
 #[derive(Clone, Debug)]
-pub(super) struct Inbox {
+struct Inbox {
     queue: Arc<ArrayQueue<Handed>>,
-    pub(super) waker: Arc<Waker>,
+    waker: Arc<Waker>,
 }
 
 impl Inbox {
-    pub(super) fn new() -> io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self {
             queue: Arc::new(ArrayQueue::new(INBOX)),
             waker: Arc::new(Waker::new()?),
@@ -41,9 +43,9 @@ impl Inbox {
     }
 }
 
-/// One worker's place among all.
+/// One worker's place among all. The daemon's threads have one each; the conformance runner drives several in turn.
 #[derive(Debug)]
-pub(super) struct Team {
+pub struct Team {
     index: usize,
     /// Of all workers, this one included.
     inboxes: Vec<Inbox>,
@@ -53,7 +55,19 @@ pub(super) struct Team {
 }
 
 impl Team {
-    pub(super) fn new(index: usize, inboxes: Vec<Inbox>) -> Self {
+    /// The places of `count` workers, in their order.
+    ///
+    /// # Errors
+    /// The system refuses an event counter.
+    pub fn all(count: usize) -> io::Result<Vec<Self>> {
+        let inboxes = (0..count)
+            .map(|_| Inbox::new())
+            .collect::<io::Result<Vec<Inbox>>>()?;
+        let team = |index| Self::new(index, inboxes.clone());
+        Ok((0..count).map(team).collect())
+    }
+
+    fn new(index: usize, inboxes: Vec<Inbox>) -> Self {
         Self {
             index,
             inboxes,
@@ -62,18 +76,19 @@ impl Team {
         }
     }
 
-    pub(super) fn steer(&mut self, steering: Arc<Steering>) {
+    /// Shares flows out like this from now on; before, every frame stays where it is.
+    pub fn steer(&mut self, steering: Arc<Steering>) {
         self.steering = Some(steering);
     }
 
     /// What wakes this worker.
-    pub(super) fn waker(&self) -> Option<&Waker> {
-        self.inboxes.get(self.index).map(|inbox| &*inbox.waker)
+    pub(super) fn waker(&self) -> Option<&Arc<Waker>> {
+        self.inboxes.get(self.index).map(|inbox| &inbox.waker)
     }
 
     /// Gives the frame to the worker that owns its flow, if that is another one; returns whether the frame is dealt
     /// with. What has no ports (ICMP) stays with the worker that the kernel chose.
-    pub(super) fn hand_over(
+    pub fn hand_over(
         &mut self,
         interface: u32,
         packet: &Packet<'_>,
@@ -141,7 +156,8 @@ impl Team {
     }
 
     /// Frames that others handed over, at most a batch.
-    pub(super) fn take(&self) -> Vec<Handed> {
+    #[must_use]
+    pub fn take(&self) -> Vec<Handed> {
         let Some(inbox) = self.inboxes.get(self.index) else {
             return Vec::new();
         };
