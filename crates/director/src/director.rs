@@ -15,7 +15,7 @@ use crate::defence::Sacrifice;
 use crate::frame::{Frame, Output};
 use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
-use crate::net::neighbour::Resolver;
+use crate::net::waiting::Waiting;
 use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
 use crate::orphans::Orphans;
 use crate::owners::Owners;
@@ -46,6 +46,10 @@ pub struct Host {
     pub path_mtus: PathMtus,
     /// Milliseconds from midnight UTC to [`Instant::START`], for the timestamps of IPv4 options.
     pub midnight_ms: AtomicU64,
+    /// Packets that wait for a link address.
+    pub(crate) waiting: Waiting,
+    /// ICMP errors that each peer may still get.
+    pub(crate) icmp_limit: IcmpLimit,
 }
 
 /// The director of one worker: owns its connections, shares services with the other workers.
@@ -66,9 +70,7 @@ pub(crate) struct Worker {
     pub(crate) timeouts: Timeouts,
     pub(crate) orphans: Orphans,
     pub(crate) sacrifice: Sacrifice,
-    pub(crate) resolver: Resolver,
     pub(crate) reassembly: Reassembly,
-    pub(crate) icmp_limit: IcmpLimit,
     pub(crate) counters: Counters,
     /// Identification of the next IPv4 datagram or IPv6 fragment that the director makes.
     pub(crate) next_id: u32,
@@ -128,9 +130,7 @@ impl Director {
                 sacrifice: Sacrifice::new(
                     table.seed[1].wrapping_add(table.seed[0].rotate_left(32)),
                 ),
-                resolver: Resolver::default(),
                 reassembly: Reassembly::default(),
-                icmp_limit: IcmpLimit::default(),
                 counters: Counters::default(),
                 next_id: u32::from_be_bytes([a, b, c, d]),
             },
@@ -203,7 +203,7 @@ impl Director {
     pub fn next_deadline(&self) -> Option<Instant> {
         let worker = &self.worker;
         [
-            worker.resolver.next_deadline(),
+            worker.host.waiting.next_deadline(),
             worker.reassembly.next_deadline(),
             worker.connections.next_expiry(),
             worker.orphans.next_deadline(worker.shared.deletions()),

@@ -120,7 +120,11 @@ impl Worker {
         {
             Lookup::Known(mac) => Some(mac),
             Lookup::Stale(mac) => {
-                if self.resolver.confirm(interface.index, address, batch.now) {
+                if self
+                    .host
+                    .waiting
+                    .confirm(interface.index, address, batch.now)
+                {
                     output
                         .frames
                         .extend(solicit::request(batch.network, interface, address));
@@ -141,7 +145,8 @@ impl Worker {
     ) -> Verdict {
         let kept = frame.edit(|packet| OwnedFrame::copy_of(packet));
         match self
-            .resolver
+            .host
+            .waiting
             .hold(interface.index, address, kept, batch.now)
         {
             Ok(first) => {
@@ -158,12 +163,12 @@ impl Worker {
 
     /// Sends what has been waiting for link addresses, repeats requests, refuses what waited in vain.
     pub(crate) fn poll_neighbours(&mut self, batch: &Batch<'_>, output: &mut Output<'_>) {
-        if self.resolver.is_idle() {
+        if self.host.waiting.is_idle() {
             return;
         }
         let (network, table, now) = (batch.network, &self.host.neighbours, batch.now);
         let known = |interface, address| known_now(network, table, interface, address, now);
-        for step in self.resolver.poll(now, known, table) {
+        for step in self.host.waiting.poll(now, known, table) {
             match step {
                 Step::Solicit { interface, address } => {
                     let interface = network.interface(interface);

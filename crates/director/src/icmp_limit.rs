@@ -4,6 +4,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use crate::time::Instant;
 
@@ -18,29 +19,31 @@ struct Bucket {
     at: Instant,
 }
 
-/// Token buckets of one worker.
+/// Token buckets, shared by all workers: a peer's packets reach several. The lock is taken once an error.
 #[derive(Debug, Default)]
 pub(crate) struct IcmpLimit {
-    peers: HashMap<IpAddr, Bucket>,
+    peers: Mutex<HashMap<IpAddr, Bucket>>,
 }
 
 impl IcmpLimit {
     /// Whether `peer` may get one more error now; `interval_ms` 0 = always.
-    pub(crate) fn allow(&mut self, peer: IpAddr, interval_ms: u32, now: Instant) -> bool {
+    pub(crate) fn allow(&self, peer: IpAddr, interval_ms: u32, now: Instant) -> bool {
         if interval_ms == 0 {
             return true;
         }
         let interval = Duration::from_millis(u64::from(interval_ms));
-        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
-            self.peers.clear();
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.len() >= PEERS_MAX && !peers.contains_key(&peer) {
+            peers.clear();
         }
         let full = interval * BURST;
-        let bucket = self.peers.entry(peer).or_insert(Bucket {
+        let bucket = peers.entry(peer).or_insert(Bucket {
             tokens: full,
             at: now,
         });
         bucket.tokens = (bucket.tokens + now.since(bucket.at)).min(full);
-        bucket.at = now;
+        // Another worker's clock may be a batch ahead.
+        bucket.at = bucket.at.max(now);
         match bucket.tokens.checked_sub(interval) {
             Some(rest) => {
                 bucket.tokens = rest;
@@ -57,9 +60,9 @@ mod tests {
 
     #[test]
     fn six_at_once_then_one_a_second() {
-        let mut limit = IcmpLimit::default();
+        let limit = IcmpLimit::default();
         let peer = IpAddr::from([192, 0, 2, 10]);
-        let mut allowed = |ms: u64| limit.allow(peer, 1000, Instant::from_nanos(ms * 1_000_000));
+        let allowed = |ms: u64| limit.allow(peer, 1000, Instant::from_nanos(ms * 1_000_000));
         let at_once = (0..10).filter(|_| allowed(5)).count();
         assert_eq!(at_once, 6);
         assert!(!allowed(1004));

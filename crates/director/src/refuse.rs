@@ -123,7 +123,7 @@ impl Worker {
         let peer = headers.source;
         let interval = batch.network.icmp_ratelimit_ms;
         let Some(source) = source else { return };
-        if !self.icmp_limit.allow(peer, interval, batch.now) {
+        if !self.host.icmp_limit.allow(peer, interval, batch.now) {
             return;
         }
         let id = self.id();

@@ -6,6 +6,7 @@
 pub mod neighbour;
 pub mod path_mtu;
 pub mod route;
+pub(crate) mod waiting;
 
 use core::net::IpAddr;
 use std::collections::{HashMap, HashSet};

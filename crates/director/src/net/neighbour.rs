@@ -1,7 +1,7 @@
 //! Link addresses of next hops that the kernel's own table lacks, learned by ARP and NDP.
 //!
 //! [`NeighbourTable`] is shared by all workers: an answer arrives at whichever worker the kernel steers it
-//! to. The packets that wait for an answer stay with the worker that holds them (`Resolver`).
+//! to. So is what waits for an answer (`Resolver`, in [`super::waiting::Waiting`]).
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -19,9 +19,9 @@ pub const SOLICITATIONS_MAX: u8 = 3;
 pub const SOLICITATION_INTERVAL: Duration = Duration::from_secs(1);
 /// Packets kept for one next hop while it is resolved.
 pub const QUEUE_MAX: usize = 128;
-/// Next hops under resolution at once in one worker; further packets are dropped.
+/// Next hops under resolution at once; further packets are dropped.
 pub const PENDING_MAX: usize = 1024;
-/// Octets of all packets kept in one worker; further packets are dropped.
+/// Octets of all packets kept; further packets are dropped.
 pub const OCTETS_MAX: usize = 16 * 1024 * 1024;
 /// Entries of the shared table; when full, an arbitrary one makes room.
 pub const TABLE_MAX: usize = 65_536;
@@ -29,7 +29,7 @@ pub const TABLE_MAX: usize = 65_536;
 pub const FAILURES_MAX: usize = 1024;
 /// Age at which a learned entry in use is asked for again.
 pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
-/// How often a worker whose packets wait looks whether another worker got the answer.
+/// How often it is looked whether the kernel's own table got the answer, while packets wait.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +119,7 @@ pub(crate) enum Step {
     Fail { frames: Vec<OwnedFrame> },
 }
 
-/// Packets of one worker that wait for a link address.
+/// Packets that wait for a link address.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
     pending: HashMap<(u32, IpAddr), Pending>,

@@ -1,6 +1,7 @@
 //! The workers among each other: whose flow a frame belongs to, and how it gets there.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
@@ -9,11 +10,13 @@ use director::protocol::Protocol;
 use director::time::Instant;
 use link::steering::Steering;
 use link::sys::poll::Waker;
-use packet::{Headers, Packet};
+use packet::{Headers, Packet, Quoted, protocol};
 
 use super::Tally;
 use super::fragments::{Fate, Fragments};
 
+/// UDP port of the key exchange that ESP and AH belong to (RFC 7296).
+const ISAKMP_PORT: u16 = 500;
 /// Frames that wait to be taken over by their owner, at most; beyond that they are dropped and counted. At a million
 /// frames a second this is 4 ms of a worker not looking.
 const INBOX: usize = 4096;
@@ -87,7 +90,7 @@ impl Team {
     }
 
     /// Gives the frame to the worker that owns its flow, if that is another one; returns whether the frame is dealt
-    /// with. What has no ports (ICMP) stays with the worker that the kernel chose.
+    /// with. What belongs to no flow stays with the worker that the kernel chose.
     pub fn hand_over(
         &mut self,
         interface: u32,
@@ -102,14 +105,11 @@ impl Team {
         let Ok(headers) = Headers::parse(packet) else {
             return false;
         };
-        let balanced = Protocol::from_number(headers.protocol).is_some();
-        if !balanced {
+        let Some([from, to]) = ends(steering, packet, &headers) else {
             return false;
-        }
+        };
         let workers = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
         let owner = || {
-            let (source, destination) = headers.ports();
-            let (from, to) = ((headers.source, source), (headers.destination, destination));
             let announced = if steering.is_virtual(to.0) {
                 owners.find(from, to.1)
             } else {
@@ -167,9 +167,36 @@ impl Team {
     }
 }
 
+/// An address and a port.
+type End = (IpAddr, u16);
+
+/// The ends of the flow that a packet belongs to, where it came from first. ESP and AH belong to the key exchange
+/// between the same addresses, and an ICMP error to the flow of the packet that it quotes, or of the packet in that
+/// one's tunnel; `None` = to no flow.
+fn ends(steering: &Steering, packet: &Packet<'_>, headers: &Headers) -> Option<[End; 2]> {
+    if Protocol::from_number(headers.protocol).is_some() {
+        let (source, destination) = headers.ports();
+        return Some([(headers.source, source), (headers.destination, destination)]);
+    }
+    if matches!(headers.protocol, protocol::ESP | protocol::AH) {
+        return Some([headers.source, headers.destination].map(|address| (address, ISAKMP_PORT)));
+    }
+    let quoted = Quoted::of(packet, headers)?;
+    let inner = quoted.tunnelled(packet);
+    let inner = inner.filter(|inner| steering.is_virtual(inner.destination));
+    let of = inner.unwrap_or(quoted);
+    let (source, destination) = of.ports?;
+    let (source, destination) = ((of.source, source), (of.destination, destination));
+    // The error about a packet travels as its answer would, but a tunnelled one came from the client.
+    Some(if inner.is_some() {
+        [source, destination]
+    } else {
+        [destination, source]
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
 
     use director::connection::{Connection, NewConnection};
     use director::destination::Method;
