@@ -6,6 +6,7 @@
 
 mod tidy {
     //! One file a family of rules.
+    pub(crate) mod behaviours;
     pub(crate) mod crates;
     pub(crate) mod registries;
     pub(crate) mod source;

@@ -29,7 +29,7 @@ const PICKS: u64 = 200_000;
 /// Picks of one service: then comes another one of another nature.
 const PICKS_OF_STREAM: u64 = 4_000;
 /// Picks of `twos` from one set of real servers.
-const PICKS_OF_LOT: u64 = 50_000;
+const PICKS_OF_LOT: u64 = 10_000;
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_secs(5);
 
