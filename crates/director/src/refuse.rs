@@ -120,12 +120,27 @@ impl Worker {
         error: IcmpError,
         output: &mut Output<'_>,
     ) {
-        let peer = headers.source;
         let interval = batch.network.icmp_ratelimit_ms;
         let Some(source) = source else { return };
-        if !self.host.icmp_limit.allow(peer, interval, batch.now) {
-            return;
+        if self
+            .host
+            .icmp_limit
+            .allow(headers.source, interval, batch.now)
+        {
+            self.write_error(batch, source, frame, headers, error, output);
         }
+    }
+
+    /// Sends an ICMP error from `source`, however many were sent before.
+    pub(crate) fn write_error(
+        &mut self,
+        batch: &Batch<'_>,
+        source: core::net::IpAddr,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+        error: IcmpError,
+        output: &mut Output<'_>,
+    ) {
         let id = self.id();
         let mut answer = OwnedFrame::zeroed(ERROR_MAX);
         let written = answer.edit(|answer| {
@@ -136,7 +151,7 @@ impl Worker {
         });
         if written.is_some() {
             answer.vlan = frame.vlan();
-            let _ = self.send(batch, peer, answer, output);
+            let _ = self.send(batch, headers.source, answer, output);
         }
     }
 }

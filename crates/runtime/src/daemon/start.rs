@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use control::server::Server;
@@ -73,10 +74,9 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         Shield::raise(links.wanted(watcher.tables()))
     };
     let clock = Clock::start();
-    let host = Arc::new(Host {
-        midnight_ms: clock.midnight_ms().into(),
-        ..Host::default()
-    });
+    let host = Arc::new(Host::default());
+    host.midnight_ms
+        .store(clock.midnight_ms(), Ordering::Relaxed);
     let mut control = Control {
         clock,
         server: Server::new(Arc::clone(&shared)),
