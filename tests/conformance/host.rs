@@ -140,6 +140,20 @@ impl Host {
             .get("net.ipv4.icmp_ratelimit")
             .and_then(|text| text.parse().ok())
             .unwrap_or(1000);
+        let sends = |name: &str| {
+            let set = |name: &str| {
+                let key = format!("net.ipv4.conf.{name}.send_redirects");
+                self.sysctls.get(&key)
+            };
+            set(name)
+                .or_else(|| set("*"))
+                .is_none_or(|value| value != "0")
+        };
+        let sending = self
+            .interfaces
+            .iter()
+            .filter(|interface| sends("all") || sends(&interface.name));
+        network.redirects = sending.map(|interface| interface.index).collect();
         network
     }
 

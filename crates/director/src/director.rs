@@ -21,6 +21,7 @@ use crate::orphans::Orphans;
 use crate::owners::Owners;
 use crate::protocol::{Direction, Protocol};
 use crate::reassembly::{Progress, Reassembly};
+use crate::redirect::RedirectLimit;
 use crate::services::Services;
 use crate::shared::{Shared, Timeouts};
 use crate::sysctl::Sysctl;
@@ -50,6 +51,8 @@ pub struct Host {
     pub(crate) waiting: Waiting,
     /// ICMP errors that each peer may still get.
     pub(crate) icmp_limit: IcmpLimit,
+    /// Redirects that each neighbour may still get.
+    pub(crate) redirect_limit: RedirectLimit,
 }
 
 /// The director of one worker: owns its connections, shares services with the other workers.

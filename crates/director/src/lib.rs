@@ -32,6 +32,7 @@ pub mod persistence;
 pub mod protocol;
 mod real_servers;
 mod reassembly;
+mod redirect;
 mod refuse;
 mod related;
 mod reply;

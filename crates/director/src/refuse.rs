@@ -166,12 +166,26 @@ impl Worker {
         headers: &Headers,
         error: IcmpError,
     ) -> Option<OwnedFrame> {
-        let interval = batch.network.icmp_ratelimit_ms;
         let source = source?;
-        let peer = headers.source;
-        if !self.host.icmp_limit.allow(peer, interval, batch.now) {
+        let interval = batch.network.icmp_ratelimit_ms;
+        if !self
+            .host
+            .icmp_limit
+            .allow(headers.source, interval, batch.now)
+        {
             return None;
         }
+        self.write_error(source, frame, headers, error)
+    }
+
+    /// An ICMP error from `source`, however many were sent before.
+    pub(crate) fn write_error(
+        &mut self,
+        source: IpAddr,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+        error: IcmpError,
+    ) -> Option<OwnedFrame> {
         let id = self.id();
         let mut answer = OwnedFrame::zeroed(ERROR_MAX);
         answer.edit(|answer| {

@@ -47,6 +47,7 @@ impl Worker {
             datagram.set_vlan(connection.client_vlan());
         }
         datagram.decrement_ttl();
+        self.redirect(batch, &hop, &mut datagram, output);
         self.record_reply(batch, virtual_server.0, &mut datagram);
         datagram.seal_options();
         if tracked && let Err(reason) = self.follow_reply(batch, id, &mut datagram) {

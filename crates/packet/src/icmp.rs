@@ -18,6 +18,9 @@ pub const TIME_EXCEEDED: u8 = 11;
 /// Parameter problem.
 pub const PARAMETER_PROBLEM: u8 = 12;
 
+/// Code of [`REDIRECT`]: for the host that the packet goes to.
+pub const REDIRECT_HOST: u8 = 1;
+
 /// Codes of [`UNREACHABLE`].
 pub mod unreachable {
     /// Network unreachable.

@@ -3,7 +3,7 @@
 //! Each is written as an IP datagram into a buffer of the caller's, without link header, with all
 //! checksums. How often to answer is the caller's matter.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::checksum::{Sum, is_valid};
 use crate::datagram::Datagram;
@@ -58,6 +58,11 @@ pub enum IcmpError {
         /// The word behind the checksum.
         rest: u32,
     },
+    /// There is a shorter way to the packet's destination: 5/1, in IPv4 only.
+    Redirect {
+        /// The next hop on it.
+        gateway: Ipv4Addr,
+    },
 }
 
 impl IcmpError {
@@ -91,6 +96,9 @@ impl IcmpError {
             (Self::ReassemblyTimeExceeded, Family::V4) => (icmp::TIME_EXCEEDED, 1, 0),
             (Self::ReassemblyTimeExceeded, Family::V6) => (icmpv6::TIME_EXCEEDED, 1, 0),
             (Self::Relayed { kind, code, rest }, _) => (kind, code, rest),
+            (Self::Redirect { gateway }, _) => {
+                (icmp::REDIRECT, icmp::REDIRECT_HOST, gateway.to_bits())
+            }
         }
     }
 }
@@ -137,7 +145,7 @@ pub fn may_be_answered(headers: &Headers) -> bool {
 pub(crate) fn is_one_host(address: IpAddr) -> bool {
     !address.is_unspecified()
         && !address.is_multicast()
-        && address != IpAddr::V4(core::net::Ipv4Addr::BROADCAST)
+        && address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// Writes an ICMP error about `packet` into `out`, and returns its octets.
@@ -150,8 +158,8 @@ pub(crate) fn is_one_host(address: IpAddr) -> bool {
 ///
 /// The recorded route and the timestamps of the packet's options are repeated, with `source`'s ([`crate::options`]).
 ///
-/// `None`, when no error may be sent ([`may_be_answered`]), `source` is of the other family, or `out`
-/// is too short; [`MAX_LEN_V6`] octets always suffice.
+/// `None`, when no error may be sent ([`may_be_answered`]), `source` is of the other family, a redirect is asked for
+/// in IPv6, or `out` is too short; [`MAX_LEN_V6`] octets always suffice.
 #[must_use]
 pub fn icmp_error(
     packet: &Packet<'_>,
@@ -161,7 +169,8 @@ pub fn icmp_error(
     id: u16,
     out: &mut [u8],
 ) -> Option<usize> {
-    if !may_be_answered(headers) {
+    let is_impossible = headers.family == Family::V6 && matches!(error, IcmpError::Redirect { .. });
+    if is_impossible || !may_be_answered(headers) {
         return None;
     }
     let (protocol, tos, max) = match headers.family {

@@ -7,7 +7,7 @@
 pub mod tables;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, RawFd};
@@ -202,8 +202,10 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
             },
         );
     }
+    let interfaces: Vec<Interface> = interfaces.collect();
     Network {
-        interfaces: interfaces.collect(),
+        redirects: redirects(&interfaces),
+        interfaces,
         routes,
         route_generation: 0,
         neighbours: tables.neighbours().clone(),
@@ -245,13 +247,32 @@ pub fn snapshot_tun(tables: &Tables, vips: HashMap<IpAddr, Answer>, tun: u32) ->
         };
         routes.insert(*address, len, local);
     }
-    Network { routes, ..whole }
+    Network {
+        routes,
+        // The host routes what leaves by the device, and tells of shorter ways itself.
+        redirects: HashSet::new(),
+        ..whole
+    }
 }
 
 /// `net.ipv4.icmp_ratelimit`, milliseconds; the kernel's default where it cannot be read.
 fn icmp_ratelimit() -> u32 {
     const DEFAULT_MS: u32 = 1000;
     read_sysctl("net/ipv4/icmp_ratelimit").unwrap_or(DEFAULT_MS)
+}
+
+/// The interfaces that send redirects: `send_redirects` of one or of all.
+fn redirects(interfaces: &[Interface]) -> HashSet<u32> {
+    let is_on = |name: &str| {
+        let value = read_sysctl(&format!("net/ipv4/conf/{name}/send_redirects"));
+        value.is_some_and(|value| value != 0)
+    };
+    let sends = |interface: &&Interface| is_on("all") || is_on(&interface.name);
+    interfaces
+        .iter()
+        .filter(sends)
+        .map(|interface| interface.index)
+        .collect()
 }
 
 /// The number in `/proc/sys/NAME`, `None` where there is none.
