@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
+use crate::cut::Pieces;
 use crate::frame::{Frame, Output};
 use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
@@ -92,7 +93,7 @@ pub(crate) struct Datagram<'a, 'b> {
     pub(crate) frame: Frame<'a>,
     pub(crate) headers: Headers,
     /// Payload octets of each fragment it arrived in; empty if it came whole.
-    pub(crate) pieces: &'b [u16],
+    pub(crate) pieces: Pieces<'b>,
     pub(crate) ingress: Ingress<'b>,
 }
 
@@ -265,7 +266,7 @@ impl Worker {
         let datagram = Datagram {
             frame,
             headers,
-            pieces: &[],
+            pieces: Pieces::Whole,
             ingress: *ingress,
         };
         match headers.fragment {
@@ -301,7 +302,7 @@ impl Worker {
                     let datagram = Datagram {
                         frame,
                         headers,
-                        pieces: &whole.pieces,
+                        pieces: Pieces::of(&headers, &whole.pieces),
                         ingress,
                     };
                     self.datagram(batch, datagram, output)
@@ -333,7 +334,9 @@ impl Worker {
             source: (headers.source, source),
             destination: (headers.destination, destination),
         };
-        match self.connections.find(&key) {
+        // Without ports there is nothing to know a connection by.
+        let is_unknown = matches!(headers.transport, Transport::Truncated { ports: None });
+        match self.connections.find(&key).filter(|_| !is_unknown) {
             Some((id, Direction::ToClient)) => self.reply(batch, id, datagram, output),
             Some((id, Direction::ToServer)) => {
                 self.request(batch, protocol, Some(id), datagram, output)
