@@ -59,6 +59,8 @@ struct Incomplete {
     first: Option<(OwnedFrame, Headers)>,
     /// Payload octets.
     bytes: usize,
+    /// Which ECN values its fragments carry, a bit each.
+    ecn: u8,
     number: u64,
 }
 
@@ -145,6 +147,7 @@ impl Reassembly {
                 total: None,
                 first: None,
                 bytes: 0,
+                ecn: 0,
                 number: self.count,
             }
         });
@@ -293,7 +296,16 @@ impl Incomplete {
             },
         );
         self.bytes += payload.len();
+        self.ecn |= 1 << (headers.tos & 3);
         true
+    }
+
+    /// Whether its fragments experienced congestion; `None` where only some of them are of a transport that can know
+    /// (RFC 3168 section 5.3).
+    fn is_congested(&self) -> Option<bool> {
+        let (incapable, congested) = (self.ecn & 1 != 0, self.ecn & 1 << 3 != 0);
+        let contradicts = incapable && self.ecn != 1;
+        (!contradicts).then_some(congested)
     }
 
     fn is_complete(&self) -> bool {
@@ -302,6 +314,7 @@ impl Incomplete {
     }
 
     fn assemble(self) -> Option<Datagram> {
+        let congested = self.is_congested()?;
         let (mut first, headers) = self.first?;
         let pieces = self
             .pieces
@@ -314,7 +327,8 @@ impl Incomplete {
         frame.edit(|frame| {
             let out = frame.bytes_mut();
             let payload_len = self.bytes;
-            let front = first.edit(|p| reassembled_header(p, &headers, payload_len, out))?;
+            let front =
+                first.edit(|p| reassembled_header(p, &headers, payload_len, congested, out))?;
             for piece in &self.pieces {
                 let start = front + piece.offset;
                 out.get_mut(start..start + piece.data.len())?

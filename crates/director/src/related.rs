@@ -251,11 +251,11 @@ impl Worker {
         self.count(id, &datagram, Direction::ToServer);
         let Some((error, headers)) = datagram.frame.edit(|packet| {
             let message = packet.bytes().get(datagram.headers.transport_offset..)?;
-            let &[kind, code, _, _, _, _, high, low] = message.first_chunk()?;
+            let &[kind, code, _, _, a, b, c, d] = message.first_chunk()?;
             let headers = quoted_headers(packet.bytes(), inner)?;
-            let mtu = u32::from(u16::from_be_bytes([high, low]));
+            let rest = u32::from_be_bytes([a, b, c, d]);
             Some((
-                client_error(datagram.headers.family, kind, code, mtu)?,
+                client_error(datagram.headers.family, kind, code, rest)?,
                 headers,
             ))
         }) else {
@@ -291,27 +291,19 @@ fn is_related(family: Family, kind: u8) -> bool {
                 icmp::UNREACHABLE | icmp::SOURCE_QUENCH | icmp::TIME_EXCEEDED
             )
         }
-        Family::V6 => matches!(
-            kind,
-            icmpv6::UNREACHABLE | icmpv6::PACKET_TOO_BIG | icmpv6::TIME_EXCEEDED
-        ),
+        Family::V6 => icmpv6::is_error(kind),
     }
 }
 
-/// The error that tells a client what befell its packet in the tunnel.
-fn client_error(family: Family, kind: u8, code: u8, mtu: u32) -> Option<IcmpError> {
-    use icmp::unreachable;
-    if family == Family::V6 {
-        return None;
-    }
-    match (kind, code) {
-        (icmp::UNREACHABLE, unreachable::NETWORK) => Some(IcmpError::NetworkUnreachable),
-        (icmp::UNREACHABLE, unreachable::HOST) => Some(IcmpError::HostUnreachable),
-        (icmp::UNREACHABLE, unreachable::PROTOCOL) => Some(IcmpError::ProtocolUnreachable),
-        (icmp::UNREACHABLE, unreachable::PORT) => Some(IcmpError::PortUnreachable),
-        (icmp::UNREACHABLE, unreachable::FRAGMENTATION_NEEDED) => Some(IcmpError::TooBig { mtu }),
-        (icmp::TIME_EXCEEDED, 0) => Some(IcmpError::TimeExceeded),
-        _ => None,
+/// The error that tells a client what befell its packet in the tunnel: what the tunnel's path said, `rest` being the
+/// four octets behind its checksum. None in IPv6, as from the kernel.
+fn client_error(family: Family, kind: u8, code: u8, rest: u32) -> Option<IcmpError> {
+    match (family, kind, code) {
+        (Family::V6, _, _) => None,
+        (_, icmp::UNREACHABLE, icmp::unreachable::FRAGMENTATION_NEEDED) => {
+            Some(IcmpError::TooBig { mtu: rest & 0xffff })
+        }
+        _ => Some(IcmpError::Relayed { kind, code, rest }),
     }
 }
 
