@@ -86,6 +86,9 @@ pub fn tcp_reset(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opti
     Some(at + tcp::LEN)
 }
 
+/// Error cause "stale cookie" (RFC 9260, 3.3.10.3).
+const STALE_COOKIE: u16 = 3;
+
 /// Writes the ABORT (or, to a SHUTDOWN ACK, the SHUTDOWN COMPLETE) that answers an SCTP packet
 /// without an association into `out`, and returns its octets (RFC 9260, 8.4). The packet is ECT(0),
 /// as the kernel's are (recording tcp_states.sctp_sloppy0).
@@ -114,20 +117,6 @@ pub fn sctp_abort(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opt
     Some(at + LEN)
 }
 
-/// Whether an ERROR chunk has the cause "stale cookie" (RFC 9260, 3.3.10).
-fn has_stale_cookie(chunk: &[u8], length: u16) -> bool {
-    const STALE_COOKIE: [u8; 2] = [0, 3];
-    let mut causes = chunk.get(4..usize::from(length)).unwrap_or_default();
-    while let Some([high, low, len @ ..]) = causes.first_chunk::<4>() {
-        if [*high, *low] == STALE_COOKIE {
-            return true;
-        }
-        let len = usize::from(u16::from_be_bytes(*len)).max(4);
-        causes = causes.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
-    false
-}
-
 /// The chunk that answers the packet, the verification tag to send it with, and whether that is the
 /// packet's own (the T bit).
 fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
@@ -139,24 +128,46 @@ fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
         let initiate_tag = u32::from_be_bytes(*chunks.get(4..)?.first_chunk()?);
         return Some((chunk::ABORT, initiate_tag, false));
     }
-    let mut shutdown = false;
+    // The kernel passes over a COOKIE ACK in front of what it answers, and lets none behind that be answered.
+    let (mut shutdown, mut cookie, mut answered) = (false, false, false);
     while let Some(header) = Chunk::of(chunks) {
-        match header.kind() {
-            chunk::ABORT | chunk::COOKIE_ACK | chunk::SHUTDOWN_COMPLETE => return None,
-            chunk::ERROR if has_stale_cookie(chunks, header.length()) => return None,
-            chunk::SHUTDOWN_ACK => shutdown = true,
-            _ => {}
-        }
         let len = usize::from(header.length());
         if len < 4 {
             return None;
         }
+        match header.kind() {
+            chunk::ABORT | chunk::SHUTDOWN_COMPLETE => return None,
+            chunk::COOKIE_ACK => {
+                cookie |= answered;
+                chunks = chunks.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+                continue;
+            }
+            chunk::ERROR => cookie |= is_stale_cookie(chunks.get(4..len).unwrap_or(&[])),
+            chunk::SHUTDOWN_ACK => shutdown = true,
+            _ => {}
+        }
+        answered = true;
         chunks = chunks.get(len.next_multiple_of(4)..).unwrap_or(&[]);
     }
-    let kind = if shutdown {
-        chunk::SHUTDOWN_COMPLETE
-    } else {
-        chunk::ABORT
-    };
-    Some((kind, tag, true))
+    match (shutdown, cookie) {
+        (true, _) => Some((chunk::SHUTDOWN_COMPLETE, tag, true)),
+        (false, true) => None,
+        (false, false) if !answered => None,
+        (false, false) => Some((chunk::ABORT, tag, true)),
+    }
+}
+
+/// Whether one of the causes of an ERROR chunk is a stale cookie (RFC 9260, 3.3.10.3).
+fn is_stale_cookie(mut causes: &[u8]) -> bool {
+    while let Some(&[high, low, len_high, len_low]) = causes.first_chunk() {
+        if u16::from_be_bytes([high, low]) == STALE_COOKIE {
+            return true;
+        }
+        let len = usize::from(u16::from_be_bytes([len_high, len_low]));
+        if len < 4 {
+            return false;
+        }
+        causes = causes.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    false
 }
