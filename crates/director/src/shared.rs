@@ -354,8 +354,7 @@ impl Shared {
         self.templates.release(template, dropped);
     }
 
-    /// Ends templates whose time has come, at most about `budget`; returns how many it looked at, which is
-    /// less than `budget` when nothing is left to do.
+    /// Ends templates whose time has come; returns how many it looked at: less than `budget` when nothing is left to do.
     pub fn expire_templates(&self, now: Instant, budget: usize) -> usize {
         self.templates.expire(now, budget)
     }
@@ -384,14 +383,12 @@ impl Shared {
         control.real_servers.services_of(protocol, address, port)
     }
 
-    /// Calls `visit` for each deleted real server that may still have connections, and the key of the service it
-    /// belonged to, in no particular order.
+    /// Calls `visit` for each deleted real server and its service's key, in no particular order.
     pub fn for_each_deleted(&self, visit: impl FnMut(&ServiceKey, &Destination)) {
         self.control().trash.for_each(visit);
     }
 
-    /// What time alone brings about: estimator samples, and an end to real servers deleted long ago. To be
-    /// called by one driver, a few times a second.
+    /// Estimator samples, and an end to real servers deleted long ago. To be called by one driver, often.
     pub fn tick(&self, now: Instant) {
         let mut control = self.control();
         control.trash.expire(now);
