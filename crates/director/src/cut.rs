@@ -1,10 +1,11 @@
 //! Cutting what is larger than the path takes: super-frames into segments, datagrams into fragments.
 //!
-//! What came in fragments leaves in the same fragments where they fit (BEHAVIOURS 16).
+//! What came in fragments leaves in fragments (BEHAVIOURS 16): in IPv6 in the same ones where they fit, in IPv4 in such
+//! of the largest one's size, as the kernel's local delivery puts them together into one buffer.
 
 use packet::fragment::Fragments;
 use packet::segment::Segments;
-use packet::{Headers, Packet, Transport, finish_checksum};
+use packet::{Family, Headers, Packet, Transport, finish_checksum};
 
 use crate::director::{Batch, Datagram, Worker};
 use crate::egress::Hop;
@@ -16,6 +17,29 @@ const SEGMENTS_MAX: usize = 4096;
 /// Octets of the IPv6 fragment header.
 const FRAGMENT_HEADER: usize = 8;
 
+/// How a datagram leaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pieces<'a> {
+    /// In fragments only where the path asks for them.
+    Whole,
+    /// In fragments of at most so many octets, IP header included, as the largest one it came in.
+    AtMost(usize),
+    /// In these fragments, payload octets of each, where the path takes them.
+    These(&'a [u16]),
+}
+
+impl<'a> Pieces<'a> {
+    /// How a datagram leaves that came in the fragments `pieces`: payload octets of each.
+    pub(crate) fn of(headers: &Headers, pieces: &'a [u16]) -> Self {
+        let front = headers.transport_offset - headers.network_offset;
+        match (headers.family, pieces.iter().max()) {
+            (_, None) => Self::Whole,
+            (Family::V4, Some(&largest)) => Self::AtMost(front + usize::from(largest)),
+            (Family::V6, _) => Self::These(pieces),
+        }
+    }
+}
+
 impl Worker {
     /// Sends a finished datagram, cut to the path's MTU where it is larger.
     pub(crate) fn emit<'a>(
@@ -25,7 +49,7 @@ impl Worker {
         datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        if datagram.pieces.is_empty() && datagram.segment_len() <= hop.mtu {
+        if matches!(datagram.pieces, Pieces::Whole) && datagram.segment_len() <= hop.mtu {
             return self.transmit(batch, hop, datagram.frame, output);
         }
         let mut verdict = Verdict::Drop(DropReason::TooBig);
@@ -48,7 +72,7 @@ impl Worker {
         }
         let id = u32::from(self.id());
         let pieces = frame.edit(|packet| match Headers::parse(packet) {
-            Ok(headers) => fragments(packet, &headers, &[], hop.mtu, id),
+            Ok(headers) => fragments(packet, &headers, Pieces::Whole, hop.mtu, id),
             Err(_) => Vec::new(),
         });
         let mut verdict = Verdict::Drop(DropReason::TooBig);
@@ -112,10 +136,15 @@ fn segments(packet: &Packet<'_>, headers: &Headers, mtu: usize) -> Vec<OwnedFram
 fn fragments(
     packet: &Packet<'_>,
     headers: &Headers,
-    pieces: &[u16],
+    pieces: Pieces<'_>,
     mtu: usize,
     id: u32,
 ) -> Vec<OwnedFrame> {
+    let (mtu, pieces) = match pieces {
+        Pieces::Whole => (mtu, &[][..]),
+        Pieces::AtMost(largest) => (mtu.min(largest), &[][..]),
+        Pieces::These(pieces) => (mtu, pieces),
+    };
     let Some(fragments) = Fragments::new(packet, headers, mtu, id) else {
         return Vec::new();
     };

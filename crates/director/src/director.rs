@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
+use crate::cut::Pieces;
 use crate::defence::Sacrifice;
 use crate::frame::{Frame, Output};
 use crate::ftp;
@@ -103,7 +104,7 @@ pub(crate) struct Datagram<'a, 'b> {
     pub(crate) frame: Frame<'a>,
     pub(crate) headers: Headers,
     /// Payload octets of each fragment it arrived in; empty if it came whole.
-    pub(crate) pieces: &'b [u16],
+    pub(crate) pieces: Pieces<'b>,
     pub(crate) ingress: Ingress<'b>,
 }
 
@@ -279,7 +280,7 @@ impl Worker {
         let datagram = Datagram {
             frame,
             headers,
-            pieces: &[],
+            pieces: Pieces::Whole,
             ingress: *ingress,
         };
         match headers.fragment {
@@ -318,7 +319,7 @@ impl Worker {
                     let datagram = Datagram {
                         frame,
                         headers,
-                        pieces: &whole.pieces,
+                        pieces: Pieces::of(&headers, &whole.pieces),
                         ingress,
                     };
                     self.datagram(batch, datagram, output)
@@ -357,7 +358,9 @@ impl Worker {
             source: (headers.source, source),
             destination: (headers.destination, destination),
         };
-        match self.connections.find(&key) {
+        // Without ports there is nothing to know a connection by.
+        let is_unknown = matches!(headers.transport, Transport::Truncated { ports: None });
+        match self.connections.find(&key).filter(|_| !is_unknown) {
             Some((id, Direction::ToClient)) => self.reply(batch, id, datagram, output),
             Some((id, Direction::ToServer)) => {
                 self.request(batch, protocol, Some(id), datagram, output)

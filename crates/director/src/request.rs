@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use packet::{Transport, tcp};
+use packet::{Malformed, Transport, tcp};
 
 use crate::assign::{Assignment, Scheduled};
 use crate::connection::{Connection, ConnectionId, NewConnection, Outcome};
@@ -164,6 +164,9 @@ impl Worker {
         if !may_be_client(batch.network, headers.source) {
             return Verdict::Pass;
         }
+        if is_cut_off(&headers.transport) {
+            return Verdict::Drop(DropReason::Malformed(Malformed::TransportTruncated));
+        }
         let (source_port, destination_port) = headers.ports();
         let flow = Flow {
             protocol,
@@ -300,15 +303,25 @@ impl Worker {
     }
 }
 
-/// Whether a packet that came in may be from `source`; a host's own stack drops the others as "martians". A VIP as its own
-/// client would be sent to and fro until its hop limit ran out.
+/// Whether a packet that came in may be from `source`. A host's own IPv4 stack drops the others as "martians"; in IPv6
+/// only multicast and loopback addresses are dropped.
 fn may_be_client(network: &Network, source: IpAddr) -> bool {
-    let is_broadcast = matches!(source, IpAddr::V4(source) if source.is_broadcast());
-    !source.is_unspecified()
-        && !source.is_multicast()
-        && !source.is_loopback()
-        && !is_broadcast
-        && !is_for_us(network, source)
+    if source.is_multicast() || source.is_loopback() {
+        return false;
+    }
+    match source {
+        IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_broadcast() && !is_for_us(network, source),
+        IpAddr::V6(_) => true,
+    }
+}
+
+/// Whether too little of the upper-layer header is there to schedule by: the kernel drops such a packet before it asks
+/// for a service. SCTP needs its first chunk's header as well.
+fn is_cut_off(transport: &Transport) -> bool {
+    matches!(
+        transport,
+        Transport::Truncated { .. } | Transport::Sctp { chunk: None, .. }
+    )
 }
 
 /// Whether the packet asks for a new connection: a SYN, an INIT.

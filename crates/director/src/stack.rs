@@ -1,11 +1,17 @@
 //! What a host's own stack would answer, for VIPs that only ulvs owns: ping, RST, ICMP port or protocol
 //! unreachable, SCTP ABORT (BEHAVIOURS 9, 10). For addresses that the host has, its kernel answers.
 
-use packet::{Headers, IcmpError, Packet, Transport, checksum, echo_reply, sctp_abort, tcp_reset};
+use packet::{
+    Family, Headers, IcmpError, Malformed, Packet, Transport, checksum, echo_reply, sctp_abort,
+    tcp_reset,
+};
 
 use crate::director::{Batch, Datagram, Worker};
 use crate::frame::{Output, OwnedFrame};
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
+
+/// "No next header" (RFC 8200 section 4.7): there is nothing that could be unreachable.
+const NO_NEXT_HEADER: u8 = 59;
 
 impl Worker {
     /// A packet that no service wants.
@@ -35,6 +41,12 @@ impl Worker {
             Transport::Udp { .. } if !is_intact(&mut datagram) => Verdict::Answered,
             Transport::Udp { .. } => {
                 self.refuse_at_stack(batch, &mut datagram, IcmpError::PortUnreachable, output)
+            }
+            Transport::Truncated { .. } => {
+                Verdict::Drop(DropReason::Malformed(Malformed::TransportTruncated))
+            }
+            Transport::Fragment | Transport::Other if is_no_next_header(&datagram) => {
+                Verdict::Answered
             }
             Transport::Fragment | Transport::Other => {
                 self.refuse_at_stack(batch, &mut datagram, IcmpError::ProtocolUnreachable, output)
@@ -75,6 +87,12 @@ impl Worker {
         }
         Verdict::Answered
     }
+}
+
+/// Whether an IPv6 packet says that it carries nothing.
+fn is_no_next_header(datagram: &Datagram<'_, '_>) -> bool {
+    let headers = &datagram.headers;
+    headers.family == Family::V6 && headers.protocol == NO_NEXT_HEADER
 }
 
 /// Whether the checksum is right, so that a stack would take notice of the packet.

@@ -232,7 +232,7 @@ pub fn is_valid(packet: &Packet<'_>, headers: &Headers) -> bool {
             transport_is_valid(source, destination, headers.protocol, transport)
         }
         Transport::Sctp { .. } => sctp::is_valid(transport),
-        Transport::Fragment => false,
+        Transport::Truncated { .. } | Transport::Fragment => false,
         Transport::Other => true,
     }
 }

@@ -106,6 +106,11 @@ pub enum Transport {
         /// Code.
         code: u8,
     },
+    /// TCP, UDP or SCTP whose header is cut off by the end of the datagram.
+    Truncated {
+        /// Source and destination port, where that much is there.
+        ports: Option<(u16, u16)>,
+    },
     /// A later fragment: the upper-layer header is in another frame.
     Fragment,
     /// Anything else (ESP, AH, GRE, IPIP, ...).
@@ -132,6 +137,7 @@ impl Transport {
                 destination,
                 ..
             } => (source, destination),
+            Self::Truncated { ports } => ports.unwrap_or_default(),
             Self::Icmp { .. } | Self::Fragment | Self::Other => (0, 0),
         }
     }
@@ -154,7 +160,7 @@ pub enum Malformed {
     BadHeaderChecksum,
     /// The frame ends inside an IPv6 extension header.
     ExtensionTruncated,
-    /// The upper-layer header is cut off.
+    /// The ICMP header is cut off, or too little of another upper-layer header is there for what is asked.
     TransportTruncated,
 }
 

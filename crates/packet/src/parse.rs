@@ -221,7 +221,12 @@ fn transport(
     match (transport, fragment) {
         (Some(transport), _) => Ok(transport),
         (None, Some(_)) => Ok(Transport::Fragment),
-        (None, None) => Err(Malformed::TransportTruncated),
+        (None, None) if matches!(protocol, protocol::ICMP | protocol::ICMPV6) => {
+            Err(Malformed::TransportTruncated)
+        }
+        (None, None) => Ok(Transport::Truncated {
+            ports: u16_at(payload, 0).zip(u16_at(payload, 2)),
+        }),
     }
 }
 

@@ -190,6 +190,7 @@ fn translate_transport(
         Transport::Icmp { .. } if headers.family == Family::V6 => {
             update(transport, icmp::CHECKSUM, Change::NONE)
         }
+        Transport::Truncated { .. } => Err(CUT),
         Transport::Fragment
             if headers
                 .fragment

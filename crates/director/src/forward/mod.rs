@@ -8,13 +8,13 @@ use core::net::IpAddr;
 use packet::{Family, Translation, Transport, decrement_ttl, translate};
 
 use crate::connection::Connection;
+use crate::cut::Pieces;
 use crate::destination::{Method, TunnelConfig};
 use crate::director::{Batch, Datagram, Worker};
 use crate::egress::Hop;
 use crate::frame::Output;
 use crate::net::Network;
 use crate::refuse::Refusal;
-use crate::sysctl::Sysctl;
 use crate::verdict::{DropReason, Verdict};
 
 mod bypass;
@@ -130,7 +130,7 @@ impl Worker {
             output,
             ..
         } = passage;
-        if self.is_too_big(&datagram, hop.mtu) {
+        if datagram.is_too_big(hop.mtu) {
             return self.refuse(
                 batch,
                 &mut datagram,
@@ -144,14 +144,6 @@ impl Worker {
             Err(reason) => Verdict::Drop(reason),
         }
     }
-
-    /// Whether a client's packet must be refused as too big for `mtu`; with `pmtu_disc` off, IPv4 is fragmented
-    /// whatever it says (BEHAVIOURS 15).
-    pub(crate) fn is_too_big(&self, datagram: &Datagram<'_, '_>, mtu: usize) -> bool {
-        let fragment_anyway =
-            datagram.headers.family == Family::V4 && !self.shared.sysctls.is_on(Sysctl::PmtuDisc);
-        !fragment_anyway && datagram.is_too_big(mtu)
-    }
 }
 
 impl Datagram<'_, '_> {
@@ -163,9 +155,10 @@ impl Datagram<'_, '_> {
         if self.frame.offload().gso.is_some() || !self.headers.dont_fragment {
             return false;
         }
-        match self.pieces.iter().max() {
-            Some(&largest) if self.headers.family == Family::V6 => {
-                IPV6_FRAGMENT_OVERHEAD + usize::from(largest) > mtu
+        match self.pieces {
+            Pieces::These(pieces) if self.headers.family == Family::V6 => {
+                let largest = pieces.iter().max().copied().map_or(0, usize::from);
+                IPV6_FRAGMENT_OVERHEAD + largest > mtu
             }
             _ => self.len() > mtu,
         }
@@ -221,7 +214,10 @@ fn ports_mut(transport: &mut Transport) -> Option<(&mut u16, &mut u16)> {
             destination,
             ..
         } => Some((source, destination)),
-        Transport::Icmp { .. } | Transport::Fragment | Transport::Other => None,
+        Transport::Icmp { .. }
+        | Transport::Truncated { .. }
+        | Transport::Fragment
+        | Transport::Other => None,
     }
 }
 

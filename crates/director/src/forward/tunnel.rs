@@ -7,13 +7,13 @@
 
 use core::net::IpAddr;
 
-use packet::{Headers, Tunnel, TunnelError, encapsulate};
+use packet::{Family, Headers, Tunnel, TunnelError, encapsulate};
 
 use super::{Entry, Passage, Target};
+use crate::cut::Pieces;
 use crate::destination::{Method, TunnelChecksum, TunnelConfig, TunnelKind};
 use crate::director::{Batch, Datagram, Worker};
 use crate::egress::Hop;
-
 use crate::frame::{Frame, Output};
 use crate::refuse::Refusal;
 use crate::sysctl::Sysctl;
@@ -23,6 +23,11 @@ use crate::verdict::{DropReason, Verdict};
 const GUE_PORT_FIRST: u16 = 32_768;
 /// How many there are.
 const GUE_PORTS: u32 = 28_232;
+
+/// What the path must leave inside a tunnel over IPv4, octets (RFC 791).
+const LEAST_MTU_V4: usize = 68;
+/// The same over IPv6 (RFC 8200 section 5).
+const LEAST_MTU_V6: usize = 1280;
 
 /// Tunnelling.
 pub(super) const METHOD: Entry = Entry {
@@ -58,6 +63,9 @@ impl Worker {
             return Verdict::Drop(DropReason::NoRoute);
         };
         let mtu = hop.mtu.saturating_sub(tunnel.overhead());
+        if mtu < least_mtu(&tunnel) {
+            return Verdict::Drop(DropReason::TooBig);
+        }
         if self.is_too_big(&datagram, mtu) {
             return self.refuse(batch, &mut datagram, Refusal::TooBig { mtu }, output);
         }
@@ -78,12 +86,20 @@ impl Worker {
             let datagram = Datagram {
                 frame: Frame::Owned(frame),
                 headers,
-                pieces: &[],
+                pieces: Pieces::Whole,
                 ingress,
             };
             verdict = self.tunnel_one(batch, hop, &tunnel, datagram, output);
         }
         verdict
+    }
+
+    /// Whether a client's packet must be refused as too big for what the tunnel leaves; with `pmtu_disc` off, IPv4 is
+    /// fragmented whatever it says (BEHAVIOURS 15).
+    fn is_too_big(&self, datagram: &Datagram<'_, '_>, mtu: usize) -> bool {
+        let fragment_anyway =
+            datagram.headers.family == Family::V4 && !self.shared.sysctls.is_on(Sysctl::PmtuDisc);
+        !fragment_anyway && datagram.is_too_big(mtu)
     }
 
     fn tunnel_one<'a>(
@@ -118,7 +134,11 @@ impl Worker {
                 let outer = Datagram {
                     frame,
                     headers,
-                    pieces: &pieces,
+                    pieces: if pieces.is_empty() {
+                        Pieces::Whole
+                    } else {
+                        Pieces::These(&pieces)
+                    },
                     ingress,
                 };
                 self.emit(batch, &Hop { mtu, ..*hop }, outer, output)
@@ -163,22 +183,30 @@ impl Worker {
     }
 }
 
+/// What a path must leave inside the tunnel, octets; the kernel sends nothing into a narrower one, and says nothing.
+fn least_mtu(tunnel: &Tunnel) -> usize {
+    match tunnel.destination {
+        IpAddr::V4(_) => LEAST_MTU_V4,
+        IpAddr::V6(_) => LEAST_MTU_V6,
+    }
+}
+
 /// How the outer packet of a datagram that came in fragments is fragmented: into pieces of at most so many octets, or
-/// into these pieces. Whole datagrams have neither. (Recordings `packets.frags_*`, `packets.frags6_*`: an outer IPv4
-/// packet is cut to the largest fragment's size; an outer IPv6 packet keeps the pieces, the first one longer by what
-/// the tunnel put in front, where that leaves multiples of eight.)
+/// into these pieces. Whole datagrams have neither. (Recordings `packets.frags_*`, `packets.frags6_*`,
+/// `found.frags_unequal_*`: IPv4 in IPv4 is cut to the largest fragment's size, IPv4 in IPv6 where the path asks for it.
+/// An IPv6 datagram keeps its pieces, the first one longer by what the tunnel put in front, where that leaves
+/// multiples of eight.)
 fn outer_fragments(datagram: &Datagram<'_, '_>, tunnel: &Tunnel, mtu: usize) -> (usize, Vec<u16>) {
     let headers = &datagram.headers;
-    let Some(&largest) = datagram.pieces.iter().max() else {
-        return (mtu, Vec::new());
+    let (came, outer) = match (datagram.pieces, tunnel.destination) {
+        (Pieces::Whole, _) | (Pieces::AtMost(_), IpAddr::V6(_)) => return (mtu, Vec::new()),
+        (Pieces::AtMost(largest), IpAddr::V4(_)) => return (mtu.min(largest), Vec::new()),
+        (Pieces::These(pieces), IpAddr::V4(_)) => (pieces, packet::ipv4::LEN),
+        (Pieces::These(pieces), IpAddr::V6(_)) => (pieces, packet::ipv6::LEN),
     };
     let front = headers.transport_offset - headers.network_offset;
-    if tunnel.destination.is_ipv4() {
-        return (mtu.min(front + usize::from(largest)), Vec::new());
-    }
-    let outer = packet::ipv6::LEN;
     let added = front + tunnel.overhead() - outer;
-    let mut pieces = datagram.pieces.to_vec();
+    let mut pieces = came.to_vec();
     match (pieces.first_mut(), u16::try_from(added)) {
         (Some(first), Ok(added)) if added.is_multiple_of(8) => *first = first.saturating_add(added),
         _ => pieces.clear(),

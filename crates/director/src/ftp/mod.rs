@@ -14,6 +14,7 @@ use packet::{Transport, checksum, refit, renumber};
 use crate::connection::{
     Connection, ConnectionId, FlowKey, NewConnection, Outcome, Segment, State, tcp,
 };
+use crate::cut::Pieces;
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker};
 use crate::frame::{Frame, OwnedFrame};
@@ -385,7 +386,7 @@ impl Datagram<'_, '_> {
         self.headers = frame.headers().map_err(DropReason::Malformed)?;
         self.frame = Frame::Owned(frame);
         // The fragments that it came in do not fit any more.
-        self.pieces = &[];
+        self.pieces = Pieces::Whole;
         let wide = |len: usize| u32::try_from(len).unwrap_or(0);
         Ok(wide(self.headers.end).wrapping_sub(wide(old)))
     }
