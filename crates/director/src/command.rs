@@ -126,15 +126,19 @@ pub(crate) fn check_destination(
     Ok(())
 }
 
-/// Whether packets can be sent to one host of this address. Addresses of the host itself are not known
-/// here: an IPv6 link-local one is refused even then.
+/// Whether packets can be sent to one host of this address, as the kernel's types of addresses have it: of network 0
+/// only 0.0.0.0 is none, and no IPv4-mapped IPv6 address is one. Addresses of the host itself are not known here: an
+/// IPv6 link-local one is refused even then.
 pub(crate) fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
-            address.octets()[0] != 0 && !address.is_multicast() && !address.is_broadcast()
+            !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast()
         }
         IpAddr::V6(address) => {
-            !address.is_unspecified() && !address.is_multicast() && !address.is_unicast_link_local()
+            !address.is_unspecified()
+                && !address.is_multicast()
+                && !address.is_unicast_link_local()
+                && address.to_ipv4_mapped().is_none()
         }
     }
 }

@@ -61,6 +61,8 @@ struct Incomplete {
     mark: u32,
     /// Payload octets.
     bytes: usize,
+    /// Which ECN values its fragments carry, a bit each.
+    ecn: u8,
     number: u64,
 }
 
@@ -153,6 +155,7 @@ impl Reassembly {
                 first: None,
                 mark: 0,
                 bytes: 0,
+                ecn: 0,
                 number: self.count,
             }
         });
@@ -311,7 +314,16 @@ impl Incomplete {
             },
         );
         self.bytes += payload.len();
+        self.ecn |= 1 << (headers.tos & 3);
         true
+    }
+
+    /// Whether its fragments experienced congestion; `None` where only some of them are of a transport that can know
+    /// (RFC 3168 section 5.3).
+    fn is_congested(&self) -> Option<bool> {
+        let (incapable, congested) = (self.ecn & 1 != 0, self.ecn & 1 << 3 != 0);
+        let contradicts = incapable && self.ecn != 1;
+        (!contradicts).then_some(congested)
     }
 
     fn is_complete(&self) -> bool {
@@ -320,6 +332,7 @@ impl Incomplete {
     }
 
     fn assemble(self) -> Option<Datagram> {
+        let congested = self.is_congested()?;
         let (mut first, headers) = self.first?;
         let pieces = self
             .pieces
@@ -332,7 +345,8 @@ impl Incomplete {
         frame.edit(|frame| {
             let out = frame.bytes_mut();
             let payload_len = self.bytes;
-            let front = first.edit(|p| reassembled_header(p, &headers, payload_len, out))?;
+            let front =
+                first.edit(|p| reassembled_header(p, &headers, payload_len, congested, out))?;
             for piece in &self.pieces {
                 let start = front + piece.offset;
                 out.get_mut(start..start + piece.data.len())?

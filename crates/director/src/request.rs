@@ -89,11 +89,12 @@ impl Worker {
         let reuse_mode = sysctls.get(Sysctl::ConnReuseMode);
         let orphaned = connection.is_orphaned();
         let begins = begins_connection(&datagram.headers.transport);
-        let given_up = if begins && reuse_mode != 0 {
-            let quiesced = connection
-                .destination()
-                .is_some_and(|server| server.weight() == 0);
-            let reused = connection.is_reusable(reuse_mode) && !self.connections.is_controlled(id);
+        let given_up = if begins {
+            let server = connection.destination();
+            let quiesced = server.is_some_and(|server| server.weight() == 0);
+            let reused = reuse_mode != 0
+                && connection.is_reusable(reuse_mode)
+                && !self.connections.is_controlled(id);
             (expire_nodest && quiesced) || reused
         } else {
             false

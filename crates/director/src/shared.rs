@@ -349,7 +349,7 @@ impl Shared {
         }
     }
 
-    /// A connection made from `template` ended; `dropped` when it was ended before its time.
+    /// A connection made from `template` ended; `dropped` when its real server is gone.
     pub fn release_template(&self, template: &Arc<Template>, dropped: bool) {
         self.templates.release(template, dropped);
     }

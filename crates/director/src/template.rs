@@ -379,14 +379,14 @@ impl Templates {
         &self.shards[index]
     }
 
-    /// A connection made from `template` ended. When it was `dropped` before its time, an unused template
-    /// that no connection ever assured goes with it.
+    /// A connection made from `template` ended. When it was `dropped` because its real server is gone, an unused
+    /// template goes with it.
     pub(crate) fn release(&self, template: &Arc<Template>, dropped: bool) {
         let hash = self.hash(&template.key);
         let mut shard = lock(self.shard_of(hash));
         let held = template.connections.load(Relaxed).saturating_sub(1);
         template.connections.store(held, Relaxed);
-        if dropped && held == 0 && !template.is_assured() {
+        if dropped && held == 0 {
             shard.end(template, hash);
         }
     }

@@ -10,6 +10,8 @@ use crate::ipv6::{self, Extension, FragmentHeader, Ipv6};
 use crate::protocol;
 use crate::view::put;
 
+/// Both ECN bits of TOS and traffic class (RFC 3168, 5).
+const CONGESTION_EXPERIENCED: u8 = 3;
 /// Octets of the IPv6 fragment header.
 const FRAGMENT_HEADER: usize = 8;
 
@@ -276,15 +278,18 @@ fn fragment_header(packet: &Packet<'_>, headers: &Headers) -> Option<(usize, usi
 /// fragment's link header and IP headers, without the fragment header, for a payload of
 /// `payload_len` octets. Returns the octets written; the payload belongs behind them.
 ///
-/// `packet` and `headers` are those of the fragment with offset 0. "Don't fragment" is cleared.
+/// `packet` and `headers` are those of the fragment with offset 0. "Don't fragment" is cleared; with
+/// `congested`, "congestion experienced" is set (RFC 3168, 5.3).
 /// `None`, when they are not, the datagram would exceed 65,535 octets, or `out` is too short.
 #[must_use]
 pub fn reassembled_header(
     packet: &Packet<'_>,
     headers: &Headers,
     payload_len: usize,
+    congested: bool,
     out: &mut [u8],
 ) -> Option<usize> {
+    let ecn = if congested { CONGESTION_EXPERIENCED } else { 0 };
     let first = headers
         .fragment
         .is_some_and(|fragment| fragment.offset == 0);
@@ -299,6 +304,7 @@ pub fn reassembled_header(
             let mut header = Ipv4::of_mut(network)?;
             header.set_total_len(total);
             header.set_fragmentation(0);
+            header.set_tos(headers.tos | ecn);
             ipv4::fill_checksum(network);
             Some(at)
         }
@@ -312,6 +318,8 @@ pub fn reassembled_header(
             put(out, named_at, [named])?;
             let mut header = Ipv6::of_mut(out.get_mut(headers.network_offset..)?)?;
             header.set_payload_len(u16::try_from(extensions + payload_len).ok()?);
+            let version_class_flow = header.version_class_flow() | u32::from(ecn) << 20;
+            header.set_version_class_flow(version_class_flow);
             Some(fragment_at)
         }
     }

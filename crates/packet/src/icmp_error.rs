@@ -71,6 +71,7 @@ impl IcmpError {
         use icmp::unreachable as v4;
         use icmpv6::unreachable as v6;
         match (self, family) {
+            (Self::Relayed { kind, code, rest }, _) => (kind, code, rest),
             (Self::PortUnreachable, Family::V4) => (icmp::UNREACHABLE, v4::PORT, 0),
             (Self::PortUnreachable, Family::V6) => (icmpv6::UNREACHABLE, v6::PORT, 0),
             (Self::HostUnreachable, Family::V4) => (icmp::UNREACHABLE, v4::HOST, 0),
@@ -241,8 +242,8 @@ pub(crate) fn fill_checksum(message: &mut [u8], source: IpAddr, destination: IpA
     put(message, at, sum.finish().to_be_bytes())
 }
 
-/// Writes the answer to a ping into `out`, and returns its octets: TOS as asked, TTL 64, `id` as
-/// IPv4 identification.
+/// Writes the answer to a ping into `out`, and returns its octets: TOS and code as asked, TTL 64, `id`
+/// as IPv4 identification.
 ///
 /// `None`, when `packet` is no echo request with a right checksum from one host to one host, or `out`
 /// is too short; as many octets as the request has always suffice.
@@ -253,21 +254,12 @@ pub fn echo_reply(
     id: u16,
     out: &mut [u8],
 ) -> Option<usize> {
-    let (kind, protocol) = match (headers.transport, headers.family) {
-        (
-            Transport::Icmp {
-                kind: icmp::ECHO_REQUEST,
-                code: 0,
-            },
-            Family::V4,
-        ) => (icmp::ECHO_REPLY, protocol::ICMP),
-        (
-            Transport::Icmp {
-                kind: icmpv6::ECHO_REQUEST,
-                code: 0,
-            },
-            Family::V6,
-        ) => (icmpv6::ECHO_REPLY, protocol::ICMPV6),
+    let Transport::Icmp { kind, code } = headers.transport else {
+        return None;
+    };
+    let (kind, protocol) = match (kind, headers.family) {
+        (icmp::ECHO_REQUEST, Family::V4) => (icmp::ECHO_REPLY, protocol::ICMP),
+        (icmpv6::ECHO_REQUEST, Family::V6) => (icmpv6::ECHO_REPLY, protocol::ICMPV6),
         _ => return None,
     };
     let valid = is_valid(packet, headers);
@@ -288,6 +280,6 @@ pub fn echo_reply(
     let message = out.get_mut(at..at + request.len())?;
     message.copy_from_slice(request);
     let rest = Icmp::of(request)?.rest();
-    finish_message(message, kind, 0, rest, &reply)?;
+    finish_message(message, kind, code, rest, &reply)?;
     Some(at + request.len())
 }

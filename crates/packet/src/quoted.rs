@@ -26,7 +26,8 @@ pub struct Quoted {
     /// Upper-layer protocol number, behind any IPv6 extension headers.
     pub protocol: u8,
     /// Source and destination port of TCP, UDP and SCTP; `None` for other protocols, for later
-    /// fragments, and where they were not sent.
+    /// fragments of IPv6, and where they were not sent. What stands in a later fragment of IPv4 in their
+    /// place is taken for them, as by the kernel's director.
     pub ports: Option<(u16, u16)>,
     /// Offset of the quoted IP header.
     pub network_offset: usize,
@@ -105,14 +106,13 @@ impl Quoted {
                 if header.version_ihl() >> 4 != 4 || len < ipv4::LEN || len > bytes.len() {
                     return None;
                 }
-                let later = header.fragmentation() & ipv4::OFFSET_MASK != 0;
                 let (source, destination) = (header.source(), header.destination());
                 (
                     source.into(),
                     destination.into(),
                     header.protocol(),
                     len,
-                    later,
+                    false,
                 )
             }
             Family::V6 => {

@@ -51,7 +51,7 @@ fn reassemble(pieces: &[Vec<u8>], link_len: usize) -> Vec<u8> {
             front = vec![0xa5; piece.len()];
             let mut frame = Frame::new(piece, link_len);
             let packet = frame.packet();
-            let len = reassembled_header(&packet, headers, whole.len(), &mut front).unwrap();
+            let len = reassembled_header(&packet, headers, whole.len(), false, &mut front).unwrap();
             front.truncate(len);
         }
     }
@@ -279,7 +279,7 @@ proptest! {
         if let Ok(headers) = Headers::parse(&packet) {
             let mut out = [0xa5; 1500];
             let _ = payload(&packet, &headers);
-            let _ = reassembled_header(&packet, &headers, 1000, &mut out);
+            let _ = reassembled_header(&packet, &headers, 1000, false, &mut out);
             if let Some(fragments) = Fragments::new(&packet, &headers, mtu, 1) {
                 for n in 0..fragments.count() {
                     let _ = fragments.write(n, &mut out);

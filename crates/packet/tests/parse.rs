@@ -157,8 +157,15 @@ fn upper_layer_headers_cut_short() {
     for (protocol, least) in [(6, 20), (17, 8), (132, 12), (1, 8)] {
         let payload = vec![0; least];
         assert!(Headers::parse_datagram(&v4(protocol, 0, &payload)).is_ok());
-        let cut = Headers::parse_datagram(&v4(protocol, 0, &payload[1..]));
-        assert_eq!(cut, Err(Malformed::TransportTruncated), "{protocol}");
+        let parse = |len| Headers::parse_datagram(&v4(protocol, 0, &payload[..len]));
+        if protocol == 1 {
+            assert_eq!(parse(least - 1), Err(Malformed::TransportTruncated));
+        } else {
+            let cut = |ports| Ok(Transport::Truncated { ports });
+            let (most, without) = (parse(least - 1), parse(3));
+            assert_eq!(most.map(|headers| headers.transport), cut(Some((0, 0))));
+            assert_eq!(without.map(|headers| headers.transport), cut(None));
+        }
         let first = Headers::parse_datagram(&v4(protocol, 0x2000, &payload[1..])).unwrap();
         assert_eq!(
             first.transport,

@@ -58,18 +58,22 @@ fn an_expired_template_is_not_found() {
     assert_eq!(first.destination.persistent(), 0);
 }
 
-/// A connection that was thrown out takes an unused template along, unless it was ever established.
+/// A connection that went with its real server takes an unused template along, whether it was ever established or not
+/// ([found.nodest_templates]).
 #[test]
-fn a_dropped_connection_may_end_its_template() {
+fn a_dropped_connection_ends_its_template() {
     let shared = director(service(key(80), FLAG_PERSISTENT), &[destination(11, 80)]);
-    for (assured, left) in [(false, 0), (true, 1)] {
+    for assured in [false, true] {
         let assignment = assigned(schedule(&shared, &flow(10, 1001, 80), 0, at(0)));
         let template = assignment.template.unwrap();
         if assured {
             template.assure();
         }
-        shared.release_template(&template, true);
-        assert_eq!(templates(&shared).len(), left);
+        shared.release_template(&template, false);
+        assert_eq!(templates(&shared).len(), 1);
+        let again = assigned(schedule(&shared, &flow(10, 1002, 80), 0, at(0)));
+        shared.release_template(&again.template.unwrap(), true);
+        assert_eq!(templates(&shared).len(), 0);
     }
 }
 
