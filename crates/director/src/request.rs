@@ -23,6 +23,8 @@ use crate::verdict::{DropReason, Verdict};
 
 /// SCTP chunk type INIT (RFC 9260 section 3.3.2).
 const SCTP_INIT: u8 = 1;
+/// SCTP chunk type ABORT (RFC 9260 section 3.3.7).
+pub(crate) const SCTP_ABORT: u8 = 6;
 /// Octets of a UDP header.
 const UDP_HEADER_LEN: usize = 8;
 
@@ -297,7 +299,7 @@ impl Worker {
             }
             Transport::Sctp {
                 chunk: Some(chunk), ..
-            } => chunk == SCTP_INIT || sysctls.is_on(Sysctl::SloppySctp),
+            } => chunk == SCTP_INIT || (chunk != SCTP_ABORT && sysctls.is_on(Sysctl::SloppySctp)),
             Transport::Udp { .. } => true,
             _ => false,
         }

@@ -2,16 +2,13 @@
 //! unreachable, SCTP ABORT (BEHAVIOURS 9, 10). For addresses that the host has, its kernel answers.
 
 use packet::{
-    Family, Headers, IcmpError, Malformed, Packet, Transport, checksum, echo_reply, sctp_abort,
-    tcp_reset,
+    Family, Headers, IcmpError, Malformed, Packet, Transport, checksum, echo_reply, protocol,
+    sctp_abort, tcp_reset,
 };
 
 use crate::director::{Batch, Datagram, Worker};
 use crate::frame::{Output, OwnedFrame};
 use crate::verdict::{DropReason, Verdict};
-
-/// "No next header" (RFC 8200 section 4.7): there is nothing that could be unreachable.
-const NO_NEXT_HEADER: u8 = 59;
 
 impl Worker {
     /// A packet that no service wants.
@@ -45,12 +42,10 @@ impl Worker {
             Transport::Truncated { .. } => {
                 Verdict::Drop(DropReason::Malformed(Malformed::TransportTruncated))
             }
-            Transport::Fragment | Transport::Other if is_no_next_header(&datagram) => {
-                Verdict::Answered
-            }
-            Transport::Fragment | Transport::Other => {
-                self.refuse_at_stack(batch, &mut datagram, IcmpError::ProtocolUnreachable, output)
-            }
+            Transport::Fragment | Transport::Other => match unheard(&datagram.headers) {
+                Some(error) => self.refuse_at_stack(batch, &mut datagram, error, output),
+                None => Verdict::Answered,
+            },
         }
     }
 
@@ -89,15 +84,29 @@ impl Worker {
     }
 }
 
-/// Whether an IPv6 packet says that it carries nothing.
-fn is_no_next_header(datagram: &Datagram<'_, '_>) -> bool {
-    let headers = &datagram.headers;
-    headers.family == Family::V6 && headers.protocol == NO_NEXT_HEADER
+/// What a stack says of a protocol that is not TCP, UDP, SCTP or ICMP; `None` where it says nothing. The recorded
+/// kernel has its tunnel drivers loaded, for which a packet of no tunnel is as one to a closed port; IGMP is always
+/// heard, and an IPv6 packet may carry nothing.
+fn unheard(headers: &Headers) -> Option<IcmpError> {
+    let len = headers.end - headers.transport_offset;
+    match (headers.protocol, headers.family) {
+        (protocol::IGMP, Family::V4) | (protocol::NO_NEXT_HEADER, Family::V6) => None,
+        (protocol::IPIP, _) if len < packet::ipv4::LEN => None,
+        (protocol::IPV6, _) if len < packet::ipv6::LEN => None,
+        (protocol::IPIP | protocol::IPV6 | protocol::GRE, _) => Some(IcmpError::PortUnreachable),
+        _ => Some(IcmpError::ProtocolUnreachable),
+    }
 }
 
-/// Whether the checksum is right, so that a stack would take notice of the packet.
+/// Whether the checksum is right, so that a stack would take notice of the packet; in IPv6 there must be one
+/// (RFC 8200 section 8.1).
 fn is_intact(datagram: &mut Datagram<'_, '_>) -> bool {
     let headers = &datagram.headers;
+    if headers.family == Family::V6
+        && matches!(headers.transport, Transport::Udp { checksum: 0, .. })
+    {
+        return false;
+    }
     datagram
         .frame
         .edit(|packet| checksum::is_valid(packet, headers))

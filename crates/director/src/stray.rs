@@ -7,11 +7,9 @@ use packet::{IcmpError, Transport, tcp};
 use crate::director::{Batch, Datagram, Worker};
 use crate::frame::Output;
 use crate::protocol::Protocol;
+use crate::request::SCTP_ABORT;
 use crate::sysctl::Sysctl;
 use crate::verdict::Verdict;
-
-/// SCTP chunk type ABORT (RFC 9260 section 3.3.7).
-const SCTP_ABORT: u8 = 6;
 
 impl Worker {
     /// A packet to somewhere else than this host, without a connection.

@@ -71,7 +71,6 @@ impl IcmpError {
         use icmp::unreachable as v4;
         use icmpv6::unreachable as v6;
         match (self, family) {
-            (Self::Relayed { kind, code, rest }, _) => (kind, code, rest),
             (Self::PortUnreachable, Family::V4) => (icmp::UNREACHABLE, v4::PORT, 0),
             (Self::PortUnreachable, Family::V6) => (icmpv6::UNREACHABLE, v6::PORT, 0),
             (Self::HostUnreachable, Family::V4) => (icmp::UNREACHABLE, v4::HOST, 0),

@@ -4,6 +4,8 @@
 pub const HOP_BY_HOP: u8 = 0;
 /// ICMP (RFC 792).
 pub const ICMP: u8 = 1;
+/// IGMP (RFC 3376).
+pub const IGMP: u8 = 2;
 /// IPv4 in IP (RFC 2003).
 pub const IPIP: u8 = 4;
 /// TCP (RFC 9293).

@@ -8,13 +8,13 @@ use crate::Packet;
 use crate::checksum::{Sum, is_valid};
 use crate::datagram::Datagram;
 use crate::headers::{Headers, Transport};
-use crate::icmp_error::{OWN_TTL, echoed, is_one_host};
+use crate::icmp_error::{OWN_TTL, is_one_host};
 use crate::sctp::{self, Chunk, Sctp, chunk};
 use crate::tcp::{self, Tcp};
 use crate::{protocol, view};
 
 /// Octets that suffice for either answer.
-pub const MAX_LEN: usize = 80;
+pub const MAX_LEN: usize = 60;
 
 /// The answer's IP header: addresses swapped, TTL 64, identification 0, "don't fragment".
 fn reply(headers: &Headers, protocol: u8, tos: u8) -> Datagram {
@@ -69,8 +69,7 @@ pub fn tcp_reset(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opti
         (0, next, tcp::RST | tcp::ACK)
     };
     let reply = reply(headers, protocol::TCP, headers.tos & !3);
-    let echo = echoed(packet, headers, reply.source)?;
-    let at = reply.write_with_options(out, echo.octets(), tcp::LEN)?;
+    let at = reply.write(out, tcp::LEN)?;
     let segment = out.get_mut(at..at + tcp::LEN)?;
     segment.fill(0);
     let mut header = Tcp::of_mut(segment)?;
@@ -86,13 +85,16 @@ pub fn tcp_reset(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opti
     Some(at + tcp::LEN)
 }
 
+/// Error cause "stale cookie" (RFC 9260, 3.3.10.3).
+const STALE_COOKIE: u16 = 3;
+
 /// Writes the ABORT (or, to a SHUTDOWN ACK, the SHUTDOWN COMPLETE) that answers an SCTP packet
 /// without an association into `out`, and returns its octets (RFC 9260, 8.4). The packet is ECT(0),
 /// as the kernel's are (recording tcp_states.sctp_sloppy0).
 ///
 /// `None`, when the packet is no SCTP packet with a chunk, one that must not be answered (ABORT,
-/// COOKIE ACK, SHUTDOWN COMPLETE, ERROR for a stale cookie), malformed or with a wrong checksum, or
-/// `out` is too short; [`MAX_LEN`] octets always suffice.
+/// COOKIE ACK, SHUTDOWN COMPLETE, an ERROR for a stale cookie), malformed or with a wrong checksum, or `out` is too short;
+/// [`MAX_LEN`] octets always suffice.
 #[must_use]
 pub fn sctp_abort(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Option<usize> {
     const LEN: usize = sctp::LEN + 4;
@@ -114,20 +116,6 @@ pub fn sctp_abort(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opt
     Some(at + LEN)
 }
 
-/// Whether an ERROR chunk has the cause "stale cookie" (RFC 9260, 3.3.10).
-fn has_stale_cookie(chunk: &[u8], length: u16) -> bool {
-    const STALE_COOKIE: [u8; 2] = [0, 3];
-    let mut causes = chunk.get(4..usize::from(length)).unwrap_or_default();
-    while let Some([high, low, len @ ..]) = causes.first_chunk::<4>() {
-        if [*high, *low] == STALE_COOKIE {
-            return true;
-        }
-        let len = usize::from(u16::from_be_bytes(*len)).max(4);
-        causes = causes.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
-    false
-}
-
 /// The chunk that answers the packet, the verification tag to send it with, and whether that is the
 /// packet's own (the T bit).
 fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
@@ -139,24 +127,46 @@ fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
         let initiate_tag = u32::from_be_bytes(*chunks.get(4..)?.first_chunk()?);
         return Some((chunk::ABORT, initiate_tag, false));
     }
-    let mut shutdown = false;
+    // The kernel passes over a COOKIE ACK in front of what it answers, and lets none behind that be answered.
+    let (mut shutdown, mut cookie, mut answered) = (false, false, false);
     while let Some(header) = Chunk::of(chunks) {
-        match header.kind() {
-            chunk::ABORT | chunk::COOKIE_ACK | chunk::SHUTDOWN_COMPLETE => return None,
-            chunk::ERROR if has_stale_cookie(chunks, header.length()) => return None,
-            chunk::SHUTDOWN_ACK => shutdown = true,
-            _ => {}
-        }
         let len = usize::from(header.length());
         if len < 4 {
             return None;
         }
+        match header.kind() {
+            chunk::ABORT | chunk::SHUTDOWN_COMPLETE => return None,
+            chunk::COOKIE_ACK => {
+                cookie |= answered;
+                chunks = chunks.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+                continue;
+            }
+            chunk::ERROR => cookie |= is_stale_cookie(chunks.get(4..len).unwrap_or(&[])),
+            chunk::SHUTDOWN_ACK => shutdown = true,
+            _ => {}
+        }
+        answered = true;
         chunks = chunks.get(len.next_multiple_of(4)..).unwrap_or(&[]);
     }
-    let kind = if shutdown {
-        chunk::SHUTDOWN_COMPLETE
-    } else {
-        chunk::ABORT
-    };
-    Some((kind, tag, true))
+    match (shutdown, cookie) {
+        (true, _) => Some((chunk::SHUTDOWN_COMPLETE, tag, true)),
+        (false, true) => None,
+        (false, false) if !answered => None,
+        (false, false) => Some((chunk::ABORT, tag, true)),
+    }
+}
+
+/// Whether one of the causes of an ERROR chunk is a stale cookie (RFC 9260, 3.3.10.3).
+fn is_stale_cookie(mut causes: &[u8]) -> bool {
+    while let Some(&[high, low, len_high, len_low]) = causes.first_chunk() {
+        if u16::from_be_bytes([high, low]) == STALE_COOKIE {
+            return true;
+        }
+        let len = usize::from(u16::from_be_bytes([len_high, len_low]));
+        if len < 4 {
+            return false;
+        }
+        causes = causes.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    false
 }
