@@ -10,6 +10,9 @@ use crate::director::{Batch, Datagram, Worker};
 use crate::frame::{Output, OwnedFrame};
 use crate::verdict::{DropReason, Verdict};
 
+/// Octets that the kernel's GRE driver for IPv4 looks at.
+const GRE_LEAST: usize = 12;
+
 impl Worker {
     /// A packet that no service wants.
     pub(crate) fn stack(
@@ -93,6 +96,7 @@ fn unheard(headers: &Headers) -> Option<IcmpError> {
         (protocol::IGMP, Family::V4) | (protocol::NO_NEXT_HEADER, Family::V6) => None,
         (protocol::IPIP, _) if len < packet::ipv4::LEN => None,
         (protocol::IPV6, _) if len < packet::ipv6::LEN => None,
+        (protocol::GRE, Family::V4) if len < GRE_LEAST => None,
         (protocol::IPIP | protocol::IPV6 | protocol::GRE, _) => Some(IcmpError::PortUnreachable),
         _ => Some(IcmpError::ProtocolUnreachable),
     }

@@ -26,7 +26,7 @@ pub struct Quoted {
     /// Upper-layer protocol number, behind any IPv6 extension headers.
     pub protocol: u8,
     /// Source and destination port of TCP, UDP and SCTP; `None` for other protocols, for later
-    /// fragments of IPv6, and where they were not sent. What stands in a later fragment of IPv4 in their
+    /// fragments, and where they were not sent. What stands in a later IPv4 fragment of TCP or SCTP in their
     /// place is taken for them, as by the kernel's director.
     pub ports: Option<(u16, u16)>,
     /// Offset of the quoted IP header.
@@ -106,14 +106,11 @@ impl Quoted {
                 if header.version_ihl() >> 4 != 4 || len < ipv4::LEN || len > bytes.len() {
                     return None;
                 }
+                let protocol = header.protocol();
+                let later =
+                    protocol == protocol::UDP && header.fragmentation() & ipv4::OFFSET_MASK != 0;
                 let (source, destination) = (header.source(), header.destination());
-                (
-                    source.into(),
-                    destination.into(),
-                    header.protocol(),
-                    len,
-                    false,
-                )
+                (source.into(), destination.into(), protocol, len, later)
             }
             Family::V6 => {
                 let header = Ipv6::of(bytes)?;

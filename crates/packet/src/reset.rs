@@ -8,13 +8,13 @@ use crate::Packet;
 use crate::checksum::{Sum, is_valid};
 use crate::datagram::Datagram;
 use crate::headers::{Headers, Transport};
-use crate::icmp_error::{OWN_TTL, echoed, is_one_host};
+use crate::icmp_error::{OWN_TTL, is_one_host};
 use crate::sctp::{self, Chunk, Sctp, chunk};
 use crate::tcp::{self, Tcp};
 use crate::{protocol, view};
 
 /// Octets that suffice for either answer.
-pub const MAX_LEN: usize = 80;
+pub const MAX_LEN: usize = 60;
 
 /// The answer's IP header: addresses swapped, TTL 64, identification 0, "don't fragment".
 fn reply(headers: &Headers, protocol: u8, tos: u8) -> Datagram {
@@ -69,8 +69,7 @@ pub fn tcp_reset(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opti
         (0, next, tcp::RST | tcp::ACK)
     };
     let reply = reply(headers, protocol::TCP, headers.tos & !3);
-    let echo = echoed(packet, headers, reply.source)?;
-    let at = reply.write_with_options(out, echo.octets(), tcp::LEN)?;
+    let at = reply.write(out, tcp::LEN)?;
     let segment = out.get_mut(at..at + tcp::LEN)?;
     segment.fill(0);
     let mut header = Tcp::of_mut(segment)?;
@@ -94,8 +93,8 @@ const STALE_COOKIE: u16 = 3;
 /// as the kernel's are (recording tcp_states.sctp_sloppy0).
 ///
 /// `None`, when the packet is no SCTP packet with a chunk, one that must not be answered (ABORT,
-/// COOKIE ACK, SHUTDOWN COMPLETE, ERROR for a stale cookie), malformed or with a wrong checksum, or
-/// `out` is too short; [`MAX_LEN`] octets always suffice.
+/// SHUTDOWN COMPLETE, an ERROR for a stale cookie, nothing but COOKIE ACK), malformed or with a wrong checksum, or `out` is too short;
+/// [`MAX_LEN`] octets always suffice.
 #[must_use]
 pub fn sctp_abort(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Option<usize> {
     const LEN: usize = sctp::LEN + 4;
@@ -128,8 +127,7 @@ fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
         let initiate_tag = u32::from_be_bytes(*chunks.get(4..)?.first_chunk()?);
         return Some((chunk::ABORT, initiate_tag, false));
     }
-    // The kernel passes over a COOKIE ACK in front of what it answers, and lets none behind that be answered.
-    let (mut shutdown, mut cookie, mut answered) = (false, false, false);
+    let (mut shutdown, mut stale, mut answered) = (false, false, false);
     while let Some(header) = Chunk::of(chunks) {
         let len = usize::from(header.length());
         if len < 4 {
@@ -137,23 +135,17 @@ fn answer(asked: &[u8]) -> Option<(u8, u32, bool)> {
         }
         match header.kind() {
             chunk::ABORT | chunk::SHUTDOWN_COMPLETE => return None,
-            chunk::COOKIE_ACK => {
-                cookie |= answered;
-                chunks = chunks.get(len.next_multiple_of(4)..).unwrap_or(&[]);
-                continue;
-            }
-            chunk::ERROR => cookie |= is_stale_cookie(chunks.get(4..len).unwrap_or(&[])),
+            chunk::ERROR => stale |= is_stale_cookie(chunks.get(4..len).unwrap_or(&[])),
             chunk::SHUTDOWN_ACK => shutdown = true,
             _ => {}
         }
-        answered = true;
+        answered |= header.kind() != chunk::COOKIE_ACK;
         chunks = chunks.get(len.next_multiple_of(4)..).unwrap_or(&[]);
     }
-    match (shutdown, cookie) {
+    match (shutdown, answered && !stale) {
         (true, _) => Some((chunk::SHUTDOWN_COMPLETE, tag, true)),
-        (false, true) => None,
-        (false, false) if !answered => None,
-        (false, false) => Some((chunk::ABORT, tag, true)),
+        (false, true) => Some((chunk::ABORT, tag, true)),
+        (false, false) => None,
     }
 }
 
