@@ -3,7 +3,7 @@
 
 use packet::{
     Family, Headers, IcmpError, Malformed, Packet, Transport, checksum, echo_reply, protocol,
-    sctp_abort, tcp_reset,
+    sctp_abort, tcp_reset, upper_layer,
 };
 
 use crate::director::{Batch, Datagram, Worker};
@@ -45,10 +45,14 @@ impl Worker {
             Transport::Truncated { .. } => {
                 Verdict::Drop(DropReason::Malformed(Malformed::TransportTruncated))
             }
-            Transport::Fragment | Transport::Other => match unheard(&datagram.headers) {
-                Some(error) => self.refuse_at_stack(batch, &mut datagram, error, output),
-                None => Verdict::Answered,
-            },
+            Transport::Fragment | Transport::Other => {
+                let network = datagram.headers.network_offset;
+                let bytes = datagram.frame.bytes().get(network..).unwrap_or(&[]);
+                match unheard(&datagram.headers, bytes) {
+                    Some(error) => self.refuse_at_stack(batch, &mut datagram, error, output),
+                    None => Verdict::Answered,
+                }
+            }
         }
     }
 
@@ -90,9 +94,13 @@ impl Worker {
 /// What a stack says of a protocol that is not TCP, UDP, SCTP or ICMP; `None` where it says nothing. The recorded
 /// kernel has its tunnel drivers loaded, for which a packet of no tunnel is as one to a closed port; IGMP is always
 /// heard, and an IPv6 packet may carry nothing.
-fn unheard(headers: &Headers) -> Option<IcmpError> {
+fn unheard(headers: &Headers, datagram: &[u8]) -> Option<IcmpError> {
     let len = headers.end - headers.transport_offset;
-    match (headers.protocol, headers.family) {
+    let protocol = match headers.family {
+        Family::V4 => headers.protocol,
+        Family::V6 => upper_layer(datagram).0,
+    };
+    match (protocol, headers.family) {
         (protocol::IGMP, Family::V4) | (protocol::NO_NEXT_HEADER, Family::V6) => None,
         (protocol::IPIP, _) if len < packet::ipv4::LEN => None,
         (protocol::IPV6, _) if len < packet::ipv6::LEN => None,

@@ -80,7 +80,9 @@ impl IcmpError {
             (Self::NetworkUnreachable, Family::V6) => (icmpv6::UNREACHABLE, v6::NO_ROUTE, 0),
             (Self::ProtocolUnreachable, Family::V4) => (icmp::UNREACHABLE, v4::PROTOCOL, 0),
             (Self::ProtocolUnreachable, Family::V6) => {
-                (icmpv6::PARAMETER_PROBLEM, 1, protocol_named_at(offending))
+                let (_, named_at) = upper_layer(offending);
+                let at = u32::try_from(named_at).unwrap_or(6);
+                (icmpv6::PARAMETER_PROBLEM, 1, at)
             }
             (Self::TooBig { mtu }, Family::V4) => {
                 (icmp::UNREACHABLE, v4::FRAGMENTATION_NEEDED, mtu.min(0xffff))
@@ -103,12 +105,13 @@ impl IcmpError {
     }
 }
 
-/// Offset of the octet of an IPv6 datagram that names its upper-layer protocol. AH counts as one: whoever
-/// answers this has no IPsec.
-fn protocol_named_at(datagram: &[u8]) -> u32 {
+/// The upper-layer protocol of an IPv6 datagram to a host without IPsec, which knows AH as little as any other protocol,
+/// and the offset of the octet that names it.
+#[must_use]
+pub fn upper_layer(datagram: &[u8]) -> (u8, usize) {
     let (mut next, mut named_at, mut at) = match Ipv6::of(datagram) {
         Some(header) => (header.next_header(), 6, ipv6::LEN),
-        None => return 6,
+        None => return (protocol::NO_NEXT_HEADER, 6),
     };
     while ipv6::is_extension(next) && next != protocol::AH {
         let header = ipv6::extension(next, datagram.get(at..).unwrap_or_default());
@@ -117,7 +120,7 @@ fn protocol_named_at(datagram: &[u8]) -> u32 {
         named_at = at;
         at += extension.len;
     }
-    u32::try_from(named_at).unwrap_or(6)
+    (next, named_at)
 }
 
 /// Whether an error about this packet may be sent at all (RFC 1122, 3.2.2; RFC 4443, 2.4 (e)): not

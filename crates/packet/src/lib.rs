@@ -57,7 +57,7 @@ pub use checksum::finish_checksum;
 pub use ethernet::Mac;
 pub use fragment::Fragments;
 pub use headers::{Family, Fragment, Headers, Malformed, Transport};
-pub use icmp_error::{IcmpError, echo_reply, icmp_error};
+pub use icmp_error::{IcmpError, echo_reply, icmp_error, upper_layer};
 pub use numbering::{refit, renumber};
 pub use options::{OptionFault, OptionHost, Options, process_options, record_route, seal_options};
 pub use quoted::{ErrorTranslation, Quoted, translate_error};
