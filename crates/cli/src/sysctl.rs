@@ -84,16 +84,16 @@ fn set(client: &mut Client<'_>, name: &str, value: &str) -> Result<String, Strin
     for reply in &replies {
         if let Reply::Setting(setting) = reply {
             text += &line(setting);
-            if let Some(note) = &setting.note {
-                text += &format!("# {note}\n");
-            }
         }
     }
     Ok(text)
 }
 
+/// A setting as sysctl(8) shows it, and behind it as a comment why it does nothing, where it does not.
 fn line(setting: &Setting) -> String {
-    format!("{PREFIX}{} = {}\n", setting.name, setting.value)
+    let note = setting.note.as_ref();
+    let comment = note.map_or_else(String::new, |note| format!("# {note}\n"));
+    format!("{PREFIX}{} = {}\n{comment}", setting.name, setting.value)
 }
 
 fn unknown(name: &str) -> String {
@@ -154,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read() {
+    fn settings_are_read_with_a_word_on_those_that_do_nothing() {
         let (code, out, err) = said(&[]);
         assert_eq!((code, err.as_str()), (0, ""));
-        let all = "net.ipv4.vs.conntrack = 0\nnet.ipv4.vs.sloppy_tcp = 0\n";
+        let all = "net.ipv4.vs.conntrack = 0\n# no effect: netfilter\nnet.ipv4.vs.sloppy_tcp = 0\n";
         assert_eq!(out, all);
         assert_eq!(said(&["net.ipv4.vs.conntrack", "sloppy_tcp"]).1, all);
     }

@@ -10,11 +10,11 @@ use core::time::Duration;
 use crate::connection::DropRates;
 use crate::director::{Worker, let_go};
 use crate::shared::Shared;
-use crate::sysctl::{Sysctl, Sysctls};
+use crate::sysctl::{Sysctl, SysctlError, Sysctls};
 use crate::time::Instant;
 
 /// Time between two looks at the memory, and between two searches for connections to sacrifice.
-pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(1);
 /// One search looks at one in so many places of the table.
 const SHARE: u32 = 32;
 /// Places of the table that one tick looks at.
@@ -24,14 +24,6 @@ const PLENTY: i32 = i32::MAX;
 
 /// The settings that are a mode.
 const MODES: [Sysctl; 3] = [Sysctl::DropEntry, Sysctl::DropPacket, Sysctl::SecureTcp];
-
-/// Whether a setting is the mode of a defence.
-pub(crate) const fn is_mode(sysctl: Sysctl) -> bool {
-    matches!(
-        sysctl,
-        Sysctl::DropEntry | Sysctl::DropPacket | Sysctl::SecureTcp
-    )
-}
 
 /// What the defences do now.
 #[derive(Debug)]
@@ -64,6 +56,25 @@ impl Defence {
     /// Whether a mode depends on the free memory.
     pub(crate) fn needs_memory(sysctls: &Sysctls) -> bool {
         MODES.iter().any(|&mode| matches!(sysctls.get(mode), 1 | 2))
+    }
+
+    /// Writes a setting, and follows a changed mode at once.
+    ///
+    /// # Errors
+    /// As [`Sysctls::write`].
+    pub(crate) fn write(
+        &self,
+        sysctls: &Sysctls,
+        name: &str,
+        value: &str,
+    ) -> Result<(), SysctlError> {
+        let modes = || MODES.map(|mode| sysctls.get(mode));
+        let before = modes();
+        sysctls.write(name, value)?;
+        if modes() != before {
+            self.update(sysctls);
+        }
+        Ok(())
     }
 
     /// Whether connections are being sacrificed.

@@ -10,7 +10,7 @@ use packet::Family;
 
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
-use crate::defence::{self, Defence, Watch};
+use crate::defence::{Defence, Watch};
 use crate::destination::{Destination, DestinationConfig, Method};
 pub use crate::options::{Options, Timeouts};
 use crate::orphans;
@@ -22,7 +22,7 @@ use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::{FTP_PORT, Services};
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sync::Roles;
-use crate::sysctl::{self, LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
+use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
 use crate::template::{Template, Templates};
 use crate::time::Instant;
 use crate::trash::Trash;
@@ -317,12 +317,7 @@ impl Shared {
     /// [`SysctlError`]; the setting keeps its value.
     pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), SysctlError> {
         let _control = self.control();
-        let entry = sysctl::find(name)?;
-        let before = self.sysctls.get(entry.sysctl);
-        self.sysctls.write(name, value)?;
-        if defence::is_mode(entry.sysctl) && self.sysctls.get(entry.sysctl) != before {
-            self.defence.update(&self.sysctls);
-        }
+        self.defence.write(&self.sysctls, name, value)?;
         self.generation.fetch_add(1, Relaxed);
         Ok(())
     }
