@@ -49,5 +49,6 @@ pub mod sync;
 pub mod sysctl;
 pub mod template;
 pub mod time;
+mod trackers;
 mod trash;
 pub mod verdict;

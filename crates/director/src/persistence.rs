@@ -43,48 +43,81 @@ fn call_id(protocol: Protocol, message: &[u8]) -> Option<&[u8]> {
     if protocol != Protocol::Udp {
         return None;
     }
-    // The first line is the request or the status.
-    let first = message.iter().position(|octet| is_line_break(*octet))?;
-    let mut rest = &message[first..];
+    let mut from = 0;
     loop {
-        let break_len = match rest {
-            [b'\r', b'\n', ..] => 2,
-            [] => return None,
-            _ => 1,
-        };
-        rest = &rest[break_len..];
-        let end = rest.iter().position(|octet| is_line_break(*octet))?;
-        let (line, following) = rest.split_at(end);
-        if let Some(value) = header_value(line) {
-            let len = id_len(value);
-            if len > 0 {
-                let ended = len == value.len() && len <= CALL_ID_MAX;
-                return ended.then_some(value);
-            }
+        let place = value_place(message, from)?;
+        let value = message.get(place..)?;
+        let len = id_len(value);
+        if len > 0 {
+            let ended = value.get(len).is_some_and(|next| is_line_break(*next));
+            return (ended && len <= CALL_ID_MAX).then_some(&value[..len]);
         }
-        rest = following;
+        // The kernel adds the whole place, and so may pass over the next header of the name.
+        from += place;
     }
 }
 
-/// The value of a Call-ID line, in its long or its compact form.
-fn header_value(line: &[u8]) -> Option<&[u8]> {
-    let name_len = ["call-id", "i"]
-        .map(str::as_bytes)
-        .into_iter()
-        .find(|name| {
-            let start = line.get(..name.len());
-            let next = line.get(name.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(name))
-                && next.is_some_and(|next| !next.is_ascii_alphabetic())
-        })?
-        .len();
-    let value = skip_spaces(&line[name_len..]).strip_prefix(b":")?;
-    Some(skip_spaces(value))
+/// Where the value of the first Call-ID header behind a line break at or after `from` stands. A header of that
+/// name without a colon ends the search.
+fn value_place(message: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while at < message.len() {
+        if !is_line_break(*message.get(at)?) {
+            at += 1;
+            continue;
+        }
+        at = behind_break(message, at)?;
+        if let Some(name_len) = name_len(message.get(at..)?) {
+            let colon = skip_white(message, at + name_len)?;
+            if *message.get(colon)? != b':' || colon + 1 >= message.len() {
+                return None;
+            }
+            return skip_white(message, colon + 1);
+        }
+        at += 1;
+    }
+    None
 }
 
-fn skip_spaces(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|octet| *octet != b' ');
-    start.map_or(&[], |start| &text[start..])
+/// The place behind the line break at `at`; none at the end of the message.
+fn behind_break(message: &[u8], at: usize) -> Option<usize> {
+    let len = if message[at..].starts_with(b"\r\n") {
+        2
+    } else {
+        1
+    };
+    (at + len < message.len()).then_some(at + len)
+}
+
+/// Octets of the name that a Call-ID line begins with, in its long or its compact form.
+fn name_len(line: &[u8]) -> Option<usize> {
+    let begins = |name: &[u8]| {
+        let start = line.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    if begins(b"call-id") {
+        return Some(b"call-id".len());
+    }
+    let next = line.get(1)?;
+    (begins(b"i") && !is_letter(*next)).then_some(1)
+}
+
+/// The place of what follows white space, or a line break and the white space that continues the line behind it.
+fn skip_white(message: &[u8], at: usize) -> Option<usize> {
+    let white = |from: usize| {
+        let rest = message.get(from..)?.iter();
+        let is_white = |octet: &&u8| matches!(**octet, b' ' | b'\t');
+        Some(rest.take_while(is_white).count())
+    };
+    let at = at + white(at)?;
+    if !message.get(at).is_some_and(|octet| is_line_break(*octet)) {
+        return Some(at);
+    }
+    let next = behind_break(message, at)?;
+    match white(next)? {
+        0 => None,
+        len => Some(next + len),
+    }
 }
 
 /// Octets of `word [ "@" word ]` at the start; 0 when there is none.
@@ -107,14 +140,20 @@ const fn is_line_break(octet: u8) -> bool {
     matches!(octet, b'\r' | b'\n')
 }
 
-/// Whether an octet belongs to a `word` (RFC 3261 section 25.1).
+/// Whether an octet belongs to a `word` (RFC 3261 section 25.1; the kernel counts Latin-1 letters too).
 const fn is_word(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric()
+    is_letter(octet)
+        || octet.is_ascii_digit()
         || matches!(
             octet,
             b'!' | b'"' | b'%' | b'\'' | b'('..=b'+' | b'-'..=b'/' | b':' | b'<' | b'>' | b'?'
-                | b'['..=b'`' | b'{' | b'}' | b'~'
-        ) && octet != b'^'
+                | b'['..=b']' | b'_' | b'`' | b'{' | b'}' | b'~'
+        )
+}
+
+/// Whether an octet is a letter of Latin-1.
+const fn is_letter(octet: u8) -> bool {
+    octet.is_ascii_alphabetic() || (octet >= 0xc0 && octet != 0xd7 && octet != 0xf7)
 }
 
 #[cfg(test)]
@@ -129,7 +168,7 @@ mod tests {
         data.map(|data| core::str::from_utf8(data).expect("ASCII"))
     }
 
-    /// [sip.dr]: long and compact names, any case, and datagrams without one.
+    /// [sip.dr], [found.sip_headers]: long and compact names, any case, and datagrams without one.
     #[test]
     fn the_call_id_is_found() {
         let message = |line: &str| format!("INVITE sip:x@y SIP/2.0\r\nVia: z\r\n{line}\r\n\r\n");
@@ -142,11 +181,16 @@ mod tests {
             assert_eq!(found(&message(line)), Some("aaa@h1"), "{line}");
         }
         assert_eq!(found("X\nCall-ID: a\n"), Some("a"), "line feeds alone");
-        assert_eq!(
-            found("X\r\nCall-ID: \r\ni: b\r\n"),
-            Some("b"),
-            "the first that has one"
-        );
+        for (text, id) in [
+            ("X\r\nCall-ID: \r\ni: b\r\n", None),
+            ("X\r\nCall-ID:\r\n\tb\r\n", Some("b")),
+            ("X\r\nCall-ID:\r\n aaa@h1\r\n", Some("aaa@h1")),
+            ("X\r\nCall-IDx: a\r\ni: b\r\n", None),
+            ("X\r\n Call-ID: a\r\ni: b\r\n", Some("b")),
+            ("X\r\ni: caf\u{e9}\r\n", None),
+        ] {
+            assert_eq!(found(text), id, "{text:?}");
+        }
         for line in ["Call-ID: aaa@", "Call-ID: a b", "Info: a", "x: Call-ID: a"] {
             assert_eq!(found(&message(line)), None, "{line}");
         }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use crate::protocol::Protocol;
 use crate::service::ServiceKey;
+use crate::shared::Shared;
 
 /// Protocol (`None` = of a mark), address, port.
 type Place = (Option<Protocol>, IpAddr, u16);
@@ -63,6 +64,27 @@ impl RealServers {
                 self.places.remove(&place);
             }
         }
+    }
+}
+
+impl Shared {
+    /// Whether a real server of some service has this address and port (`nat_icmp_send`).
+    #[must_use]
+    pub fn is_real_server(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        let control = self.control();
+        control.real_servers.is_known(protocol, address, port)
+    }
+
+    /// The services that have a real server with this address and port, the one it was added to last first.
+    #[must_use]
+    pub(crate) fn services_of(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Vec<ServiceKey> {
+        let control = self.control();
+        control.real_servers.services_of(protocol, address, port)
     }
 }
 

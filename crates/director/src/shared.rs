@@ -6,25 +6,24 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use packet::Family;
 
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::defence::{Defence, Watch};
-use crate::destination::{Destination, DestinationConfig, Method};
+use crate::destination::{Destination, DestinationConfig};
 pub use crate::options::{Options, Timeouts};
 use crate::orphans;
 use crate::owners::Owners;
-use crate::protocol::Protocol;
 use crate::real_servers::RealServers;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
-use crate::services::{FTP_PORT, Services};
+use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sync::Roles;
 use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
 use crate::template::{Template, Templates};
 use crate::time::Instant;
+use crate::trackers::Trackers;
 use crate::trash::Trash;
 
 /// Most estimator samples taken at once when the clock jumps; the averages are 0 long before.
@@ -32,10 +31,10 @@ const MOST_SAMPLES: u32 = 128;
 
 /// What commands change, one at a time.
 #[derive(Debug, Default)]
-struct Control {
+pub(crate) struct Control {
     trash: Trash,
     services_made: u64,
-    real_servers: RealServers,
+    pub(crate) real_servers: RealServers,
     next_sample: Option<Instant>,
     watch: Watch,
     /// Deletions whose templates have been looked for, and when to look for those of the newer ones.
@@ -57,8 +56,7 @@ pub struct Shared {
     pub(crate) defence: Defence,
     /// Which worker owns which FTP data connection.
     pub owners: Owners,
-    /// For each family, services that have turned connection tracking on.
-    trackers: [AtomicU32; 2],
+    pub(crate) trackers: Trackers,
     timeouts: [AtomicU32; 3],
     control: Mutex<Control>,
     /// Grows with every change of services, real servers, timeouts and settings.
@@ -81,7 +79,7 @@ impl Shared {
             templates: Templates::new(options.seed, options.max_templates),
             defence: Defence::default(),
             owners: Owners::default(),
-            trackers: Default::default(),
+            trackers: Trackers::default(),
             timeouts: [tcp, tcp_fin, udp].map(AtomicU32::new),
             control: Mutex::new(Control {
                 watch: Watch::new(options.seed.0),
@@ -153,7 +151,7 @@ impl Shared {
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
         control.discard(service);
-        self.end_tracking(service);
+        self.trackers.end(service);
         self.publish(services.without(key));
         self.note_deletion();
         Ok(())
@@ -165,7 +163,7 @@ impl Shared {
         let services = self.snapshot();
         for service in services.iter() {
             control.discard(service);
-            self.end_tracking(service);
+            self.trackers.end(service);
         }
         self.publish(Services::default());
         self.note_deletion();
@@ -202,7 +200,7 @@ impl Shared {
         let others = service.destinations.iter().cloned();
         let destinations: Destinations = core::iter::once(destination).chain(others).collect();
         control.real_servers.add(*key, address, port);
-        self.begin_tracking(service, config);
+        self.trackers.begin(service, config.method);
         let service = service.with_destinations(destinations, Change::Added(0));
         self.publish(services.with(Arc::new(service)));
         Ok(())
@@ -225,7 +223,7 @@ impl Shared {
         let index = index.ok_or(CommandError::NoDestination)?;
         service.destinations[index].reconfigure(config, false);
         service.edited(index);
-        self.begin_tracking(service, config);
+        self.trackers.begin(service, config.method);
         self.generation.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -359,25 +357,6 @@ impl Shared {
         self.templates.for_each(visit);
     }
 
-    /// Whether a real server of some service has this address and port (`nat_icmp_send`).
-    #[must_use]
-    pub fn is_real_server(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
-        let control = self.control();
-        control.real_servers.is_known(protocol, address, port)
-    }
-
-    /// The services that have a real server with this address and port, the one it was added to last first.
-    #[must_use]
-    pub(crate) fn services_of(
-        &self,
-        protocol: Protocol,
-        address: IpAddr,
-        port: u16,
-    ) -> Vec<ServiceKey> {
-        let control = self.control();
-        control.real_servers.services_of(protocol, address, port)
-    }
-
     /// Calls `visit` for each deleted real server and its service's key, in no particular order.
     pub fn for_each_deleted(&self, visit: impl FnMut(&ServiceKey, &Destination)) {
         self.control().trash.for_each(visit);
@@ -409,27 +388,6 @@ impl Shared {
     /// How many deletions there were whose connections are to end at once.
     pub(crate) fn deletions(&self) -> u64 {
         self.deletions.load(Relaxed)
-    }
-
-    /// Whether the kernel would track the connections of this family: while there is an FTP service that has, or
-    /// once had, a real server by NAT.
-    pub(crate) fn tracks(&self, family: Family) -> bool {
-        self.trackers[family as usize].load(Relaxed) > 0
-    }
-
-    fn begin_tracking(&self, service: &Service, config: &DestinationConfig) {
-        let is_ftp = service.config.key.port() == FTP_PORT && config.method == Method::Masq;
-        if is_ftp && !service.tracks.swap(true, Relaxed) {
-            let family = service.config.key.family();
-            self.trackers[family as usize].fetch_add(1, Relaxed);
-        }
-    }
-
-    fn end_tracking(&self, service: &Service) {
-        if service.tracks.swap(false, Relaxed) {
-            let family = service.config.key.family();
-            self.trackers[family as usize].fetch_sub(1, Relaxed);
-        }
     }
 
     fn note_deletion(&self) {
@@ -474,7 +432,7 @@ impl Shared {
         self.generation.fetch_add(1, Relaxed);
     }
 
-    fn control(&self) -> MutexGuard<'_, Control> {
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

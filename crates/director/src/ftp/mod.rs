@@ -144,7 +144,7 @@ impl Worker {
         direction: Direction,
     ) {
         let is_valid = datagram.verify().is_ok();
-        let is_on = self.shared.tracks(datagram.headers.family);
+        let is_on = self.shared.trackers.are_on(datagram.headers.family);
         let Some(tracking) = self.connections.tracking_mut(id) else {
             return;
         };
