@@ -77,3 +77,21 @@ fn texts_exist() {
         );
     }
 }
+
+/// README says which settings do nothing here: those that say so themselves, and no others.
+#[test]
+fn settings_without_effect_are_told() {
+    let text = read("README.md");
+    let told = text
+        .split("These have no effect")
+        .nth(1)
+        .and_then(|rest| rest.split(".\n").next())
+        .expect("README.md says which settings have no effect");
+    let told: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+    let mute: Vec<&str> = director::sysctl::SYSCTLS
+        .iter()
+        .filter(|entry| entry.without_effect().is_some())
+        .map(|entry| entry.name)
+        .collect();
+    assert_eq!(told, mute, "README.md's and the settings' own list");
+}

@@ -147,7 +147,7 @@ impl Worker {
         match self
             .host
             .waiting
-            .hold(interface.index, address, kept, batch.now)
+            .hold(self.index, interface.index, address, kept, batch.now)
         {
             Ok(first) => {
                 if first {
@@ -168,7 +168,8 @@ impl Worker {
         }
         let (network, table, now) = (batch.network, &self.host.neighbours, batch.now);
         let known = |interface, address| known_now(network, table, interface, address, now);
-        for step in self.host.waiting.poll(now, known, table) {
+        let (steps, failed) = self.host.waiting.poll(self.index, now, known, table);
+        for step in steps {
             match step {
                 Step::Solicit { interface, address } => {
                     let interface = network.interface(interface);
@@ -180,6 +181,7 @@ impl Worker {
                     interface,
                     mac,
                     frames,
+                    ..
                 } => {
                     let Some(interface) = network.interface(interface) else {
                         continue;
@@ -194,13 +196,13 @@ impl Worker {
                         }
                     }
                 }
-                Step::Fail { frames } => {
-                    for frame in frames {
-                        self.counters.dropped[DropReason::NeighbourUnreachable.index()] += 1;
-                        self.refuse_unreachable(batch, frame, output);
-                    }
-                }
+                // Its packets are their workers' to refuse.
+                Step::Fail { .. } => {}
             }
+        }
+        for frame in failed {
+            self.counters.dropped[DropReason::NeighbourUnreachable.index()] += 1;
+            self.refuse_unreachable(batch, frame, output);
         }
     }
 }

@@ -64,7 +64,8 @@ pub struct Network {
     pub vlan_interfaces: HashSet<(u32, u16)>,
     /// `net.ipv4.icmp_ratelimit` in milliseconds between ICMP errors to one peer; 0 = no limit.
     pub icmp_ratelimit_ms: u32,
-    /// Interfaces by index that tell a neighbour of a shorter way (`net.ipv4.conf.INTERFACE.send_redirects`).
+    /// Interfaces by index that tell a neighbour of a shorter way (`net.ipv4.conf.INTERFACE.send_redirects`), of a
+    /// host that forwards.
     pub redirects: HashSet<u32>,
 }
 

@@ -112,11 +112,16 @@ pub(crate) enum Step {
     /// The address is known: send these.
     Release {
         interface: u32,
+        address: IpAddr,
         mac: Mac,
         frames: Vec<OwnedFrame>,
     },
     /// Nobody answered: refuse these.
-    Fail { frames: Vec<OwnedFrame> },
+    Fail {
+        interface: u32,
+        address: IpAddr,
+        frames: Vec<OwnedFrame>,
+    },
 }
 
 /// Packets that wait for a link address.
@@ -232,6 +237,7 @@ impl Resolver {
                 let frames = take(pending);
                 steps.push(Step::Release {
                     interface,
+                    address,
                     mac,
                     frames,
                 });
@@ -247,6 +253,8 @@ impl Resolver {
                 failures += pending.frames.len();
                 table.forget(interface, address);
                 steps.push(Step::Fail {
+                    interface,
+                    address,
                     frames: take(pending),
                 });
                 return false;
@@ -291,7 +299,7 @@ mod tests {
         }
         let steps = resolver.poll(second(3), nobody, &table);
         assert!(
-            matches!(&steps[..], [Step::Fail { frames }] if frames.len() == 2),
+            matches!(&steps[..], [Step::Fail { frames, .. }] if frames.len() == 2),
             "{steps:?}"
         );
         assert!(resolver.is_idle());
@@ -404,7 +412,7 @@ mod tests {
         let mut looks = Vec::new();
         for at in [1, 2, 3, 3, 3, 3] {
             let failed = |step: Step| match step {
-                Step::Fail { frames } => frames.len(),
+                Step::Fail { frames, .. } => frames.len(),
                 _ => 0,
             };
             let steps = resolver.poll(second(at), |_, _| None, &table);

@@ -3,6 +3,7 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use packet::Mac;
@@ -15,32 +16,46 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     any: AtomicBool,
-    resolver: Mutex<Resolver>,
+    queues: Mutex<Queues>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    resolver: Resolver,
+    /// Which worker holds each waiting packet, in their order.
+    holders: HashMap<(u32, IpAddr), Vec<usize>>,
+    /// Packets that waited in vain, with their worker, which alone knows their connections.
+    failed: VecDeque<(usize, OwnedFrame)>,
 }
 
 impl Waiting {
-    /// Keeps `frame` until `address` is resolved. `Ok(true)`: a request is to be sent now.
+    /// Keeps `frame` of `worker` until `address` is resolved. `Ok(true)`: a request is to be sent now.
     ///
     /// # Errors
     /// Gives the frame back when too many wait already.
     pub(crate) fn hold(
         &self,
+        worker: usize,
         interface: u32,
         address: IpAddr,
         frame: OwnedFrame,
         now: Instant,
     ) -> Result<bool, OwnedFrame> {
-        let mut resolver = self.lock();
-        let held = resolver.hold(interface, address, frame, now);
-        self.any.store(!resolver.is_idle(), Relaxed);
+        let mut queues = self.lock();
+        let held = queues.resolver.hold(interface, address, frame, now);
+        if held.is_ok() {
+            let holders = queues.holders.entry((interface, address)).or_default();
+            holders.push(worker);
+        }
+        self.note(&queues);
         held
     }
 
     /// Begins to confirm a stale entry; returns whether a request is to be sent now.
     pub(crate) fn confirm(&self, interface: u32, address: IpAddr, now: Instant) -> bool {
-        let mut resolver = self.lock();
-        let begun = resolver.confirm(interface, address, now);
-        self.any.store(!resolver.is_idle(), Relaxed);
+        let mut queues = self.lock();
+        let begun = queues.resolver.confirm(interface, address, now);
+        self.note(&queues);
         begun
     }
 
@@ -49,7 +64,11 @@ impl Waiting {
         if self.is_idle() {
             return None;
         }
-        self.lock().next_deadline()
+        let queues = self.lock();
+        match queues.failed.front() {
+            Some(_) => Some(Instant::START),
+            None => queues.resolver.next_deadline(),
+        }
     }
 
     /// Whether nothing is under resolution.
@@ -57,22 +76,60 @@ impl Waiting {
         !self.any.load(Relaxed)
     }
 
-    /// Looks at every next hop under resolution; what is to be done is the caller's to do.
+    /// Looks at every next hop under resolution; what is to be done is the caller's, `worker`'s, to do. What waited in
+    /// vain is refused in the order it came, each packet by the worker that held it.
     pub(crate) fn poll(
         &self,
+        worker: usize,
         now: Instant,
         known: impl Fn(u32, IpAddr) -> Option<Mac>,
         table: &NeighbourTable,
-    ) -> Vec<Step> {
-        let mut resolver = self.lock();
-        let steps = resolver.poll(now, known, table);
-        self.any.store(!resolver.is_idle(), Relaxed);
-        steps
+    ) -> (Vec<Step>, Vec<OwnedFrame>) {
+        let mut queues = self.lock();
+        let mut steps = queues.resolver.poll(now, known, table);
+        for step in &mut steps {
+            match step {
+                Step::Release {
+                    interface, address, ..
+                } => drop(queues.holders.remove(&(*interface, *address))),
+                Step::Fail {
+                    interface,
+                    address,
+                    frames,
+                } => {
+                    let holders = queues.holders.remove(&(*interface, *address));
+                    let frames = core::mem::take(frames);
+                    queues
+                        .failed
+                        .extend(holders.unwrap_or_default().into_iter().zip(frames));
+                }
+                Step::Solicit { .. } => {}
+            }
+        }
+        let mut own = Vec::new();
+        while let Some(frame) = take_own(&mut queues.failed, worker) {
+            own.push(frame);
+        }
+        self.note(&queues);
+        (steps, own)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Resolver> {
-        self.resolver.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note(&self, queues: &Queues) {
+        let is_idle = queues.resolver.is_idle() && queues.failed.is_empty();
+        self.any.store(!is_idle, Relaxed);
     }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first packet, if it is this worker's.
+fn take_own(failed: &mut VecDeque<(usize, OwnedFrame)>, worker: usize) -> Option<OwnedFrame> {
+    let (holder, _) = failed.front()?;
+    (*holder == worker)
+        .then(|| failed.pop_front())?
+        .map(|(_, frame)| frame)
 }
 
 #[cfg(test)]
@@ -87,20 +144,22 @@ mod tests {
         let address = IpAddr::from([10, 2, 0, 77]);
         let now = Instant::START;
         assert!(waiting.is_idle() && waiting.next_deadline().is_none());
-        let held = [20, 21].map(|len| waiting.hold(3, address, OwnedFrame::zeroed(len), now));
+        let held =
+            [0, 1].map(|worker| waiting.hold(worker, 3, address, OwnedFrame::zeroed(20), now));
         assert!(matches!(held, [Ok(true), Ok(false)]), "{held:?}");
-        assert!(!waiting.is_idle());
-        for second in 1..3 {
-            let now = now.after(Duration::from_secs(second));
-            let first = waiting.poll(now, |_, _| None, &table);
-            assert!(matches!(first[..], [Step::Solicit { .. }]), "{first:?}");
-            assert!(waiting.poll(now, |_, _| None, &table).is_empty());
-        }
-        let end = now.after(Duration::from_secs(3));
-        let last = waiting.poll(end, |_, _| None, &table);
-        assert!(
-            matches!(&last[..], [Step::Fail { frames }] if frames.len() == 2),
-            "{last:?}"
+        let poll = |worker, seconds| {
+            let now = now.after(Duration::from_secs(seconds));
+            let (steps, own) = waiting.poll(worker, now, |_, _| None, &table);
+            (steps.len(), own.len())
+        };
+        assert_eq!(
+            [poll(1, 1), poll(0, 1), poll(0, 2)],
+            [(1, 0), (0, 0), (1, 0)]
+        );
+        // The first one's refusal comes first.
+        assert_eq!(
+            [poll(1, 3), poll(0, 3), poll(1, 3)],
+            [(1, 0), (0, 1), (0, 1)]
         );
         assert!(waiting.is_idle());
     }

@@ -261,18 +261,21 @@ fn icmp_ratelimit() -> u32 {
     read_sysctl("net/ipv4/icmp_ratelimit").unwrap_or(DEFAULT_MS)
 }
 
-/// The interfaces that send redirects: `send_redirects` of one or of all.
+/// The interfaces that send redirects: those that forward, and whose `send_redirects` or that of all is on. A host that
+/// does not forward is no router, and has no ways to tell of.
 fn redirects(interfaces: &[Interface]) -> HashSet<u32> {
-    let is_on = |name: &str| {
-        let value = read_sysctl(&format!("net/ipv4/conf/{name}/send_redirects"));
+    let is_on = |name: &str, setting: &str| {
+        let value = read_sysctl(&format!("net/ipv4/conf/{name}/{setting}"));
         value.is_some_and(|value| value != 0)
     };
-    let sends = |interface: &&Interface| is_on("all") || is_on(&interface.name);
-    interfaces
-        .iter()
-        .filter(sends)
-        .map(|interface| interface.index)
-        .collect()
+    let sends = |interface: &&Interface| {
+        is_on(&interface.name, "forwarding")
+            && ["all", &interface.name]
+                .iter()
+                .any(|name| is_on(name, "send_redirects"))
+    };
+    let sending = interfaces.iter().filter(sends);
+    sending.map(|interface| interface.index).collect()
 }
 
 /// The number in `/proc/sys/NAME`, `None` where there is none.
