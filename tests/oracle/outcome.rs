@@ -39,6 +39,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         }
     });
     println!();
+    if done == 0 {
+        return Err(format!(
+            "no kernel came up; the first one said: {}",
+            last_words(&folder)
+        ));
+    }
     let paths: Vec<PathBuf> = cases
         .iter()
         .map(|case| path(&folder, case))
@@ -66,6 +72,15 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     }
     println!("{} cases, {differing} differences", outcomes.len());
     Ok(differing == 0 && missing == 0)
+}
+
+/// The last thing that the first kernel complained of, or said.
+fn last_words(folder: &Path) -> String {
+    ["guest0.err", "guest0.log"]
+        .iter()
+        .filter_map(|name| std::fs::read_to_string(folder.join(name)).ok())
+        .find_map(|text| text.lines().last().map(str::to_owned))
+        .unwrap_or_else(|| "nothing".to_owned())
 }
 
 /// Where recordings go: by default below the build's own folder.

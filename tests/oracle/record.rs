@@ -22,7 +22,7 @@ use crate::topology;
 /// Largest frame.
 const FRAME: usize = 70_000;
 /// Time for what the kernel does a tick later: it ticks a hundred times a second.
-const SETTLE: Duration = Duration::from_millis(25);
+const SETTLE: Duration = Duration::from_millis(30);
 /// How long the kernel's work is waited for behind a command.
 const AFTER_COMMAND: Duration = Duration::from_millis(12);
 
@@ -208,7 +208,11 @@ impl Recorder<'_> {
         })?;
         self.cause = Value::from("cmd");
         self.flow = None;
-        std::thread::sleep(AFTER_COMMAND);
+        // What a deletion leaves behind is ended a tick or two later.
+        let deletes = argv
+            .iter()
+            .any(|word| matches!(word.as_str(), "-d" | "-D" | "-C"));
+        std::thread::sleep(if deletes { SETTLE } else { AFTER_COMMAND });
         Ok(())
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn record(
             })
             .collect();
         std::fs::write(&list, text).map_err(|error| format!("{}: {error}", list.display()))?;
-        let mut child = boot(&list)?;
+        let mut child = boot(&list, &folder.join(format!("guest{place}.err")))?;
         let output = child
             .stdout
             .take()
@@ -85,10 +85,12 @@ pub(crate) fn record(
     }
 }
 
-/// Starts a kernel whose root is the host's, and whose only program is ours.
-fn boot(list: &Path) -> Result<Child, String> {
+/// Starts a kernel whose root is the host's, and whose only program is ours; complaints of UML itself go to `errors`.
+fn boot(list: &Path, errors: &Path) -> Result<Child, String> {
     let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/init.sh");
     let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
+    let errors =
+        std::fs::File::create(errors).map_err(|error| format!("{}: {error}", errors.display()))?;
     let mut command = Command::new(KERNEL);
     command
         .args([
@@ -105,7 +107,7 @@ fn boot(list: &Path) -> Result<Child, String> {
         .arg(format!("ORACLE_LIST={}", list.display()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .stderr(errors);
     // scripts/oracle sets it where the processor has more state than this kernel can handle.
     if let Ok(preload) = std::env::var("ULVS_UML_PRELOAD") {
         command.env("LD_PRELOAD", preload);

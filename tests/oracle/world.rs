@@ -40,8 +40,20 @@ pub(crate) struct World {
     /// Identification of the last packet.
     pub(crate) id: u16,
     marks: u32,
-    /// Real servers of IPv6 services get direct routing, all of them or none.
-    direct: bool,
+    /// Which hosts get direct routing.
+    direct: [bool; HOSTS],
+}
+
+/// Hosts of real servers.
+const HOSTS: usize = 5;
+
+/// The host of a real server's address ([`World::server_address`]).
+fn host_of(address: IpAddr) -> usize {
+    let last = match address {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(address) => address.octets()[15] - 6,
+    };
+    usize::from(last.saturating_sub(11)) % HOSTS
 }
 
 /// An address in front of a port.
@@ -95,7 +107,7 @@ impl World {
     /// Nothing yet.
     pub(crate) fn new(mut draw: Draw, focus: &'static Focus) -> Self {
         Self {
-            direct: focus.methods.contains(&'g') && draw.chance(35),
+            direct: std::array::from_fn(|_| focus.methods.contains(&'g') && draw.chance(35)),
             draw,
             focus,
             plan: Plan::default(),
@@ -269,33 +281,32 @@ impl World {
         words
     }
 
-    /// A forwarding method. Over IPv6 a case keeps to direct routing or stays without it: where an old connection with
-    /// another method has looked the route up, direct routing asks the link for the VIP, and then 6.1 needs a link-local
-    /// address to ask from, which the recordings' interfaces have not.
-    fn method(&mut self, v6: bool) -> char {
+    /// The forwarding method of a real server, which keeps to direct routing or stays without it: where an old
+    /// connection with another method has looked the route up, direct routing asks the link for the VIP, again and again
+    /// by a timer of the kernel's (and over IPv6 only from a link-local address, which the recordings' interfaces have
+    /// not); `deletion.change_method` has that in virtual time.
+    fn method(&mut self, host: usize) -> char {
         let method = self.draw.of(self.focus.methods);
-        match (v6, self.direct, method) {
-            (true, true, _) => 'g',
-            (true, false, 'g') => 'm',
-            _ => method,
+        match (self.direct[host], method) {
+            (true, _) => 'g',
+            (false, 'g') => 'm',
+            (false, method) => method,
         }
     }
 
-    fn server_address(&mut self, method: char, v6: bool) -> IpAddr {
-        let host = self.draw.between(1, 5);
+    /// The address of host `host`, where `method` can reach it.
+    fn server_address(&mut self, method: char, v6: bool, host: usize) -> IpAddr {
+        let last = number(u32::try_from(host).unwrap_or(0) + 1);
         let remote = method == 'i' && self.draw.chance(50);
         // Only a tunnel leads to the other family.
         let v6 = v6 != (method == 'i' && self.draw.chance(15));
         let net = if remote { 3 } else { 2 };
         if v6 {
-            IpAddr::from([0xfd00, net, 0, 0, 0, 0, 0, number(0x10 + host)])
+            IpAddr::from([0xfd00, net, 0, 0, 0, 0, 0, 0x10 + last])
         } else {
-            IpAddr::from([
-                10,
-                u8::try_from(net).unwrap_or(2),
-                0,
-                u8::try_from(10 + host).unwrap_or(11),
-            ])
+            let [_, net] = net.to_be_bytes();
+            let [_, last] = (10 + last).to_be_bytes();
+            IpAddr::from([10, net, 0, last])
         }
     }
 
@@ -303,9 +314,9 @@ impl World {
         let Some(service) = self.services.get(place).cloned() else {
             return;
         };
-        let v6 = service.address.is_ipv6();
-        let method = self.method(v6);
-        let address = self.server_address(method, v6);
+        let host = self.draw.place(HOSTS);
+        let method = self.method(host);
+        let address = self.server_address(method, service.address.is_ipv6(), host);
         let moved =
             method == 'm' && service.port != 0 && service.port != 21 && self.draw.chance(40);
         let port = if moved { 8080 } else { service.port };
@@ -336,7 +347,7 @@ impl World {
         match (kind, service.servers.get(some).copied()) {
             (0..30, _) => self.add_server(place),
             (30..60, Some((address, port))) => {
-                let method = self.draw.of(self.focus.methods);
+                let method = self.method(host_of(address));
                 let options = self.server_options(method);
                 self.command(&format!(
                     "ipvsadm -e {key} -r {}:{port}{options}",

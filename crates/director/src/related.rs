@@ -5,12 +5,12 @@ use core::net::IpAddr;
 
 use packet::{
     ErrorTranslation, Family, Headers, IcmpError, Packet, Quoted, Translation, Transport, checksum,
-    icmp, icmpv6, translate_error,
+    icmp, icmpv6, protocol, translate_error,
 };
 
 use crate::assign::Scheduled;
 use crate::connection::{Connection, ConnectionId, FlowKey};
-use crate::destination::Method;
+use crate::destination::{Method, TunnelKind};
 use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::forward::Target;
 use crate::frame::Output;
@@ -53,10 +53,13 @@ impl Worker {
         let Some(quoted) = quoted.filter(|_| is_related(headers.family, kind)) else {
             return self.stack(batch, datagram, output);
         };
-        let inner = datagram.frame.edit(|packet| quoted.tunnelled(packet));
+        let (inner, port) = datagram
+            .frame
+            .edit(|packet| (quoted.tunnelled(packet), quoted.udp_destination(packet)));
         if let Some(inner) = inner
             && batch.network.is_local(headers.destination)
             && let Some(id) = self.tunnel_of(&quoted, &inner)
+            && is_known_tunnel(batch, &quoted, port, &inner)
         {
             return self.tunnel_error(batch, id, &quoted, &inner, datagram, output);
         }
@@ -303,6 +306,30 @@ impl Worker {
         self.send_error(batch, &mut datagram.frame, &headers, error, output);
         Verdict::Answered
     }
+}
+
+/// Whether a real server at the quoted packet's destination has a tunnel of its kind now (`port` is GUE's): the kernel
+/// knows its tunnels by that, and IPv4 in IPv4 alone.
+fn is_known_tunnel(batch: &Batch<'_>, quoted: &Quoted, port: Option<u16>, inner: &Quoted) -> bool {
+    if (quoted.family, inner.family) != (Family::V4, Family::V4) {
+        return false;
+    }
+    let kind = match quoted.protocol {
+        protocol::IPIP => TunnelKind::Ipip,
+        protocol::GRE => TunnelKind::Gre,
+        protocol::UDP => TunnelKind::Gue,
+        _ => return false,
+    };
+    let servers = batch
+        .services
+        .iter()
+        .flat_map(|service| service.destinations.iter());
+    let mut there = servers.filter(|server| server.address == quoted.destination);
+    there.any(|server| {
+        let tunnel = server.tunnel();
+        let same_port = kind != TunnelKind::Gue || port == Some(tunnel.port);
+        server.method() == Method::Tunnel && tunnel.kind == kind && same_port
+    })
 }
 
 /// Largest datagram that the link towards `destination` takes, octets, whatever its path was learned to take.

@@ -59,20 +59,18 @@ impl Worker {
         match id.map_or(Found::Nothing, |id| self.usable(batch, id, &datagram)) {
             Found::Usable(id) => self.forward_on(batch, id, datagram, output),
             Found::Unavailable => Verdict::Drop(DropReason::DestinationUnavailable),
-            Found::Nothing => match id.filter(|&id| self.is_abandoned(id, &datagram)) {
-                Some(id) => self.deliver(batch, Some(id), datagram, output),
-                None => self.perhaps_new(batch, protocol, datagram, output),
-            },
+            Found::Nothing => {
+                let abandoned = id.filter(|&id| self.sees_answers(id));
+                self.perhaps_new(batch, protocol, abandoned, datagram, output)
+            }
         }
     }
 
-    /// Whether the packet cannot begin a connection in place of `id`, which was given up, so that it is the stack's;
-    /// what the stack answers is seen by the connection as long as it is there, but not with NAT, where answers come
-    /// from the real server's address.
-    fn is_abandoned(&self, id: ConnectionId, datagram: &Datagram<'_, '_>) -> bool {
+    /// Whether what the stack answers to a client is seen by the client's connection `id`, which was given up, as long
+    /// as it is there: not with NAT, where answers come from the real server's address.
+    fn sees_answers(&self, id: ConnectionId) -> bool {
         let connection = self.connections.get(id);
         connection.is_some_and(|connection| connection.method() != Method::Masq)
-            && !self.may_begin(&datagram.headers.transport)
     }
 
     /// Whether connection `id` takes the packet: not if a SYN reuses its ports for a new connection
@@ -149,11 +147,13 @@ impl Worker {
         self.forward(batch, &target, datagram, output)
     }
 
-    /// A packet without a connection: schedules it if a service wants it.
+    /// A packet without a connection: schedules it if a service wants it; else it is the stack's, and what that
+    /// answers is seen by the connection that was `abandoned`.
     fn perhaps_new<'a>(
         &mut self,
         batch: &Batch<'_>,
         protocol: Protocol,
+        abandoned: Option<ConnectionId>,
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
@@ -187,7 +187,7 @@ impl Worker {
             (Some(service), None) if self.may_begin(&headers.transport) => {
                 self.schedule(batch, service, &flow, datagram, output)
             }
-            _ => self.stack(batch, datagram, output),
+            _ => self.deliver(batch, abandoned, datagram, output),
         }
     }
 

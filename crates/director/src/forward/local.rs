@@ -3,7 +3,7 @@
 //! The packet is not sent anywhere. Where the host has the address, the host's own stack takes it, as it came. Where
 //! only ulvs answers for the address, nothing listens, and the refusal is the real server's reply.
 
-use packet::{Family, Transport, tcp};
+use packet::{Headers, Transport};
 
 use super::{Entry, Passage, Target};
 use crate::connection::ConnectionId;
@@ -26,11 +26,6 @@ fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
     worker.deliver(passage.batch, None, passage.datagram, passage.output)
 }
 
-/// IP and TCP header of a RST, octets.
-const RESET_V4: u64 = 40;
-/// The same over IPv6.
-const RESET_V6: u64 = 60;
-
 /// Whether a connection's packets stay on this host. NAT to an own address would need the translated packet to be
 /// handed to the host, which no link does.
 pub(crate) fn is_local(batch: &Batch<'_>, target: &Target) -> bool {
@@ -47,38 +42,31 @@ impl Worker {
         datagram: Datagram<'_, '_>,
         output: &mut Output<'_>,
     ) -> Verdict {
-        let is_tcp = matches!(datagram.headers.transport, Transport::Tcp { .. });
-        let octets = match datagram.headers.family {
-            Family::V4 => RESET_V4,
-            Family::V6 => RESET_V6,
-        };
+        let transport = datagram.headers.transport;
+        let has_connection = matches!(transport, Transport::Tcp { .. } | Transport::Sctp { .. });
         let before = output.frames.len();
         let verdict = self.stack(batch, datagram, output);
-        if is_tcp
-            && output.frames.len() > before
+        if has_connection
             && let Some(id) = id
+            && let Some(answer) = output.frames.get_mut(before)
+            && let Ok(headers) = answer.frame.headers()
         {
-            self.observe_reset(batch, id, octets);
+            self.observe_answer(batch, id, &headers);
         }
         verdict
     }
 
-    /// The RST that was just sent to the client is a packet of connection `id`.
-    fn observe_reset(&mut self, batch: &Batch<'_>, id: ConnectionId, octets: u64) {
+    /// The RST or ABORT that was just sent to the client is a packet of connection `id`.
+    fn observe_answer(&mut self, batch: &Batch<'_>, id: ConnectionId, answer: &Headers) {
         let connection = self.connections.get(id);
         if let Some(destination) = connection.and_then(|connection| connection.destination()) {
+            let octets = answer.end.saturating_sub(answer.network_offset);
+            let octets = u64::try_from(octets).unwrap_or(0);
             self.shared.count_out(self.index, destination, octets);
         }
-        let reset = Transport::Tcp {
-            source: 0,
-            destination: 0,
-            sequence: 0,
-            acknowledgment: 0,
-            flags: tcp::RST | tcp::ACK,
-            header_len: 20,
-        };
+        let (transport, direction) = (&answer.transport, Direction::ToClient);
         let rules = self.state_rules();
         self.connections
-            .observe(id, &reset, Direction::ToClient, rules, batch.now);
+            .observe(id, transport, direction, rules, batch.now);
     }
 }
