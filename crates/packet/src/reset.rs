@@ -8,13 +8,13 @@ use crate::Packet;
 use crate::checksum::{Sum, is_valid};
 use crate::datagram::Datagram;
 use crate::headers::{Headers, Transport};
-use crate::icmp_error::{OWN_TTL, is_one_host};
+use crate::icmp_error::{OWN_TTL, echoed, is_one_host};
 use crate::sctp::{self, Chunk, Sctp, chunk};
 use crate::tcp::{self, Tcp};
 use crate::{protocol, view};
 
 /// Octets that suffice for either answer.
-pub const MAX_LEN: usize = 60;
+pub const MAX_LEN: usize = 80;
 
 /// The answer's IP header: addresses swapped, TTL 64, identification 0, "don't fragment".
 fn reply(headers: &Headers, protocol: u8, tos: u8) -> Datagram {
@@ -69,7 +69,8 @@ pub fn tcp_reset(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Opti
         (0, next, tcp::RST | tcp::ACK)
     };
     let reply = reply(headers, protocol::TCP, headers.tos & !3);
-    let at = reply.write(out, tcp::LEN)?;
+    let echo = echoed(packet, headers, reply.source)?;
+    let at = reply.write_with_options(out, echo.octets(), tcp::LEN)?;
     let segment = out.get_mut(at..at + tcp::LEN)?;
     segment.fill(0);
     let mut header = Tcp::of_mut(segment)?;
@@ -93,8 +94,8 @@ const STALE_COOKIE: u16 = 3;
 /// as the kernel's are (recording tcp_states.sctp_sloppy0).
 ///
 /// `None`, when the packet is no SCTP packet with a chunk, one that must not be answered (ABORT,
-/// SHUTDOWN COMPLETE, an ERROR for a stale cookie, nothing but COOKIE ACK), malformed or with a wrong checksum, or `out` is too short;
-/// [`MAX_LEN`] octets always suffice.
+/// SHUTDOWN COMPLETE, an ERROR for a stale cookie, nothing but COOKIE ACK), malformed or with a wrong
+/// checksum, or `out` is too short; [`MAX_LEN`] octets always suffice.
 #[must_use]
 pub fn sctp_abort(packet: &Packet<'_>, headers: &Headers, out: &mut [u8]) -> Option<usize> {
     const LEN: usize = sctp::LEN + 4;
