@@ -11,6 +11,7 @@ use crate::connection::DropRates;
 use crate::director::{Worker, let_go};
 use crate::shared::Shared;
 use crate::sysctl::{Sysctl, SysctlError, Sysctls};
+use crate::template::Ended;
 use crate::time::Instant;
 
 /// Time between two looks at the memory, and between two searches for connections to sacrifice.
@@ -280,7 +281,7 @@ impl Worker {
                 .get(id)
                 .is_some_and(|connection| rates.drops(connection, now));
             if goes && let Some(connection) = connections.remove(id) {
-                let_go(shared, &connection, true);
+                let_go(shared, &connection, Ended::Dropped);
             }
         }
     }

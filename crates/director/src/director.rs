@@ -26,6 +26,7 @@ use crate::redirect::RedirectLimit;
 use crate::services::Services;
 use crate::shared::{Shared, Timeouts};
 use crate::sysctl::Sysctl;
+use crate::template::Ended;
 use crate::time::Instant;
 use crate::verdict::{Counters, DropReason, Verdict};
 
@@ -448,7 +449,7 @@ impl Worker {
     fn expire_connections(&mut self, now: Instant) {
         let shared = &self.shared;
         self.connections.expire(now, EXPIRY_BUDGET, |connection| {
-            let_go(shared, &connection, false);
+            let_go(shared, &connection, Ended::InTime);
         });
     }
 
@@ -460,13 +461,13 @@ impl Worker {
     }
 }
 
-/// Tells what is kept elsewhere about a connection that has ended; `dropped` when that was before its time.
-pub(crate) fn let_go(shared: &Shared, connection: &Connection, dropped: bool) {
+/// Tells what is kept elsewhere about a connection that has ended, and why.
+pub(crate) fn let_go(shared: &Shared, connection: &Connection, ended: Ended) {
     if ftp::is_data(connection) {
         shared.owners.remove(connection);
     }
     if let Some(template) = connection.template() {
-        shared.release_template(template, dropped);
+        shared.release_template(template, ended);
     }
 }
 

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::connection::Cursor;
 use crate::director::{Worker, let_go};
+use crate::template::Ended;
 use crate::time::Instant;
 
 /// Time from a deletion to the search for its connections: one to two ticks of the recorded kernel.
@@ -54,7 +55,7 @@ impl Worker {
             cursor,
             PLACES,
             |connection| connection.is_orphaned(),
-            |connection| let_go(shared, &connection, true),
+            |connection| let_go(shared, &connection, Ended::Orphaned),
         );
     }
 }

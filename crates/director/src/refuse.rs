@@ -21,6 +21,9 @@ pub(crate) enum Refusal {
     NoDestination,
     /// Its hop limit ran out.
     TimeExceeded,
+    /// No route leads to its real server (recording `found.no_route`; unanswered where none leads to the sender
+    /// either, BEHAVIOURS 21).
+    NoRoute,
     /// It is larger than `mtu` octets and must not be fragmented.
     TooBig { mtu: usize },
 }
@@ -30,6 +33,7 @@ impl Refusal {
         match self {
             Self::NoDestination => IcmpError::PortUnreachable,
             Self::TimeExceeded => IcmpError::TimeExceeded,
+            Self::NoRoute => IcmpError::HostUnreachable,
             Self::TooBig { mtu } => IcmpError::TooBig {
                 mtu: u32::try_from(mtu).unwrap_or(u32::MAX),
             },
@@ -40,6 +44,7 @@ impl Refusal {
         match self {
             Self::NoDestination => DropReason::NoDestination,
             Self::TimeExceeded => DropReason::TtlExpired,
+            Self::NoRoute => DropReason::NoRoute,
             Self::TooBig { .. } => DropReason::TooBig,
         }
     }

@@ -18,7 +18,7 @@ use crate::refuse::Refusal;
 use crate::scheduler::Flow;
 use crate::service::Service;
 use crate::sysctl::Sysctl;
-use crate::template::Template;
+use crate::template::{Ended, Template};
 use crate::verdict::{DropReason, Verdict};
 
 /// SCTP chunk type INIT (RFC 9260 section 3.3.2).
@@ -286,7 +286,7 @@ impl Worker {
     /// Tells the template of a connection that is not kept; the template lives on.
     pub(crate) fn release(&self, template: Option<&Arc<Template>>) {
         if let Some(template) = template {
-            self.shared.release_template(template, false);
+            self.shared.release_template(template, Ended::InTime);
         }
     }
 

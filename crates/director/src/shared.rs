@@ -21,7 +21,7 @@ use crate::services::Services;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sync::Roles;
 use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
-use crate::template::{Template, Templates};
+use crate::template::{Ended, Template, Templates};
 use crate::time::Instant;
 use crate::trackers::Trackers;
 use crate::trash::Trash;
@@ -342,9 +342,9 @@ impl Shared {
         }
     }
 
-    /// A connection made from `template` ended; `dropped` when its real server is gone.
-    pub fn release_template(&self, template: &Arc<Template>, dropped: bool) {
-        self.templates.release(template, dropped);
+    /// A connection made from `template` ended.
+    pub fn release_template(&self, template: &Arc<Template>, ended: Ended) {
+        self.templates.release(template, ended);
     }
 
     /// Ends templates whose time has come; returns how many it looked at: less than `budget` when nothing is left to do.

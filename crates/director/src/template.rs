@@ -20,6 +20,17 @@ use crate::protocol::Protocol;
 use crate::sync::{FLAG_SYNC, FLAG_TEMPLATE, Mark};
 use crate::time::Instant;
 
+/// Why a connection ended that was made from a template; it matters to a template that no other connection holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its time had come: the template lives on until its own has.
+    InTime,
+    /// It was thrown out (`drop_entry`): the template goes with it, unless it was ever assured.
+    Dropped,
+    /// Its real server was deleted (`expire_nodest_conn`): the template goes with it.
+    Orphaned,
+}
+
 /// For how long an expired template is kept on while connections hold it.
 const EXTENSION: Duration = Duration::from_secs(60);
 /// Port shown for both ends of a template that was given up.
@@ -379,14 +390,18 @@ impl Templates {
         &self.shards[index]
     }
 
-    /// A connection made from `template` ended. When it was `dropped` because its real server is gone, an unused
-    /// template goes with it.
-    pub(crate) fn release(&self, template: &Arc<Template>, dropped: bool) {
+    /// A connection made from `template` ended, and may take the template along ([`Ended`]).
+    pub(crate) fn release(&self, template: &Arc<Template>, ended: Ended) {
         let hash = self.hash(&template.key);
         let mut shard = lock(self.shard_of(hash));
         let held = template.connections.load(Relaxed).saturating_sub(1);
         template.connections.store(held, Relaxed);
-        if dropped && held == 0 {
+        let goes = match ended {
+            Ended::InTime => false,
+            Ended::Dropped => !template.is_assured(),
+            Ended::Orphaned => true,
+        };
+        if held == 0 && goes {
             shard.end(template, hash);
         }
     }

@@ -16,6 +16,7 @@ use director::protocol::Protocol;
 use director::scheduler::{self, Flow};
 use director::service::{FLAG_ONE_PACKET, FLAG_PERSISTENT, ServiceConfig, ServiceKey};
 use director::shared::{Options, Shared};
+use director::template::Ended;
 use director::time::Instant;
 use packet::Family;
 use serde_json::Value;
@@ -292,7 +293,7 @@ impl Replay {
                 if assignment.one_packet {
                     assignment.destination.unbind(active);
                     if let Some(template) = &assignment.template {
-                        self.shared.release_template(template, false);
+                        self.shared.release_template(template, Ended::InTime);
                     }
                 } else {
                     self.connections.insert(flow, (assignment, active));

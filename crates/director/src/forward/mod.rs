@@ -10,7 +10,7 @@ use packet::{Family, Translation, Transport, decrement_ttl, translate};
 use crate::connection::Connection;
 use crate::cut::Pieces;
 use crate::destination::{Method, TunnelConfig};
-use crate::director::{Batch, Datagram, Worker};
+use crate::director::{Batch, Datagram, Worker, is_for_us};
 use crate::egress::Hop;
 use crate::frame::Output;
 use crate::net::Network;
@@ -99,6 +99,9 @@ impl Worker {
     ) -> Verdict {
         let mut hop = match self.hop(batch, target.address) {
             Ok(hop) => hop,
+            Err(DropReason::NoRoute) if !is_for_us(batch.network, target.address) => {
+                return self.refuse(batch, &mut datagram, Refusal::NoRoute, output);
+            }
             Err(reason) => return Verdict::Drop(reason),
         };
         if target.goes_by_packet && hop.route.gateway.is_none() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-use director::template::Template;
+use director::template::{Ended, Template};
 
 use super::*;
 
@@ -24,12 +24,12 @@ fn templates_live_as_recorded() {
     let template = first.template.unwrap();
     assert_eq!((template.connections(), template.expires()), (2, at(35)));
     assert_eq!(template.destination.persistent(), 1);
-    shared.release_template(&template, false);
+    shared.release_template(&template, Ended::InTime);
     shared.expire_templates(at(34), usize::MAX);
     assert_eq!(template.expires(), at(35));
     shared.expire_templates(at(40), usize::MAX);
     assert_eq!(template.expires(), at(95));
-    shared.release_template(&template, false);
+    shared.release_template(&template, Ended::InTime);
     shared.expire_templates(at(94), usize::MAX);
     assert_eq!(templates(&shared).len(), 1);
     shared.expire_templates(at(95), usize::MAX);
@@ -46,7 +46,7 @@ fn an_expired_template_is_not_found() {
     let shared = director(service(key(80), FLAG_PERSISTENT), &destinations);
     let first = assigned(schedule(&shared, &flow(10, 1001, 80), 0, at(0)));
     let template = first.template.unwrap();
-    shared.release_template(&template, false);
+    shared.release_template(&template, Ended::InTime);
     let second = assigned(schedule(&shared, &flow(10, 1002, 80), 0, at(31)));
     assert!(!Arc::ptr_eq(&second.destination, &first.destination));
     assert_eq!(first.destination.persistent(), 0);
@@ -58,22 +58,25 @@ fn an_expired_template_is_not_found() {
     assert_eq!(first.destination.persistent(), 0);
 }
 
-/// A connection that went with its real server takes an unused template along, whether it was ever established or not
-/// ([found.nodest_templates]).
+/// A connection that was thrown out takes an unused template along, unless that was ever assured; one whose real server
+/// was deleted takes it along in any case ([found.nodest_templates]).
 #[test]
-fn a_dropped_connection_ends_its_template() {
+fn a_connection_may_end_its_template() {
     let shared = director(service(key(80), FLAG_PERSISTENT), &[destination(11, 80)]);
-    for assured in [false, true] {
+    for (assured, ended, left) in [
+        (false, Ended::InTime, 1),
+        (false, Ended::Dropped, 0),
+        (true, Ended::Dropped, 1),
+        (true, Ended::Orphaned, 0),
+        (false, Ended::Orphaned, 0),
+    ] {
         let assignment = assigned(schedule(&shared, &flow(10, 1001, 80), 0, at(0)));
         let template = assignment.template.unwrap();
         if assured {
             template.assure();
         }
-        shared.release_template(&template, false);
-        assert_eq!(templates(&shared).len(), 1);
-        let again = assigned(schedule(&shared, &flow(10, 1002, 80), 0, at(0)));
-        shared.release_template(&again.template.unwrap(), true);
-        assert_eq!(templates(&shared).len(), 0);
+        shared.release_template(&template, ended);
+        assert_eq!(templates(&shared).len(), left, "{ended:?}");
     }
 }
 
