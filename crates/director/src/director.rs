@@ -23,6 +23,7 @@ use crate::shared::{Shared, Timeouts};
 use crate::sysctl::Sysctl;
 use crate::time::Instant;
 use crate::verdict::{Counters, DropReason, Verdict};
+use crate::ways::Ways;
 
 /// UDP port of the key exchange that ESP and AH belong to.
 const ISAKMP_PORT: u16 = 500;
@@ -61,6 +62,7 @@ pub(crate) struct Worker {
     pub(crate) timeouts: Timeouts,
     pub(crate) orphans: Orphans,
     pub(crate) resolver: Resolver,
+    pub(crate) ways: Ways,
     pub(crate) reassembly: Reassembly,
     pub(crate) icmp_limit: IcmpLimit,
     pub(crate) counters: Counters,
@@ -120,6 +122,7 @@ impl Director {
                 host,
                 orphans: Orphans::default(),
                 resolver: Resolver::default(),
+                ways: Ways::new(),
                 reassembly: Reassembly::default(),
                 icmp_limit: IcmpLimit::default(),
                 counters: Counters::default(),
@@ -135,6 +138,7 @@ impl Director {
         let network = self.worker.host.network.load();
         if !Arc::ptr_eq(&network, &self.network) {
             self.network = Arc::clone(&network);
+            self.worker.ways.clear();
         }
         drop(network);
         self.services = self.worker.shared.snapshot();

@@ -5,10 +5,10 @@
 
 use packet::{Family, Transport, tcp};
 
-use super::{Entry, Passage, Target};
+use super::{Entry, Passage};
 use crate::connection::ConnectionId;
 use crate::destination::Method;
-use crate::director::{Batch, Datagram, Worker, is_for_us};
+use crate::director::{Batch, Datagram, Worker};
 use crate::frame::Output;
 use crate::protocol::Direction;
 use crate::verdict::Verdict;
@@ -30,13 +30,6 @@ fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
 const RESET_V4: u64 = 40;
 /// The same over IPv6.
 const RESET_V6: u64 = 60;
-
-/// Whether a connection's packets stay on this host. NAT to an own address would need the translated packet to be
-/// handed to the host, which no link does.
-pub(crate) fn is_local(batch: &Batch<'_>, target: &Target) -> bool {
-    matches!(target.method, Method::DirectRoute | Method::Tunnel)
-        && is_for_us(batch.network, target.address)
-}
 
 impl Worker {
     /// A client's packet whose real server is this host; `id` is its connection, unless none is kept.

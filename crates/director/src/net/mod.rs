@@ -8,8 +8,9 @@ pub mod path_mtu;
 pub mod route;
 
 use core::net::IpAddr;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use foldhash::HashMap;
 use packet::Mac;
 
 pub use neighbour::NeighbourTable;

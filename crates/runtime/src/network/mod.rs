@@ -206,8 +206,12 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
         interfaces: interfaces.collect(),
         routes,
         route_generation: 0,
-        neighbours: tables.neighbours().clone(),
-        vips,
+        neighbours: tables
+            .neighbours()
+            .iter()
+            .map(|(&hop, &mac)| (hop, mac))
+            .collect(),
+        vips: vips.into_iter().collect(),
         vlan_interfaces: tables
             .links()
             .values()
