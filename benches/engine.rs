@@ -1,14 +1,15 @@
 //! What the pure core costs per packet, without any I/O: an established connection's packet by each forwarding
-//! method at a thousand and at a million connections, a new connection, a malformed packet.
+//! method, family and number of connections, a reply under NAT, a new connection, refused and malformed packets.
+//! Packets come in batches as from a ring, each of a client far from the one before.
 //!
 //! `cargo bench --bench engine`; compare two revisions with `-- --save-baseline NAME` and `-- --baseline NAME`.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{BatchSize, BenchmarkId, Criterion};
+use criterion::{BenchmarkId, Criterion};
 use director::connection::{HashKind, TableConfig};
 use director::destination::{DestinationConfig, Method, TunnelConfig};
 use director::director::{Director, Host};
@@ -19,21 +20,41 @@ use director::service::{ServiceConfig, ServiceKey};
 use director::shared::{Options, Shared};
 use director::time::Instant;
 use director::verdict::Verdict;
-use packet::{Mac, Packet, checksum};
+use packet::{Family, Mac, Packet, checksum};
 
+/// Octets in front of a frame.
 const HEADROOM: usize = 64;
+/// Octets of a frame's memory.
+const ROOM: usize = HEADROOM + 74;
+/// Frames handled in one go.
+const BATCH: usize = 32;
 const OWN: Mac = Mac([2, 0, 0, 0, 1, 1]);
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
 const SERVERS: u8 = 16;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+/// Connections that the figures are taken at.
+const CONNECTIONS: [u32; 3] = [10_000, 1_000_000, 10_000_000];
+
+const fn vip(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1)),
+        Family::V6 => IpAddr::V6(Ipv6Addr::new(0xfd00, 8, 0, 0, 0, 0, 0, 1)),
+    }
+}
+
+fn server(family: Family, last: u8) -> IpAddr {
+    match family {
+        Family::V4 => [10, 2, 0, last].into(),
+        Family::V6 => Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, last.into()).into(),
+    }
+}
 
 /// A director with one TCP service on port 80, sixteen real servers and so many established connections.
-fn director(method: Method, connections: u32) -> Director {
+fn director(method: Method, family: Family, connections: u32) -> Director {
     let shared = Arc::new(Shared::new(Options::default()));
     let key = ServiceKey::Address {
         protocol: Protocol::Tcp,
-        address: VIP.into(),
+        address: vip(family),
         port: 80,
     };
     let config = ServiceConfig {
@@ -41,13 +62,16 @@ fn director(method: Method, connections: u32) -> Director {
         scheduler: "wlc".to_owned(),
         flags: 0,
         timeout: 0,
-        netmask: u32::MAX,
+        netmask: match family {
+            Family::V4 => u32::MAX,
+            Family::V6 => 128,
+        },
         persistence_engine: None,
     };
     shared.add_service(config).expect("a new service");
     for last in 1..=SERVERS {
         let server = DestinationConfig {
-            address: Ipv4Addr::new(10, 2, 0, last).into(),
+            address: server(family, last),
             port: 80,
             method,
             tunnel: TunnelConfig::default(),
@@ -60,24 +84,30 @@ fn director(method: Method, connections: u32) -> Director {
             .expect("a new real server");
     }
     let host = Arc::new(Host::default());
-    host.network.store(Arc::new(network()));
+    host.network.store(Arc::new(network(family)));
     let table = TableConfig {
         max_connections: 1 << 24,
         hash: HashKind::default(),
         seed: [1, 2],
     };
     let mut director = Director::new(shared, host, 0, &table);
+    let mut frames = Frames::new(family);
     for client in 0..connections {
         for flags in [SYN, ACK] {
-            let verdict = handle(&mut director, &mut segment(client, flags));
+            let verdict = frames.handle(&mut director, &[request(family, client, flags)]);
             assert_eq!(verdict, Verdict::Forwarded);
         }
     }
     director
 }
 
-fn network() -> Network {
-    let own = IpAddr::from([10, 2, 0, 254]);
+/// One interface to real servers and clients, and a default route.
+fn network(family: Family) -> Network {
+    let own = server(family, 254);
+    let len = match family {
+        Family::V4 => 16,
+        Family::V6 => 64,
+    };
     let mut network = Network {
         interfaces: vec![Interface {
             index: 1,
@@ -85,116 +115,259 @@ fn network() -> Network {
             mac: OWN,
             mtu: 1500,
             link_len: 14,
-            addresses: vec![(own, 16)],
+            addresses: vec![(own, len)],
             up: true,
         }],
         ..Network::default()
     };
-    let route = Route {
+    let route = |gateway| Route {
         kind: RouteKind::Unicast,
         interface: 1,
-        gateway: None,
+        gateway,
         source: None,
         mtu: None,
         metric: 0,
     };
-    network.routes.insert(own, 16, route);
-    network.vips.insert(VIP.into(), Answer::Owned);
-    for last in 1..=SERVERS {
+    let router = server(family, 253);
+    network.routes.insert(own, len, route(None));
+    let anywhere: IpAddr = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    network.routes.insert(anywhere, 0, route(Some(router)));
+    network.vips.insert(vip(family), Answer::Owned);
+    for last in (1..=SERVERS).chain([253]) {
         let mac = Mac([2, 0, 0, 0, 2, last]);
-        network.neighbours.insert((1, [10, 2, 0, last].into()), mac);
+        network.neighbours.insert((1, server(family, last)), mac);
     }
     network
 }
 
-/// A TCP segment of client number `client`, with room in front.
-fn segment(client: u32, flags: u8) -> Vec<u8> {
-    let mut bytes = vec![0; HEADROOM + 54];
-    let frame = &mut bytes[HEADROOM..];
-    frame[..6].copy_from_slice(&OWN.0);
-    frame[12..14].copy_from_slice(&[8, 0]);
+/// A TCP segment: source, destination, flags.
+type Segment = ((IpAddr, u16), (IpAddr, u16), u8);
+
+/// What client number `client` sends.
+fn request(family: Family, client: u32, flags: u8) -> Segment {
     let [_, a, b, c] = client.to_be_bytes();
-    frame[14..34].copy_from_slice(&[
-        0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 11, a, b, c, 10, 8, 0, 1,
-    ]);
-    let sum = checksum::Sum::of(&frame[14..34]).finish();
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
-    frame[34..38].copy_from_slice(&[4, 1, 0, 80]);
-    frame[46] = 0x50;
-    frame[47] = flags;
-    bytes
+    let address = match family {
+        Family::V4 => IpAddr::from([11, a, b, c]),
+        Family::V6 => Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(client)).into(),
+    };
+    ((address, 1025), (vip(family), 80), flags)
 }
 
-fn handle(director: &mut Director, bytes: &mut [u8]) -> Verdict {
-    let end = bytes.len();
-    let mut output = Output::default();
-    let packet = Packet::new(bytes, HEADROOM..end, 14);
-    let now = Instant::START.after(Duration::from_secs(1));
-    let verdict = director.handle(now, 1, 0, packet, &mut output);
-    black_box(&output);
-    verdict
+/// Memory of a batch, as a ring has it.
+struct Frames {
+    family: Family,
+    buffers: Vec<[u8; ROOM]>,
 }
 
-fn established(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("established");
-    let methods = [
-        ("dr", Method::DirectRoute),
-        ("nat", Method::Masq),
-        ("ipip", Method::Tunnel),
-    ];
-    for connections in [1_000, 1_000_000] {
-        for (name, method) in methods {
-            let mut director = director(method, connections);
-            let mut random = 0_u32;
-            // Each client far from the one before, as packets come.
-            let mut next = || {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                segment((random >> 8) % connections, ACK)
-            };
-            group.bench_function(BenchmarkId::new(name, connections), |bencher| {
-                bencher.iter_batched_ref(
-                    &mut next,
-                    |bytes| handle(&mut director, bytes),
-                    BatchSize::SmallInput,
-                );
-            });
+impl Frames {
+    fn new(family: Family) -> Self {
+        let buffers = vec![[0; ROOM]; BATCH];
+        Self { family, buffers }
+    }
+
+    /// Octets of a frame: link, IP and TCP header.
+    fn len(&self) -> usize {
+        match self.family {
+            Family::V4 => 54,
+            Family::V6 => 74,
         }
     }
-    group.finish();
+
+    /// Writes the batch's frames.
+    fn fill(&mut self, segments: &[Segment]) {
+        let len = self.len();
+        for (buffer, &(source, destination, flags)) in self.buffers.iter_mut().zip(segments) {
+            let frame = &mut buffer[HEADROOM..HEADROOM + len];
+            frame[..6].copy_from_slice(&OWN.0);
+            let transport = match (source.0, destination.0) {
+                (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                    frame[12..14].copy_from_slice(&[8, 0]);
+                    frame[14..26].copy_from_slice(&[0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0]);
+                    frame[26..30].copy_from_slice(&source.octets());
+                    frame[30..34].copy_from_slice(&destination.octets());
+                    let sum = checksum::Sum::of(&frame[14..34]).finish();
+                    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+                    34
+                }
+                (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                    frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+                    frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 20, 6, 64]);
+                    frame[22..38].copy_from_slice(&source.octets());
+                    frame[38..54].copy_from_slice(&destination.octets());
+                    54
+                }
+                _ => unreachable!("families are not mixed"),
+            };
+            let segment = &mut frame[transport..];
+            segment[..2].copy_from_slice(&source.1.to_be_bytes());
+            segment[2..4].copy_from_slice(&destination.1.to_be_bytes());
+            segment[4..20]
+                .copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 1, 0, 0, 0, 0, 0]);
+        }
+    }
+
+    /// Handles the first `count` frames as one batch; the last verdict.
+    fn run(&mut self, director: &mut Director, count: usize) -> Verdict {
+        let len = self.len();
+        let now = Instant::START.after(Duration::from_secs(1));
+        let mut output = Output::default();
+        let mut packets: Vec<Packet<'_>> = self
+            .buffers
+            .iter_mut()
+            .take(count)
+            .map(|buffer| Packet::new(buffer, HEADROOM..HEADROOM + len, 14))
+            .collect();
+        director.prefetch(&packets);
+        let mut verdict = Verdict::Pass;
+        for packet in packets.drain(..) {
+            verdict = director.handle(now, 1, 0, packet, &mut output);
+        }
+        black_box(&output);
+        verdict
+    }
+
+    fn handle(&mut self, director: &mut Director, segments: &[Segment]) -> Verdict {
+        self.fill(segments);
+        self.run(director, segments.len())
+    }
 }
 
-fn new_connection(criterion: &mut Criterion) {
-    let mut director = director(Method::Masq, 0);
-    let mut client = 0;
-    let mut next = || {
-        client += 1;
-        segment(client & 0x00ff_ffff, SYN)
-    };
-    criterion.bench_function("new connection, nat, wlc over 16", |bencher| {
-        bencher.iter_batched_ref(
-            &mut next,
-            |bytes| handle(&mut director, bytes),
-            BatchSize::SmallInput,
-        );
+/// Measures what one packet costs in batches of what `next` gives.
+fn measure(
+    criterion: &mut Criterion,
+    name: BenchmarkId,
+    (director, family): (&mut Director, Family),
+    expected: Verdict,
+    mut next: impl FnMut() -> Segment,
+) {
+    let mut frames = Frames::new(family);
+    criterion.bench_function_id(name, |iterations| {
+        let mut spent = Duration::ZERO;
+        let mut left = iterations;
+        while left > 0 {
+            let count = usize::try_from(left).unwrap_or(BATCH).min(BATCH);
+            left -= count as u64;
+            let segments: Vec<Segment> = (0..count).map(|_| next()).collect();
+            frames.fill(&segments);
+            let begun = std::time::Instant::now();
+            let verdict = frames.run(director, count);
+            spent += begun.elapsed();
+            assert_eq!(verdict, expected);
+        }
+        spent
     });
 }
 
-fn malformed(criterion: &mut Criterion) {
-    let mut director = director(Method::Masq, 0);
-    let mut bytes = segment(1, SYN);
-    bytes[HEADROOM + 24] ^= 1;
-    criterion.bench_function("malformed", |bencher| {
-        bencher.iter(|| handle(&mut director, &mut bytes));
+/// What Criterion calls `bench_function` with `iter_custom`, in one word.
+trait Bench {
+    fn bench_function_id(&mut self, id: BenchmarkId, run: impl FnMut(u64) -> Duration);
+}
+
+impl Bench for Criterion {
+    fn bench_function_id(&mut self, id: BenchmarkId, mut run: impl FnMut(u64) -> Duration) {
+        let mut group = self.benchmark_group("engine");
+        group.bench_function(id, |bencher| bencher.iter_custom(&mut run));
+        group.finish();
+    }
+}
+
+/// Clients in an order without neighbours.
+fn clients(connections: u32) -> impl FnMut() -> u32 {
+    let mut random = 0_u32;
+    move || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) % connections
+    }
+}
+
+fn established(criterion: &mut Criterion) {
+    for connections in CONNECTIONS {
+        for (name, method) in [
+            ("dr", Method::DirectRoute),
+            ("nat", Method::Masq),
+            ("ipip", Method::Tunnel),
+        ] {
+            for (version, family) in [("v4", Family::V4), ("v6", Family::V6)] {
+                if connections == 10_000_000 && (family, method) != (Family::V4, Method::Masq) {
+                    continue;
+                }
+                let mut director = director(method, family, connections);
+                let mut client = clients(connections);
+                let id = BenchmarkId::new(format!("established {name} {version}"), connections);
+                let state = (&mut director, family);
+                measure(criterion, id, state, Verdict::Forwarded, || {
+                    request(family, client(), ACK)
+                });
+            }
+        }
+    }
+}
+
+fn replies(criterion: &mut Criterion) {
+    for connections in [10_000, 1_000_000] {
+        let family = Family::V4;
+        let mut director = director(Method::Masq, family, connections);
+        // wlc gives the first sixteen clients the sixteen servers in turn, newest first, and so on.
+        let mut client = clients(connections / 16);
+        let id = BenchmarkId::new("reply nat v4", connections);
+        let state = (&mut director, family);
+        measure(criterion, id, state, Verdict::Forwarded, || {
+            let number = client() * 16;
+            let (from, _, _) = request(family, number, ACK);
+            ((server(family, SERVERS), 80), from, ACK)
+        });
+    }
+}
+
+fn new_connection(criterion: &mut Criterion) {
+    let family = Family::V4;
+    let mut director = director(Method::Masq, family, 0);
+    let mut client = 0;
+    let id = BenchmarkId::from_parameter("new connection, nat, wlc over 16");
+    let state = (&mut director, family);
+    measure(criterion, id, state, Verdict::Forwarded, || {
+        client += 1;
+        // As many connections as a million, which begin anew in turn.
+        request(family, client & 0x000f_ffff, SYN)
+    });
+}
+
+fn unwanted(criterion: &mut Criterion) {
+    let family = Family::V4;
+    let mut director = director(Method::Masq, family, 10_000);
+    let state = (&mut director, family);
+    let id = BenchmarkId::from_parameter("not for a service");
+    measure(criterion, id, state, Verdict::Pass, || {
+        let (client, _, flags) = request(family, 7, ACK);
+        (client, ([10, 99, 0, 1].into(), 80), flags)
+    });
+    let mut frames = Frames::new(family);
+    frames.fill(&vec![request(family, 1, ACK); BATCH]);
+    for buffer in &mut frames.buffers {
+        buffer[HEADROOM + 24] ^= 1;
+    }
+    let id = BenchmarkId::from_parameter("malformed");
+    criterion.bench_function_id(id, |iterations| {
+        let begun = std::time::Instant::now();
+        for _ in 0..iterations.div_ceil(BATCH as u64) {
+            let _ = frames.run(&mut director, BATCH);
+        }
+        begun.elapsed()
     });
 }
 
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     established(&mut criterion);
+    replies(&mut criterion);
     new_connection(&mut criterion);
-    malformed(&mut criterion);
+    unwanted(&mut criterion);
     criterion.final_summary();
 }

@@ -29,14 +29,12 @@ use crate::sysctl::Sysctl;
 use crate::template::Ended;
 use crate::time::Instant;
 use crate::verdict::{Counters, DropReason, Verdict};
+use crate::ways::Ways;
 
 /// UDP port of the key exchange that ESP and AH belong to.
 const ISAKMP_PORT: u16 = 500;
 /// Connections that one [`Director::tick`] may end, so that it takes well under a millisecond.
 const EXPIRY_BUDGET: u32 = 1024;
-
-/// The VLAN identifier in the tag control information (IEEE 802.1Q section 9.6).
-const VLAN_IDENTIFIER: u16 = 0x0fff;
 
 /// What all workers share of the host.
 #[derive(Debug, Default)]
@@ -75,6 +73,7 @@ pub(crate) struct Worker {
     pub(crate) timeouts: Timeouts,
     pub(crate) orphans: Orphans,
     pub(crate) sacrifice: Sacrifice,
+    pub(crate) ways: Ways,
     pub(crate) reassembly: Reassembly,
     pub(crate) counters: Counters,
     /// Identification of the next IPv4 datagram or IPv6 fragment that the director makes.
@@ -135,6 +134,7 @@ impl Director {
                 sacrifice: Sacrifice::new(
                     table.seed[1].wrapping_add(table.seed[0].rotate_left(32)),
                 ),
+                ways: Ways::new(),
                 reassembly: Reassembly::default(),
                 counters: Counters::default(),
                 next_id: u32::from_be_bytes([a, b, c, d]),
@@ -149,6 +149,7 @@ impl Director {
         let network = self.worker.host.network.load();
         if !Arc::ptr_eq(&network, &self.network) {
             self.network = Arc::clone(&network);
+            self.worker.ways.clear();
         }
         drop(network);
         self.services = self.worker.shared.snapshot();
@@ -172,7 +173,7 @@ impl Director {
         };
         let verdict = match batch.network.interface(interface) {
             None => Verdict::Drop(DropReason::NoInterface),
-            Some(interface) if is_for_vlan_interface(batch.network, interface, &packet) => {
+            Some(interface) if batch.network.is_for_vlan_interface(interface, packet.vlan) => {
                 Verdict::Pass
             }
             Some(interface) => {
@@ -469,15 +470,6 @@ pub(crate) fn let_go(shared: &Shared, connection: &Connection, ended: Ended) {
     if let Some(template) = connection.template() {
         shared.release_template(template, ended);
     }
-}
-
-/// Whether a tagged frame belongs to an 802.1Q interface of the host, which receives it too.
-fn is_for_vlan_interface(network: &Network, interface: &Interface, packet: &Packet<'_>) -> bool {
-    packet.vlan.is_some_and(|vlan| {
-        network
-            .vlan_interfaces
-            .contains(&(interface.index, vlan.tci & VLAN_IDENTIFIER))
-    })
 }
 
 /// Destination address and EtherType.

@@ -7,7 +7,7 @@ use packet::{Mac, insert_link, strip_link};
 use crate::director::{Batch, Worker};
 use crate::frame::{Frame, Outgoing, Output, OwnedFrame};
 use crate::net::neighbour::{Lookup, Step};
-use crate::net::{Interface, NeighbourTable, Network, Route, RouteKind};
+use crate::net::{Interface, NeighbourTable, Network, RouteKind};
 use crate::solicit;
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
@@ -19,41 +19,71 @@ pub(crate) struct Hop {
     pub(crate) interface: u32,
     /// Next hop: the gateway, or the destination itself.
     pub(crate) address: IpAddr,
+    /// Whether the next hop is the destination itself.
+    pub(crate) on_link: bool,
+    /// Its link address, where the host's kernel knows it.
+    pub(crate) mac: Option<Mac>,
     /// Largest IP datagram on the way, octets.
     pub(crate) mtu: usize,
-    /// The route, for its preferred source.
-    pub(crate) route: Route,
+    /// The route's preferred source.
+    pub(crate) source: Option<IpAddr>,
+}
+
+impl Hop {
+    /// Lowers the MTU to a learned one, octets.
+    pub(crate) fn limit(&mut self, learned: u32) {
+        self.mtu = self.mtu.min(usize::try_from(learned).unwrap_or(usize::MAX));
+    }
+
+    /// The same interface, but `address` as the next hop.
+    pub(crate) fn towards(&self, network: &Network, address: IpAddr) -> Self {
+        Self {
+            address,
+            mac: network.neighbours.get(&(self.interface, address)).copied(),
+            ..*self
+        }
+    }
+}
+
+impl Network {
+    /// The hop towards `destination`, with the path MTU of the route alone.
+    ///
+    /// # Errors
+    /// [`DropReason::NoRoute`] without a usable route, [`DropReason::NoInterface`] when its interface is unknown.
+    pub(crate) fn hop(&self, destination: IpAddr) -> Result<Hop, DropReason> {
+        let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
+        if route.kind != RouteKind::Unicast {
+            return Err(DropReason::NoRoute);
+        }
+        let interface = self
+            .interface(route.interface)
+            .ok_or(DropReason::NoInterface)?;
+        let address = route.gateway.unwrap_or(destination);
+        let mtu = route
+            .mtu
+            .map_or(interface.mtu, |mtu| mtu.min(interface.mtu));
+        Ok(Hop {
+            interface: route.interface,
+            address,
+            on_link: route.gateway.is_none(),
+            mac: self.neighbours.get(&(route.interface, address)).copied(),
+            mtu: usize::try_from(mtu).unwrap_or(usize::MAX),
+            source: route.source,
+        })
+    }
 }
 
 impl Worker {
     /// The hop towards `destination`.
     ///
     /// # Errors
-    /// [`DropReason::NoRoute`] without a usable route, [`DropReason::NoInterface`] when its interface is unknown.
+    /// As [`Network::hop`].
     pub(crate) fn hop(&self, batch: &Batch<'_>, destination: IpAddr) -> Result<Hop, DropReason> {
-        let route = batch
-            .network
-            .routes
-            .lookup(destination)
-            .ok_or(DropReason::NoRoute)?;
-        if route.kind != RouteKind::Unicast {
-            return Err(DropReason::NoRoute);
+        let mut hop = batch.network.hop(destination)?;
+        if let Some(learned) = self.host.path_mtus.lookup(destination, batch.now) {
+            hop.limit(learned);
         }
-        let interface = batch
-            .network
-            .interface(route.interface)
-            .ok_or(DropReason::NoInterface)?;
-        let learned = self.host.path_mtus.lookup(destination, batch.now);
-        let mtu = [route.mtu, learned]
-            .into_iter()
-            .flatten()
-            .fold(interface.mtu, u32::min);
-        Ok(Hop {
-            interface: route.interface,
-            address: route.gateway.unwrap_or(destination),
-            mtu: usize::try_from(mtu).unwrap_or(usize::MAX),
-            route: *route,
-        })
+        Ok(hop)
     }
 
     /// Sends a datagram that the director made itself.
@@ -89,7 +119,10 @@ impl Worker {
             });
             return Verdict::Forwarded;
         }
-        let Some(mac) = self.resolve(batch, interface, hop.address, output) else {
+        let known = hop
+            .mac
+            .or_else(|| self.resolve(batch, interface, hop.address, output));
+        let Some(mac) = known else {
             return self.hold(batch, interface, hop.address, &mut frame, output);
         };
         if !frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
@@ -102,7 +135,7 @@ impl Worker {
         Verdict::Forwarded
     }
 
-    /// The link address of `address`: the kernel's entry, else our own; a stale one is confirmed by the way.
+    /// The link address of `address` that ulvs learned itself; a stale one is confirmed by the way.
     fn resolve(
         &mut self,
         batch: &Batch<'_>,
@@ -110,9 +143,6 @@ impl Worker {
         address: IpAddr,
         output: &mut Output<'_>,
     ) -> Option<Mac> {
-        if let Some(&mac) = batch.network.neighbours.get(&(interface.index, address)) {
-            return Some(mac);
-        }
         match self
             .host
             .neighbours

@@ -178,7 +178,7 @@ impl Worker {
         let target = Target::of(connection, batch.network);
         self.count(id, &datagram, Direction::ToServer);
         if target.method != Method::Masq {
-            return self.forward(batch, &target, datagram, output);
+            return self.forward(batch, &target, None, datagram, output);
         }
         let translation = ErrorTranslation {
             source: None,

@@ -9,7 +9,7 @@ use crate::assign::{Assignment, Scheduled};
 use crate::connection::{Connection, ConnectionId, NewConnection, Outcome};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker, is_for_us};
-use crate::forward::{Target, is_local};
+use crate::forward::Target;
 use crate::frame::Output;
 use crate::net::Network;
 use crate::persistence;
@@ -141,10 +141,7 @@ impl Worker {
             return Verdict::Drop(reason);
         }
         self.tell(batch, id, output);
-        if is_local(batch, &target) {
-            return self.deliver(batch, Some(id), datagram, output);
-        }
-        self.forward(batch, &target, datagram, output)
+        self.forward(batch, &target, Some(id), datagram, output)
     }
 
     /// A packet without a connection: schedules it if a service wants it; else it is the stack's, and what that
@@ -244,10 +241,7 @@ impl Worker {
             drop(connection);
             self.tell_one_packet(batch, template.as_ref(), datagram.ingress.mark, output);
             self.release(template.as_ref());
-            if is_local(batch, &target) {
-                return self.deliver(batch, None, datagram, output);
-            }
-            return self.forward(batch, &target, datagram, output);
+            return self.forward(batch, &target, None, datagram, output);
         }
         if let Ok(id) = self.connections.insert(connection, batch.now) {
             self.follow(id);

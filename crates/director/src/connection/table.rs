@@ -114,16 +114,18 @@ impl Table {
         self.hash.hash(key)
     }
 
+    /// Whether it is too large for the processor's cache, so that [`Table::prefetch`] is worth its reads.
+    #[must_use]
+    pub const fn is_large(&self) -> bool {
+        self.len() >= PREFETCHED
+    }
+
     /// Brings into the cache what the lookups of a batch will read.
     ///
     /// There is no prefetch instruction in safe Rust, so this reads: first a word of every bucket,
     /// then of every connection that is probably meant. No read waits for another packet's, so the
-    /// processor overlaps the misses of the whole batch, which is what a prefetch is for. A small
-    /// table is in the cache anyway.
+    /// processor overlaps the misses of the whole batch, which is what a prefetch is for.
     pub fn prefetch(&self, hashes: &[u64]) {
-        if self.len() < PREFETCHED {
-            return;
-        }
         let mut sum = 0;
         let mut slots = [0; BATCH];
         for hashes in hashes.chunks(BATCH) {

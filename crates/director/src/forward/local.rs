@@ -5,10 +5,10 @@
 
 use packet::{Headers, Transport};
 
-use super::{Entry, Passage, Target};
+use super::{Entry, Passage};
 use crate::connection::ConnectionId;
 use crate::destination::Method;
-use crate::director::{Batch, Datagram, Worker, is_for_us};
+use crate::director::{Batch, Datagram, Worker};
 use crate::frame::Output;
 use crate::protocol::Direction;
 use crate::verdict::Verdict;
@@ -24,13 +24,6 @@ pub(super) const METHOD: Entry = Entry {
 
 fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
     worker.deliver(passage.batch, None, passage.datagram, passage.output)
-}
-
-/// Whether a connection's packets stay on this host. NAT to an own address would need the translated packet to be
-/// handed to the host, which no link does.
-pub(crate) fn is_local(batch: &Batch<'_>, target: &Target) -> bool {
-    matches!(target.method, Method::DirectRoute | Method::Tunnel)
-        && is_for_us(batch.network, target.address)
 }
 
 impl Worker {

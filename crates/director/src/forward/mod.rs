@@ -7,23 +7,22 @@ use core::net::IpAddr;
 
 use packet::{Family, Translation, Transport, decrement_ttl, translate};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionId};
 use crate::cut::Pieces;
 use crate::destination::{Method, TunnelConfig};
-use crate::director::{Batch, Datagram, Worker, is_for_us};
+use crate::director::{Batch, Datagram, Worker};
 use crate::egress::Hop;
 use crate::frame::Output;
 use crate::net::Network;
 use crate::refuse::Refusal;
 use crate::verdict::{DropReason, Verdict};
+use crate::ways::Way;
 
 mod bypass;
 mod direct;
 mod local;
 mod masq;
 mod tunnel;
-
-pub(crate) use local::is_local;
 
 /// A forwarding method.
 #[derive(Clone, Copy, Debug)]
@@ -89,23 +88,31 @@ struct Passage<'a, 'b, 'o> {
 }
 
 impl Worker {
-    /// Sends a client's packet to its real server.
+    /// Sends a client's packet to its real server; `id` is its connection, unless none is kept.
     pub(crate) fn forward<'a>(
         &mut self,
         batch: &Batch<'_>,
         target: &Target,
+        id: Option<ConnectionId>,
         mut datagram: Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let mut hop = match self.hop(batch, target.address) {
-            Ok(hop) => hop,
-            Err(DropReason::NoRoute) if !is_for_us(batch.network, target.address) => {
+        let mut hop = match self.way(batch, target.address) {
+            Way::Hop(hop) => hop,
+            Way::None(DropReason::NoRoute) => {
                 return self.refuse(batch, &mut datagram, Refusal::NoRoute, output);
             }
-            Err(reason) => return Verdict::Drop(reason),
+            Way::None(reason) => return Verdict::Drop(reason),
+            Way::Local => match target.method {
+                Method::DirectRoute | Method::Tunnel => {
+                    return self.deliver(batch, id, datagram, output);
+                }
+                // The translated packet would have to be handed to the host, which no link does.
+                _ => return Verdict::Drop(DropReason::NoRoute),
+            },
         };
-        if target.goes_by_packet && hop.route.gateway.is_none() {
-            hop.address = datagram.headers.destination;
+        if target.goes_by_packet && hop.on_link {
+            hop = hop.towards(batch.network, datagram.headers.destination);
         }
         if datagram.headers.ttl <= 1 {
             return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);

@@ -156,7 +156,6 @@ impl Worker {
         headers: &Headers,
     ) -> Option<Tunnel> {
         let source = hop
-            .route
             .source
             .or_else(|| batch.network.interface_source(hop.interface, hop.address))
             .filter(|source| source.is_ipv4() == target.address.is_ipv4())

@@ -9,9 +9,10 @@ pub mod route;
 pub(crate) mod waiting;
 
 use core::net::IpAddr;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use packet::Mac;
+use foldhash::HashMap;
+use packet::{Mac, Vlan};
 
 pub use neighbour::NeighbourTable;
 pub use path_mtu::PathMtus;
@@ -69,7 +70,18 @@ pub struct Network {
     pub redirects: HashSet<u32>,
 }
 
+/// The VLAN identifier in the tag control information (IEEE 802.1Q section 9.6).
+const VLAN_IDENTIFIER: u16 = 0x0fff;
+
 impl Network {
+    /// Whether a frame with this tag belongs to an 802.1Q interface of the host, which receives it too.
+    pub(crate) fn is_for_vlan_interface(&self, interface: &Interface, vlan: Option<Vlan>) -> bool {
+        vlan.is_some_and(|vlan| {
+            self.vlan_interfaces
+                .contains(&(interface.index, vlan.tci & VLAN_IDENTIFIER))
+        })
+    }
+
     /// The interface with this index.
     #[must_use]
     pub fn interface(&self, index: u32) -> Option<&Interface> {

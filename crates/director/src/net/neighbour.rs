@@ -5,9 +5,9 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
+use foldhash::HashMap;
 use packet::Mac;
 
 use crate::frame::OwnedFrame;

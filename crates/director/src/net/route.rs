@@ -1,7 +1,8 @@
 //! Longest-prefix match over the host's routes.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::collections::HashMap;
+
+use foldhash::HashMap;
 
 /// What a route does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

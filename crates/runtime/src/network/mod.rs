@@ -208,8 +208,12 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
         interfaces,
         routes,
         route_generation: 0,
-        neighbours: tables.neighbours().clone(),
-        vips,
+        neighbours: tables
+            .neighbours()
+            .iter()
+            .map(|(&hop, &mac)| (hop, mac))
+            .collect(),
+        vips: vips.into_iter().collect(),
         vlan_interfaces: tables
             .links()
             .values()

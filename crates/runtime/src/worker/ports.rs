@@ -122,6 +122,7 @@ impl Ports {
                     total += count;
                     let now = clock.now();
                     director.refresh();
+                    director.prefetch(&batch);
                     let mut output = Output {
                         frames: recycle(std::mem::take(frames)),
                         // Nothing comes: no synchronisation master can be started.
