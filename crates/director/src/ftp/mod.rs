@@ -143,6 +143,9 @@ impl Worker {
         datagram: &mut Datagram<'_, '_>,
         direction: Direction,
     ) {
+        if !self.is_followed(id) {
+            return;
+        }
         let is_valid = datagram.verify().is_ok();
         let is_on = self.shared.trackers.are_on(datagram.headers.family);
         let Some(tracking) = self.connections.tracking_mut(id) else {
@@ -159,6 +162,11 @@ impl Worker {
             }
             _ => Outcome::Untracked,
         };
+    }
+
+    fn is_followed(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id);
+        connection.is_some_and(Connection::is_tracked)
     }
 
     /// What tracking said of the packet at hand.
