@@ -1,6 +1,6 @@
 //! FTP and SIP: what their clients and servers say.
 
-use crate::frame::{self, TCP};
+use crate::frame::TCP;
 use crate::plan::{Body, Data, Flow, Sending, Speaker};
 use crate::world::World;
 
@@ -47,11 +47,7 @@ impl World {
             Some((place, _)) if self.draw.chance(60) => place,
             _ => {
                 let place = self.add_flow(&service);
-                let flow = &mut self.plan.flows[place];
-                // Endpoints of its own: what the helper and the kernel's connection tracking remember of an earlier
-                // dialogue is another matter.
-                flow.client.1 = 3000 + frame::word(place);
-                flow.virtual_end.1 = 21;
+                self.plan.flows[place].virtual_end.1 = 21;
                 self.greet(place);
                 self.say(place, Speaker::Server, PUSH, "220 ready\r\n");
                 self.say(place, Speaker::Client, ACK, "");

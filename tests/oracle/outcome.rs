@@ -41,7 +41,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     println!();
     if done == 0 {
         return Err(format!(
-            "no kernel came up; the first one said: {}",
+            "no kernel came up (see {}/guest0.log and .err); the first one said: {}",
+            folder.display(),
             last_words(&folder)
         ));
     }

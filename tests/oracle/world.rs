@@ -42,6 +42,8 @@ pub(crate) struct World {
     marks: u32,
     /// Which hosts get direct routing.
     direct: [bool; HOSTS],
+    /// Whose tunnels without a port are GRE; the others' are IPIP.
+    gre: [bool; HOSTS],
 }
 
 /// Hosts of real servers.
@@ -108,6 +110,7 @@ impl World {
     pub(crate) fn new(mut draw: Draw, focus: &'static Focus) -> Self {
         Self {
             direct: std::array::from_fn(|_| focus.methods.contains(&'g') && draw.chance(35)),
+            gre: std::array::from_fn(|_| draw.chance(35)),
             draw,
             focus,
             plan: Plan::default(),
@@ -253,13 +256,16 @@ impl World {
     }
 
     /// Method, weight and thresholds of a real server.
-    fn server_options(&mut self, method: char) -> String {
+    ///
+    /// Of the tunnels of one host only GUE, or only one kind without a port: which of two such kinds the kernel takes
+    /// an error for, it decides by the order in which the real servers came into its hash table.
+    fn server_options(&mut self, method: char, host: usize) -> String {
         let mut words = format!(" -{method}");
         if method == 'i' {
             words += match self.draw.between(0, 7) {
-                0..=3 => "",
-                4 => " --tun-type gre",
-                5 => " --tun-type gre --tun-csum",
+                0..=5 if !self.gre[host] => "",
+                0..=2 => " --tun-type gre",
+                3..=5 => " --tun-type gre --tun-csum",
                 6 => " --tun-type gue --tun-port 6080",
                 _ => self.draw.of(&[
                     " --tun-type gue --tun-port 6080 --tun-csum",
@@ -320,7 +326,7 @@ impl World {
         let moved =
             method == 'm' && service.port != 0 && service.port != 21 && self.draw.chance(40);
         let port = if moved { 8080 } else { service.port };
-        let options = self.server_options(method);
+        let options = self.server_options(method, host);
         self.command(&format!(
             "ipvsadm -a {} -r {}:{port}{options}",
             service.key(),
@@ -348,7 +354,7 @@ impl World {
             (0..30, _) => self.add_server(place),
             (30..60, Some((address, port))) => {
                 let method = self.method(host_of(address));
-                let options = self.server_options(method);
+                let options = self.server_options(method, host_of(address));
                 self.command(&format!(
                     "ipvsadm -e {key} -r {}:{port}{options}",
                     bracketed(address)

@@ -70,11 +70,22 @@ impl Worker {
             Some((id, Direction::ToClient)) => {
                 self.error_to_client(batch, id, &quoted, datagram, output)
             }
+            None if self.cannot_schedule(&quoted) => Verdict::Drop(DropReason::BadIcmp),
             None if is_for_us(batch.network, headers.destination) => {
                 self.error_without_connection(batch, &quoted, datagram, output)
             }
             _ => self.stack(batch, datagram, output),
         }
+    }
+
+    /// Whether an error about a packet of no known connection is dropped for want of the packet's ports: with
+    /// `schedule_icmp` the kernel looks for them, also in errors that the host forwards (recording
+    /// `found.icmp_without_ports`).
+    fn cannot_schedule(&self, quoted: &Quoted) -> bool {
+        const PORTS: usize = 4;
+        quoted.end < quoted.transport_offset + PORTS
+            && Protocol::from_number(quoted.protocol).is_some()
+            && self.shared.sysctls.is_on(Sysctl::ScheduleIcmp)
     }
 
     /// An error about a packet of no known connection: with `schedule_icmp` it makes one, as if the client had sent
