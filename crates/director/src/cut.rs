@@ -46,11 +46,11 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         hop: &Hop,
-        datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         if matches!(datagram.pieces, Pieces::Whole) && datagram.segment_len() <= hop.mtu {
-            return self.transmit(batch, hop, datagram.frame, output);
+            return self.transmit(batch, hop, datagram.frame.take(), output);
         }
         let mut verdict = Verdict::Drop(DropReason::TooBig);
         for frame in self.cut(datagram, hop.mtu) {
@@ -83,9 +83,9 @@ impl Worker {
     }
 
     /// The datagram as frames whose IP datagrams have at most `mtu` octets; none if it cannot be cut.
-    pub(crate) fn cut(&mut self, datagram: Datagram<'_, '_>, mtu: usize) -> Vec<OwnedFrame> {
+    pub(crate) fn cut(&mut self, datagram: &mut Datagram<'_, '_>, mtu: usize) -> Vec<OwnedFrame> {
         let Datagram {
-            mut frame,
+            frame,
             headers,
             pieces,
             ..
@@ -93,10 +93,10 @@ impl Worker {
         let id = u32::from(self.id());
         frame.edit(|packet| {
             if packet.offload.gso.is_some() {
-                return segments(packet, &headers, mtu);
+                return segments(packet, headers, mtu);
             }
             let _ = finish_checksum(packet);
-            fragments(packet, &headers, pieces, mtu, id)
+            fragments(packet, headers, *pieces, mtu, id)
         })
     }
 }

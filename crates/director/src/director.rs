@@ -279,15 +279,15 @@ impl Worker {
         };
         packet.truncate(headers.end);
         let frame = Frame::InPlace(packet);
-        let datagram = Datagram {
+        let mut datagram = Datagram {
             frame,
             headers,
             pieces: Pieces::Whole,
             ingress: *ingress,
         };
-        match headers.fragment {
-            Some(fragment) => self.fragment(batch, datagram, fragment, output),
-            None => self.datagram(batch, datagram, output),
+        match datagram.headers.fragment {
+            Some(fragment) => self.fragment(batch, &mut datagram, fragment, output),
+            None => self.datagram(batch, &mut datagram, output),
         }
     }
 
@@ -295,19 +295,19 @@ impl Worker {
     fn fragment<'a>(
         &mut self,
         batch: &Batch<'_>,
-        datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         fragment: Fragment,
         output: &mut Output<'a>,
     ) -> Verdict {
         let Datagram {
-            mut frame,
+            frame,
             headers,
             ingress,
             ..
         } = datagram;
         let progress = self
             .reassembly
-            .add(batch.now, ingress.mark, &mut frame, &headers, fragment);
+            .add(batch.now, ingress.mark, frame, headers, fragment);
         self.count_given_up();
         match progress {
             Progress::Incomplete => Verdict::Held,
@@ -317,14 +317,14 @@ impl Worker {
                 Ok(headers) => {
                     let frame = Frame::Owned(whole.frame);
                     let mark = whole.mark;
-                    let ingress = Ingress { mark, ..ingress };
-                    let datagram = Datagram {
+                    let ingress = Ingress { mark, ..*ingress };
+                    let mut datagram = Datagram {
                         frame,
                         headers,
                         pieces: Pieces::of(&headers, &whole.pieces),
                         ingress,
                     };
-                    self.datagram(batch, datagram, output)
+                    self.datagram(batch, &mut datagram, output)
                 }
             },
         }
@@ -340,10 +340,10 @@ impl Worker {
     fn datagram<'a>(
         &mut self,
         batch: &Batch<'_>,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        self.process_options(batch, &mut datagram);
+        self.process_options(batch, datagram);
         let headers = &datagram.headers;
         if matches!(headers.transport, Transport::Icmp { .. }) {
             return self.icmp(batch, datagram, output);
@@ -381,7 +381,7 @@ impl Worker {
     fn companion<'a>(
         &mut self,
         batch: &Batch<'_>,
-        datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let headers = &datagram.headers;

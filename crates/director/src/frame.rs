@@ -24,6 +24,15 @@ pub struct OwnedFrame {
 }
 
 impl OwnedFrame {
+    /// No octet, in no memory.
+    const EMPTY: Self = Self {
+        buffer: Vec::new(),
+        start: 0,
+        link_len: 0,
+        offload: Offload::NONE,
+        vlan: None,
+    };
+
     /// A frame of `len` zero octets with [`HEADROOM`] in front and no link header yet.
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
@@ -151,6 +160,12 @@ impl Frame<'_> {
             Self::InPlace(packet) => Headers::parse(packet),
             Self::Owned(frame) => frame.headers(),
         }
+    }
+
+    /// The frame; an empty one stays in its place.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::Owned(OwnedFrame::EMPTY))
     }
 
     /// Lets `edit` rewrite the frame.

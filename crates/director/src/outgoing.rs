@@ -31,7 +31,7 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         begun: Begun,
-        datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let verdict = self.reply(batch, begun.id, datagram, output);

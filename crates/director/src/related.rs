@@ -28,7 +28,7 @@ impl Worker {
     pub(crate) fn icmp<'a>(
         &mut self,
         batch: &Batch<'_>,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let headers = datagram.headers;
@@ -94,7 +94,7 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         quoted: &Quoted,
-        datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let flow = flow_of(quoted).map(|key| key.reversed());
@@ -127,7 +127,7 @@ impl Worker {
         else {
             return self.stack(batch, datagram, output);
         };
-        let connection = self.connection(&assignment, &flow, &datagram);
+        let connection = self.connection(&assignment, &flow, datagram);
         match self.connections.insert(connection, batch.now) {
             Ok(id) => {
                 self.follow(id);
@@ -180,14 +180,14 @@ impl Worker {
         batch: &Batch<'_>,
         id: ConnectionId,
         quoted: &Quoted,
-        datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let Some(connection) = self.connections.get(id) else {
             return Verdict::Pass;
         };
         let target = Target::of(connection, batch.network);
-        self.count(id, &datagram, Direction::ToServer);
+        self.count(id, datagram, Direction::ToServer);
         if target.method != Method::Masq {
             return self.forward(batch, &target, None, datagram, output);
         }
@@ -216,13 +216,13 @@ impl Worker {
         batch: &Batch<'_>,
         id: ConnectionId,
         quoted: &Quoted,
-        datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let Some(virtual_server) = self.connections.get(id).map(Connection::virtual_server) else {
             return Verdict::Pass;
         };
-        self.count(id, &datagram, Direction::ToClient);
+        self.count(id, datagram, Direction::ToClient);
         let translation = ErrorTranslation {
             source: Some(virtual_server.0),
             destination: None,
@@ -242,7 +242,7 @@ impl Worker {
         destination: IpAddr,
         quoted: &Quoted,
         translation: &ErrorTranslation,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let hop = match self.hop(batch, destination) {
@@ -250,15 +250,10 @@ impl Worker {
             Err(reason) => return Verdict::Drop(reason),
         };
         if datagram.headers.ttl <= 1 {
-            return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
+            return self.refuse(batch, datagram, Refusal::TimeExceeded, output);
         }
         if datagram.headers.family == Family::V6 && datagram.is_too_big(hop.mtu) {
-            return self.refuse(
-                batch,
-                &mut datagram,
-                Refusal::TooBig { mtu: hop.mtu },
-                output,
-            );
+            return self.refuse(batch, datagram, Refusal::TooBig { mtu: hop.mtu }, output);
         }
         let headers = datagram.headers;
         if !datagram
@@ -286,10 +281,10 @@ impl Worker {
         id: ConnectionId,
         quoted: &Quoted,
         inner: &Quoted,
-        mut datagram: Datagram<'_, '_>,
+        datagram: &mut Datagram<'_, '_>,
         output: &mut Output<'_>,
     ) -> Verdict {
-        self.count(id, &datagram, Direction::ToServer);
+        self.count(id, datagram, Direction::ToServer);
         let Some((error, headers)) = datagram.frame.edit(|packet| {
             let message = packet.bytes().get(datagram.headers.transport_offset..)?;
             let &[kind, code, _, _, rest @ ..] = message.first_chunk::<8>()?;

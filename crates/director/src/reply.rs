@@ -15,12 +15,12 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         id: ConnectionId,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        self.track(batch, id, &mut datagram, Direction::ToClient);
+        self.track(batch, id, datagram, Direction::ToClient);
         if let Some(fault) = datagram.headers.options.fault {
-            return self.refuse_options(batch, fault, &mut datagram, output);
+            return self.refuse_options(batch, fault, datagram, output);
         }
         // The kernel forwards the packet before its director translates it: TTL and MTU come first, and what is
         // refused is refused to the real server, untranslated (BEHAVIOURS 11).
@@ -29,15 +29,10 @@ impl Worker {
             Err(reason) => return Verdict::Drop(reason),
         };
         if datagram.headers.ttl <= 1 {
-            return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
+            return self.refuse(batch, datagram, Refusal::TimeExceeded, output);
         }
         if datagram.is_too_big(hop.mtu) {
-            return self.refuse(
-                batch,
-                &mut datagram,
-                Refusal::TooBig { mtu: hop.mtu },
-                output,
-            );
+            return self.refuse(batch, datagram, Refusal::TooBig { mtu: hop.mtu }, output);
         }
         let Some(connection) = self.connections.get(id) else {
             return Verdict::Pass;
@@ -47,13 +42,13 @@ impl Worker {
             datagram.set_vlan(connection.client_vlan());
         }
         datagram.decrement_ttl();
-        self.redirect(batch, &hop, &mut datagram, output);
-        self.record_reply(batch, virtual_server.0, &mut datagram);
+        self.redirect(batch, &hop, datagram, output);
+        self.record_reply(batch, virtual_server.0, datagram);
         datagram.seal_options();
-        if tracked && let Err(reason) = self.follow_reply(batch, id, &mut datagram) {
+        if tracked && let Err(reason) = self.follow_reply(batch, id, datagram) {
             return Verdict::Drop(reason);
         }
-        self.observe(batch, id, &datagram, Direction::ToClient);
+        self.observe(batch, id, datagram, Direction::ToClient);
         match datagram.translate(Translation {
             source: Some(virtual_server),
             destination: None,

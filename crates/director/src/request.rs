@@ -45,18 +45,18 @@ impl Worker {
         batch: &Batch<'_>,
         protocol: Protocol,
         id: Option<ConnectionId>,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         if let Some(id) = id {
-            self.track(batch, id, &mut datagram, Direction::ToServer);
+            self.track(batch, id, datagram, Direction::ToServer);
         }
         if id.is_some()
             && let Some(fault) = datagram.headers.options.fault
         {
-            return self.refuse_options(batch, fault, &mut datagram, output);
+            return self.refuse_options(batch, fault, datagram, output);
         }
-        match id.map_or(Found::Nothing, |id| self.usable(batch, id, &datagram)) {
+        match id.map_or(Found::Nothing, |id| self.usable(batch, id, datagram)) {
             Found::Usable(id) => self.forward_on(batch, id, datagram, output),
             Found::Unavailable => Verdict::Drop(DropReason::DestinationUnavailable),
             Found::Nothing => {
@@ -123,7 +123,7 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         id: ConnectionId,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let Some(connection) = self.connections.get(id) else {
@@ -133,10 +133,10 @@ impl Worker {
             Target::of(connection, batch.network),
             connection.is_tracked(),
         );
-        self.observe(batch, id, &datagram, Direction::ToServer);
+        self.observe(batch, id, datagram, Direction::ToServer);
         if tracked
             && datagram.headers.ttl > 1
-            && let Err(reason) = self.follow_request(batch, id, &mut datagram)
+            && let Err(reason) = self.follow_request(batch, id, datagram)
         {
             return Verdict::Drop(reason);
         }
@@ -151,7 +151,7 @@ impl Worker {
         batch: &Batch<'_>,
         protocol: Protocol,
         abandoned: Option<ConnectionId>,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let headers = &datagram.headers;
@@ -180,7 +180,7 @@ impl Worker {
             .services
             .lookup(protocol, flow.destination, destination_port, mark);
         match (service, headers.options.fault) {
-            (Some(_), Some(fault)) => self.refuse_options(batch, fault, &mut datagram, output),
+            (Some(_), Some(fault)) => self.refuse_options(batch, fault, datagram, output),
             (Some(service), None) if self.may_begin(&headers.transport) => {
                 self.schedule(batch, service, &flow, datagram, output)
             }
@@ -193,7 +193,7 @@ impl Worker {
         batch: &Batch<'_>,
         service: &Service,
         flow: &Flow,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         if self.shared.defence.drops_packet() {
@@ -204,13 +204,13 @@ impl Worker {
         if self.connections.is_full() && !one_packet {
             return Verdict::Drop(DropReason::TableFull);
         }
-        let data = persistence_data(service, &datagram);
+        let data = persistence_data(service, datagram);
         match self.shared.schedule(service, flow, data, batch.now) {
             Scheduled::Assigned(assignment) => {
                 self.begin(batch, assignment, flow, datagram, output)
             }
             Scheduled::NoDestination => {
-                self.refuse(batch, &mut datagram, Refusal::NoDestination, output)
+                self.refuse(batch, datagram, Refusal::NoDestination, output)
             }
             Scheduled::Pass => self.stack(batch, datagram, output),
             Scheduled::Drop => Verdict::Drop(DropReason::PersistenceData),
@@ -224,10 +224,10 @@ impl Worker {
         batch: &Batch<'_>,
         assignment: Assignment,
         flow: &Flow,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let connection = self.connection(&assignment, flow, &datagram);
+        let connection = self.connection(&assignment, flow, datagram);
         let Assignment {
             destination,
             one_packet,
@@ -245,7 +245,7 @@ impl Worker {
         }
         if let Ok(id) = self.connections.insert(connection, batch.now) {
             self.follow(id);
-            self.track(batch, id, &mut datagram, Direction::ToServer);
+            self.track(batch, id, datagram, Direction::ToServer);
             return self.forward_on(batch, id, datagram, output);
         }
         self.release(template.as_ref());

@@ -142,7 +142,7 @@ impl Worker {
     pub(crate) fn receive_ndp(
         &mut self,
         batch: &Batch<'_>,
-        mut datagram: Datagram<'_, '_>,
+        datagram: &mut Datagram<'_, '_>,
         output: &mut Output<'_>,
     ) -> Verdict {
         let headers = datagram.headers;

@@ -18,29 +18,29 @@ impl Worker {
     pub(crate) fn stack(
         &mut self,
         batch: &Batch<'_>,
-        mut datagram: Datagram<'_, '_>,
+        datagram: &mut Datagram<'_, '_>,
         output: &mut Output<'_>,
     ) -> Verdict {
         if !batch.network.is_owned(datagram.headers.destination) {
             return Verdict::Pass;
         }
         if let Some(fault) = datagram.headers.options.fault {
-            return self.refuse_options(batch, fault, &mut datagram, output);
+            return self.refuse_options(batch, fault, datagram, output);
         }
         let transport = datagram.headers.transport;
         match transport {
-            Transport::Tcp { .. } => self.answer(batch, &mut datagram, tcp_reset, output),
-            Transport::Sctp { .. } => self.answer(batch, &mut datagram, sctp_abort, output),
+            Transport::Tcp { .. } => self.answer(batch, datagram, tcp_reset, output),
+            Transport::Sctp { .. } => self.answer(batch, datagram, sctp_abort, output),
             Transport::Icmp { .. } => {
                 let id = self.id();
                 let echo = |packet: &Packet<'_>, headers: &Headers, out: &mut [u8]| {
                     echo_reply(packet, headers, id, out)
                 };
-                self.answer(batch, &mut datagram, echo, output)
+                self.answer(batch, datagram, echo, output)
             }
-            Transport::Udp { .. } if !is_intact(&mut datagram) => Verdict::Answered,
+            Transport::Udp { .. } if !is_intact(datagram) => Verdict::Answered,
             Transport::Udp { .. } => {
-                self.refuse_at_stack(batch, &mut datagram, IcmpError::PortUnreachable, output)
+                self.refuse_at_stack(batch, datagram, IcmpError::PortUnreachable, output)
             }
             Transport::Truncated { .. } => {
                 Verdict::Drop(DropReason::Malformed(Malformed::TransportTruncated))
@@ -49,7 +49,7 @@ impl Worker {
                 let network = datagram.headers.network_offset;
                 let bytes = datagram.frame.bytes().get(network..).unwrap_or(&[]);
                 match unheard(&datagram.headers, bytes) {
-                    Some(error) => self.refuse_at_stack(batch, &mut datagram, error, output),
+                    Some(error) => self.refuse_at_stack(batch, datagram, error, output),
                     None => Verdict::Answered,
                 }
             }

@@ -17,10 +17,10 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         protocol: Protocol,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        if let Some(begun) = self.begin_outgoing(batch, &datagram) {
+        if let Some(begun) = self.begin_outgoing(batch, datagram) {
             return self.send_outgoing(batch, begun, datagram, output);
         }
         let headers = &datagram.headers;
@@ -35,7 +35,7 @@ impl Worker {
         }
         // The kernel's director looks at it on its way out: the TTL is one less already.
         datagram.decrement_ttl();
-        let Datagram { frame, headers, .. } = &mut datagram;
+        let Datagram { frame, headers, .. } = datagram;
         self.send_error(batch, frame, headers, IcmpError::PortUnreachable, output);
         Verdict::Answered
     }

@@ -45,6 +45,17 @@ pub struct Offload {
     pub gso_ecn: bool,
 }
 
+impl Offload {
+    /// Nothing is left to do.
+    pub const NONE: Self = Self {
+        partial_checksum: None,
+        checksum_start: 0,
+        gso: None,
+        gso_size: 0,
+        gso_ecn: false,
+    };
+}
+
 /// Kind of super-frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GsoKind {

@@ -16,6 +16,6 @@ pub(super) const METHOD: Entry = Entry {
     send,
 };
 
-fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
+fn send(worker: &mut Worker, passage: Passage<'_, '_, '_, '_>) -> Verdict {
     worker.route_on(passage, Translation::default())
 }

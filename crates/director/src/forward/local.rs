@@ -22,7 +22,7 @@ pub(super) const METHOD: Entry = Entry {
     send,
 };
 
-fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
+fn send(worker: &mut Worker, passage: Passage<'_, '_, '_, '_>) -> Verdict {
     worker.deliver(passage.batch, None, passage.datagram, passage.output)
 }
 
@@ -32,7 +32,7 @@ impl Worker {
         &mut self,
         batch: &Batch<'_>,
         id: Option<ConnectionId>,
-        datagram: Datagram<'_, '_>,
+        datagram: &mut Datagram<'_, '_>,
         output: &mut Output<'_>,
     ) -> Verdict {
         let transport = datagram.headers.transport;

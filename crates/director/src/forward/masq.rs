@@ -16,7 +16,7 @@ pub(super) const METHOD: Entry = Entry {
     send,
 };
 
-fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
+fn send(worker: &mut Worker, passage: Passage<'_, '_, '_, '_>) -> Verdict {
     let destination = Some((passage.target.address, passage.target.port));
     worker.route_on(
         passage,

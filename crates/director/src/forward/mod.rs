@@ -35,7 +35,7 @@ pub struct Entry {
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
-    send: for<'a, 'b, 'o> fn(&mut Worker, Passage<'a, 'b, 'o>) -> Verdict,
+    send: for<'a, 'b, 'd, 'o> fn(&mut Worker, Passage<'a, 'b, 'd, 'o>) -> Verdict,
 }
 
 /// Every method, by number ([`Method`]).
@@ -79,11 +79,11 @@ impl Target {
 
 /// A client's packet on its way to a real server, its TTL already taken.
 #[derive(Debug)]
-struct Passage<'a, 'b, 'o> {
+struct Passage<'a, 'b, 'd, 'o> {
     batch: &'b Batch<'b>,
     target: &'b Target,
     hop: &'b Hop,
-    datagram: Datagram<'a, 'b>,
+    datagram: &'o mut Datagram<'a, 'd>,
     output: &'o mut Output<'a>,
 }
 
@@ -94,13 +94,13 @@ impl Worker {
         batch: &Batch<'_>,
         target: &Target,
         id: Option<ConnectionId>,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let mut hop = match self.way(batch, target.address) {
             Way::Hop(hop) => hop,
             Way::None(DropReason::NoRoute) => {
-                return self.refuse(batch, &mut datagram, Refusal::NoRoute, output);
+                return self.refuse(batch, datagram, Refusal::NoRoute, output);
             }
             Way::None(reason) => return Verdict::Drop(reason),
             Way::Local => match target.method {
@@ -115,7 +115,7 @@ impl Worker {
             hop = hop.towards(batch.network, datagram.headers.destination);
         }
         if datagram.headers.ttl <= 1 {
-            return self.refuse(batch, &mut datagram, Refusal::TimeExceeded, output);
+            return self.refuse(batch, datagram, Refusal::TimeExceeded, output);
         }
         datagram.decrement_ttl();
         let send = METHODS[target.method as usize].send;
@@ -132,21 +132,16 @@ impl Worker {
     }
 
     /// The packet itself goes on, as it is or with addresses translated.
-    fn route_on(&mut self, passage: Passage<'_, '_, '_>, translation: Translation) -> Verdict {
+    fn route_on(&mut self, passage: Passage<'_, '_, '_, '_>, translation: Translation) -> Verdict {
         let Passage {
             batch,
             hop,
-            mut datagram,
+            datagram,
             output,
             ..
         } = passage;
         if datagram.is_too_big(hop.mtu) {
-            return self.refuse(
-                batch,
-                &mut datagram,
-                Refusal::TooBig { mtu: hop.mtu },
-                output,
-            );
+            return self.refuse(batch, datagram, Refusal::TooBig { mtu: hop.mtu }, output);
         }
         datagram.seal_options();
         match datagram.translate(translation) {

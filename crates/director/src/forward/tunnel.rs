@@ -38,7 +38,7 @@ pub(super) const METHOD: Entry = Entry {
     send,
 };
 
-fn send(worker: &mut Worker, passage: Passage<'_, '_, '_>) -> Verdict {
+fn send(worker: &mut Worker, passage: Passage<'_, '_, '_, '_>) -> Verdict {
     let Passage {
         batch,
         target,
@@ -56,7 +56,7 @@ impl Worker {
         batch: &Batch<'_>,
         target: &Target,
         hop: &Hop,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let Some(tunnel) = self.tunnel_for(batch, target, hop, &datagram.headers) else {
@@ -66,8 +66,8 @@ impl Worker {
         if mtu < least_mtu(&tunnel) {
             return Verdict::Drop(DropReason::TooBig);
         }
-        if self.is_too_big(&datagram, mtu) {
-            return self.refuse(batch, &mut datagram, Refusal::TooBig { mtu }, output);
+        if self.is_too_big(datagram, mtu) {
+            return self.refuse(batch, datagram, Refusal::TooBig { mtu }, output);
         }
         datagram.seal_options();
         if datagram.frame.offload().gso.is_none() {
@@ -75,7 +75,7 @@ impl Worker {
         }
         if datagram.segment_len() > mtu {
             // The segments are made to fit, but the client had better send smaller ones itself.
-            let _ = self.refuse(batch, &mut datagram, Refusal::TooBig { mtu }, output);
+            let _ = self.refuse(batch, datagram, Refusal::TooBig { mtu }, output);
         }
         let ingress = datagram.ingress;
         let mut verdict = Verdict::Drop(DropReason::TooBig);
@@ -83,13 +83,13 @@ impl Worker {
             let Ok(headers) = frame.headers() else {
                 continue;
             };
-            let datagram = Datagram {
+            let mut segment = Datagram {
                 frame: Frame::Owned(frame),
                 headers,
                 pieces: Pieces::Whole,
                 ingress,
             };
-            verdict = self.tunnel_one(batch, hop, &tunnel, datagram, output);
+            verdict = self.tunnel_one(batch, hop, &tunnel, &mut segment, output);
         }
         verdict
     }
@@ -107,14 +107,14 @@ impl Worker {
         batch: &Batch<'_>,
         hop: &Hop,
         tunnel: &Tunnel,
-        mut datagram: Datagram<'a, '_>,
+        datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
         let tunnel = Tunnel {
             id: self.id(),
             ..*tunnel
         };
-        let (mtu, pieces) = outer_fragments(&datagram, &tunnel, hop.mtu);
+        let (mtu, pieces) = outer_fragments(datagram, &tunnel, hop.mtu);
         let headers = &datagram.headers;
         match datagram
             .frame
@@ -126,12 +126,10 @@ impl Worker {
             Err(_) => return Verdict::Drop(DropReason::TooBig),
         }
         // The outer packet decides from here on.
-        let Datagram {
-            mut frame, ingress, ..
-        } = datagram;
+        let mut frame = datagram.frame.take();
         match frame.headers() {
             Ok(headers) => {
-                let outer = Datagram {
+                let mut outer = Datagram {
                     frame,
                     headers,
                     pieces: if pieces.is_empty() {
@@ -139,9 +137,9 @@ impl Worker {
                     } else {
                         Pieces::These(&pieces)
                     },
-                    ingress,
+                    ingress: datagram.ingress,
                 };
-                self.emit(batch, &Hop { mtu, ..*hop }, outer, output)
+                self.emit(batch, &Hop { mtu, ..*hop }, &mut outer, output)
             }
             Err(malformed) => Verdict::Drop(DropReason::Malformed(malformed)),
         }
