@@ -106,7 +106,7 @@ impl Datagram<'_, '_> {
     pub(crate) fn segment_len(&self) -> usize {
         let offload = self.frame.offload();
         match offload.gso {
-            Some(_) => headers_len(&self.headers) + usize::from(offload.gso_size),
+            Some(_) => headers_len(self.headers) + usize::from(offload.gso_size),
             None => self.len(),
         }
     }

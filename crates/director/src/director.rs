@@ -102,7 +102,8 @@ pub(crate) struct Ingress<'b> {
 #[derive(Debug)]
 pub(crate) struct Datagram<'a, 'b> {
     pub(crate) frame: Frame<'a>,
-    pub(crate) headers: Headers,
+    /// What its headers say, where it was read to: copying it costs as much as the reading.
+    pub(crate) headers: &'b mut Headers,
     /// Payload octets of each fragment it arrived in; empty if it came whole.
     pub(crate) pieces: Pieces<'b>,
     pub(crate) ingress: Ingress<'b>,
@@ -272,10 +273,11 @@ impl Worker {
             // Segments of nothing: no device takes that.
             return Verdict::Drop(DropReason::Malformed(Malformed::BadLength));
         }
-        let headers = match Headers::parse(&packet) {
+        let mut parsed = Headers::parse(&packet);
+        let headers = match &mut parsed {
             Ok(headers) => headers,
             Err(Malformed::NotIp) => return Verdict::Pass,
-            Err(malformed) => return Verdict::Drop(DropReason::Malformed(malformed)),
+            Err(malformed) => return Verdict::Drop(DropReason::Malformed(*malformed)),
         };
         packet.truncate(headers.end);
         let frame = Frame::InPlace(packet);
@@ -314,14 +316,14 @@ impl Worker {
             Progress::Invalid => Verdict::Drop(DropReason::Reassembly),
             Progress::Complete(mut whole) => match whole.frame.headers() {
                 Err(malformed) => Verdict::Drop(DropReason::Malformed(malformed)),
-                Ok(headers) => {
+                Ok(mut headers) => {
                     let frame = Frame::Owned(whole.frame);
                     let mark = whole.mark;
                     let ingress = Ingress { mark, ..*ingress };
                     let mut datagram = Datagram {
                         frame,
-                        headers,
                         pieces: Pieces::of(&headers, &whole.pieces),
+                        headers: &mut headers,
                         ingress,
                     };
                     self.datagram(batch, &mut datagram, output)
@@ -354,12 +356,7 @@ impl Worker {
         let Some(protocol) = Protocol::from_number(headers.protocol) else {
             return self.companion(batch, datagram, output);
         };
-        let (source, destination) = headers.ports();
-        let key = FlowKey {
-            protocol: headers.protocol,
-            source: (headers.source, source),
-            destination: (headers.destination, destination),
-        };
+        let key = FlowKey::of(headers);
         // Without ports there is nothing to know a connection by.
         let is_unknown = matches!(headers.transport, Transport::Truncated { ports: None });
         match self.connections.find(&key).filter(|_| !is_unknown) {

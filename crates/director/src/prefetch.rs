@@ -93,13 +93,7 @@ mod tests {
             let end = bytes.len();
             let packet = Packet::new(bytes, 0..end, 0);
             let headers = Headers::parse(&packet).unwrap();
-            let (source, destination) = headers.ports();
-            let key = FlowKey {
-                protocol: 6,
-                source: (headers.source, source),
-                destination: (headers.destination, destination),
-            };
-            assert_eq!(flow_of(&packet), Some(key));
+            assert_eq!(flow_of(&packet), Some(FlowKey::of(&headers)));
         }
     }
 

@@ -62,7 +62,7 @@ impl Worker {
         self.send_error(
             batch,
             &mut datagram.frame,
-            &datagram.headers,
+            datagram.headers,
             refusal.error(),
             output,
         );

@@ -31,7 +31,7 @@ impl Worker {
         datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let headers = datagram.headers;
+        let headers = *datagram.headers;
         let Transport::Icmp { kind, .. } = headers.transport else {
             return Verdict::Pass;
         };
@@ -255,7 +255,7 @@ impl Worker {
         if datagram.headers.family == Family::V6 && datagram.is_too_big(hop.mtu) {
             return self.refuse(batch, datagram, Refusal::TooBig { mtu: hop.mtu }, output);
         }
-        let headers = datagram.headers;
+        let headers = *datagram.headers;
         if !datagram
             .frame
             .edit(|packet| checksum::is_valid(packet, &headers))

@@ -145,7 +145,7 @@ impl Worker {
         datagram: &mut Datagram<'_, '_>,
         output: &mut Output<'_>,
     ) -> Verdict {
-        let headers = datagram.headers;
+        let headers = *datagram.headers;
         let ingress = datagram.ingress;
         match datagram
             .frame

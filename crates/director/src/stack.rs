@@ -48,7 +48,7 @@ impl Worker {
             Transport::Fragment | Transport::Other => {
                 let network = datagram.headers.network_offset;
                 let bytes = datagram.frame.bytes().get(network..).unwrap_or(&[]);
-                match unheard(&datagram.headers, bytes) {
+                match unheard(datagram.headers, bytes) {
                     Some(error) => self.refuse_at_stack(batch, datagram, error, output),
                     None => Verdict::Answered,
                 }
@@ -63,7 +63,7 @@ impl Worker {
         error: IcmpError,
         output: &mut Output<'_>,
     ) -> Verdict {
-        self.send_error(batch, &mut datagram.frame, &datagram.headers, error, output);
+        self.send_error(batch, &mut datagram.frame, datagram.headers, error, output);
         Verdict::Answered
     }
 

@@ -7,6 +7,7 @@ use core::net::IpAddr;
 
 use foldhash::{HashMap, HashMapExt};
 
+use crate::connection::bits;
 use crate::director::{Batch, Worker, is_for_us};
 use crate::egress::Hop;
 use crate::verdict::DropReason;
@@ -27,7 +28,7 @@ pub(crate) enum Way {
 
 /// What one worker keeps.
 #[derive(Debug)]
-pub(crate) struct Ways(HashMap<IpAddr, Way>);
+pub(crate) struct Ways(HashMap<u128, Way>);
 
 impl Ways {
     /// None yet.
@@ -44,7 +45,7 @@ impl Ways {
 impl Worker {
     /// The way to real server `address`.
     pub(crate) fn way(&mut self, batch: &Batch<'_>, address: IpAddr) -> Way {
-        let kept = self.ways.0.get(&address).copied();
+        let kept = self.ways.0.get(&bits(&address)).copied();
         let mut way = kept.unwrap_or_else(|| self.look_up(batch, address));
         if let Way::Hop(hop) = &mut way
             && let Some(learned) = self.host.path_mtus.lookup(address, batch.now)
@@ -66,7 +67,7 @@ impl Worker {
         if self.ways.0.len() >= WAYS_MAX {
             self.ways.clear();
         }
-        self.ways.0.insert(address, way);
+        self.ways.0.insert(bits(&address), way);
         way
     }
 }

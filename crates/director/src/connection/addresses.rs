@@ -69,10 +69,10 @@ impl Addresses {
 
     /// Whether a packet between these addresses belongs to the connection in this direction.
     #[inline]
-    pub(super) fn matches(&self, from: IpAddr, to: IpAddr, direction: Direction) -> bool {
+    pub(super) fn matches(&self, from: &IpAddr, to: &IpAddr, direction: Direction) -> bool {
         match (self, from, to) {
-            (Self::V4(set), IpAddr::V4(from), IpAddr::V4(to)) => set.matches(&from, &to, direction),
-            (Self::V6(set), IpAddr::V6(from), IpAddr::V6(to)) => set.matches(&from, &to, direction),
+            (Self::V4(set), IpAddr::V4(from), IpAddr::V4(to)) => set.matches(from, to, direction),
+            (Self::V6(set), IpAddr::V6(from), IpAddr::V6(to)) => set.matches(from, to, direction),
             _ => false,
         }
     }

@@ -1,10 +1,11 @@
 //! What a packet says about the flow it belongs to, and the keyed hash of it.
 
 use core::hash::Hasher;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
+use packet::Headers;
 use siphasher::sip::SipHasher13;
 
 /// Addresses and ports of a packet, as they stand in it.
@@ -19,6 +20,18 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// The flow of a packet with these headers.
+    #[inline]
+    #[must_use]
+    pub fn of(headers: &Headers) -> Self {
+        let (source, destination) = headers.ports();
+        Self {
+            protocol: headers.protocol,
+            source: (copy(&headers.source), source),
+            destination: (copy(&headers.destination), destination),
+        }
+    }
+
     /// The key of packets that go the other way: what an ICMP error's quoted packet is looked up
     /// by.
     #[must_use]
@@ -77,7 +90,7 @@ fn feed(mut hasher: impl Hasher, key: &FlowKey) -> u64 {
     let ports = u64::from(key.source.1) << 32
         | u64::from(key.destination.1) << 16
         | u64::from(key.protocol);
-    match (key.source.0, key.destination.0) {
+    match (&key.source.0, &key.destination.0) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             hasher.write_u64(u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits()));
         }
@@ -90,8 +103,18 @@ fn feed(mut hasher: impl Hasher, key: &FlowKey) -> u64 {
     hasher.finish()
 }
 
+/// The address, read as it was written a moment ago: as a whole, an IPv4 address would be read together with octets that
+/// nobody wrote, and the processor would wait until all of it is in the cache.
+#[inline]
+fn copy(address: &IpAddr) -> IpAddr {
+    match *address {
+        IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits())),
+        IpAddr::V6(address) => IpAddr::V6(address),
+    }
+}
+
 /// The address as an IPv6 one.
-fn bits(address: IpAddr) -> u128 {
+pub(crate) fn bits(address: &IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
         IpAddr::V6(address) => address.to_bits(),

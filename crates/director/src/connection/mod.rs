@@ -32,6 +32,7 @@ mod tests;
 
 pub use conntrack::Outcome;
 pub use defence::DropRates;
+pub(crate) use key::bits;
 pub use key::{FlowKey, HashKind};
 pub(crate) use record::METHOD_MASK;
 pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, StateRules};

@@ -266,7 +266,7 @@ impl Connection {
             return false;
         }
         self.addresses
-            .matches(key.source.0, key.destination.0, direction)
+            .matches(&key.source.0, &key.destination.0, direction)
     }
 
     /// Whether a SYN (TCP) or INIT (SCTP) on it means that the client began anew, so that the

@@ -59,7 +59,7 @@ impl Worker {
         datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let Some(tunnel) = self.tunnel_for(batch, target, hop, &datagram.headers) else {
+        let Some(tunnel) = self.tunnel_for(batch, target, hop, datagram.headers) else {
             return Verdict::Drop(DropReason::NoRoute);
         };
         let mtu = hop.mtu.saturating_sub(tunnel.overhead());
@@ -80,12 +80,12 @@ impl Worker {
         let ingress = datagram.ingress;
         let mut verdict = Verdict::Drop(DropReason::TooBig);
         for mut frame in self.cut(datagram, mtu) {
-            let Ok(headers) = frame.headers() else {
+            let Ok(mut headers) = frame.headers() else {
                 continue;
             };
             let mut segment = Datagram {
                 frame: Frame::Owned(frame),
-                headers,
+                headers: &mut headers,
                 pieces: Pieces::Whole,
                 ingress,
             };
@@ -128,10 +128,10 @@ impl Worker {
         // The outer packet decides from here on.
         let mut frame = datagram.frame.take();
         match frame.headers() {
-            Ok(headers) => {
+            Ok(mut headers) => {
                 let mut outer = Datagram {
                     frame,
-                    headers,
+                    headers: &mut headers,
                     pieces: if pieces.is_empty() {
                         Pieces::Whole
                     } else {

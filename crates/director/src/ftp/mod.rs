@@ -391,7 +391,7 @@ impl Datagram<'_, '_> {
         if !frame.edit(|packet| refit(packet, headers)) {
             return Err(WRONG);
         }
-        self.headers = frame.headers().map_err(DropReason::Malformed)?;
+        *self.headers = frame.headers().map_err(DropReason::Malformed)?;
         self.frame = Frame::Owned(frame);
         // The fragments that it came in do not fit any more.
         self.pieces = Pieces::Whole;
