@@ -54,7 +54,13 @@ pub fn outcome(verdict: Verdict, output: &Output<'_>, link_len: impl Fn(u32) -> 
             "held and sent {kinds:?}"
         ),
         Verdict::Answered => assert!(kinds.len() < 200, "{} answers", kinds.len()),
-        Verdict::Drop(DropReason::NoDestination | DropReason::TtlExpired | DropReason::TooBig) => {
+        Verdict::Drop(
+            DropReason::NoDestination
+            | DropReason::TtlExpired
+            | DropReason::TooBig
+            | DropReason::NoRoute
+            | DropReason::IpOptions,
+        ) => {
             assert!(
                 only(&[Kind::Neighbour, Kind::Error]),
                 "{verdict:?} and sent {kinds:?}"

@@ -91,7 +91,7 @@ impl Host {
         }
         for route in &topology.routes {
             let words: Vec<&str> = route.split_whitespace().collect();
-            host.add_route(&words)?;
+            host.add_route(false, &words)?;
         }
         for (key, value) in &topology.sysctl.0 {
             host.sysctls.insert(key.clone(), value.to_string());
@@ -118,6 +118,9 @@ impl Host {
                 let local = route(RouteKind::Local, LOOPBACK, None);
                 network.routes.insert(address, whole, local);
                 if interface.index != LOOPBACK {
+                    if !interface.up {
+                        continue;
+                    }
                     let on_link = route(RouteKind::Unicast, interface.index, None);
                     network.routes.insert(address, length, on_link);
                 } else if !address.is_loopback() {
@@ -162,16 +165,22 @@ impl Host {
     /// # Errors
     /// A sentence for an argv that the model does not know.
     pub(crate) fn ip_command(&mut self, arguments: &[&str]) -> Result<(), String> {
-        let arguments = match arguments {
-            ["-4" | "-6", rest @ ..] => rest,
-            all => all,
+        let (v6, arguments) = match arguments {
+            ["-4", rest @ ..] => (false, rest),
+            ["-6", rest @ ..] => (true, rest),
+            all => (false, all),
         };
         if arguments.first() != Some(&"neigh") {
             self.route_generation += 1;
         }
         match arguments {
-            ["route", "add" | "replace", rest @ ..] => self.add_route(rest),
-            ["route", "del", rest @ ..] => self.delete_route(rest),
+            ["route", "add", rest @ ..] => self.add_route(v6, rest),
+            ["route", "replace" | "change", rest @ ..] => {
+                // There may be none to replace.
+                let _ = self.delete_route(v6, rest);
+                self.add_route(v6, rest)
+            }
+            ["route", "del" | "delete", rest @ ..] => self.delete_route(v6, rest),
             ["link", "set", "dev", device, rest @ ..] | ["link", "set", device, rest @ ..] => {
                 self.set_link(device, rest)
             }
@@ -222,9 +231,14 @@ impl Host {
 
     fn set_link(&mut self, device: &str, settings: &[&str]) -> Result<(), String> {
         let interface = self.interface(device)?;
+        let index = interface.index;
         match settings {
             ["up"] => interface.up = true,
-            ["down"] => interface.up = false,
+            ["down"] => {
+                interface.up = false;
+                // The kernel forgets routes over it; those of its addresses come back with the link.
+                self.routes.retain(|(_, _, route)| route.interface != index);
+            }
             ["mtu", octets] => {
                 interface.mtu = octets
                     .parse()
@@ -240,7 +254,7 @@ impl Host {
         Ok(())
     }
 
-    fn add_route(&mut self, words: &[&str]) -> Result<(), String> {
+    fn add_route(&mut self, v6: bool, words: &[&str]) -> Result<(), String> {
         let (kind, words) = match words {
             ["local", rest @ ..] => (RouteKind::Local, rest),
             ["blackhole", rest @ ..] => (RouteKind::Blackhole, rest),
@@ -253,7 +267,8 @@ impl Host {
             Some(device) => self.index_of(device)?,
             None => 0,
         };
-        let (destination, length) = route_prefix(words, gateway)?;
+        let v6 = v6 || gateway.is_some_and(|address| address.is_ipv6());
+        let (destination, length) = route_prefix(v6, words)?;
         let mut entry = route(kind, interface, gateway);
         entry.source = operand(words, "src").map(ip).transpose()?;
         entry.mtu = operand(words, "mtu").and_then(|text| text.parse().ok());
@@ -261,7 +276,7 @@ impl Host {
         Ok(())
     }
 
-    fn delete_route(&mut self, words: &[&str]) -> Result<(), String> {
+    fn delete_route(&mut self, v6: bool, words: &[&str]) -> Result<(), String> {
         let words = match words {
             [
                 "local" | "blackhole" | "unreachable" | "prohibit",
@@ -269,7 +284,8 @@ impl Host {
             ] => rest,
             all => all,
         };
-        let (destination, length) = route_prefix(words, None)?;
+        let v6 = v6 || operand(words, "via").is_some_and(|gateway| gateway.contains(':'));
+        let (destination, length) = route_prefix(v6, words)?;
         let before = self.routes.len();
         self.routes
             .retain(|(have, have_len, _)| (*have, *have_len) != (destination, length));
@@ -312,17 +328,11 @@ fn route(kind: RouteKind, interface: u32, gateway: Option<IpAddr>) -> Route {
     }
 }
 
-/// Destination of a route command; `default` has the gateway's family.
-fn route_prefix(words: &[&str], gateway: Option<IpAddr>) -> Result<(IpAddr, u8), String> {
+/// Destination of a route command; `v6` is the family of `default`.
+fn route_prefix(v6: bool, words: &[&str]) -> Result<(IpAddr, u8), String> {
     match words.first() {
-        Some(&"default") => {
-            let v6 = gateway.is_some_and(|address| address.is_ipv6());
-            Ok(if v6 {
-                (IpAddr::from([0_u16; 8]), 0)
-            } else {
-                (IpAddr::from([0_u8; 4]), 0)
-            })
-        }
+        Some(&"default") if v6 => Ok((IpAddr::from([0_u16; 8]), 0)),
+        Some(&"default") => Ok((IpAddr::from([0_u8; 4]), 0)),
         Some(text) => prefix(text),
         None => Err("route without destination".to_owned()),
     }

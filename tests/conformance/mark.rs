@@ -39,6 +39,10 @@ impl MarkRules {
                 arguments.join(" ")
             )
         };
+        if matches!(arguments, ["-t", "mangle", "-F" | "-X"]) {
+            self.rules.retain(|rule| rule.v6 != v6);
+            return Ok(());
+        }
         let ["-t", "mangle", action, "PREROUTING", rest @ ..] = arguments else {
             return Err(unknown());
         };
@@ -87,14 +91,22 @@ fn parse(v6: bool, words: &[&str]) -> Option<Rule> {
             "--dport" => rule.destination_ports = Some(ports(value)?),
             "-m" if matches!(value, "tcp" | "udp" | "sctp") => {}
             "-j" if value == "MARK" => {}
-            "--set-mark" => {
-                rule.mark = value.parse().ok()?;
+            "--set-mark" | "--set-xmark" => {
+                rule.mark = number(value.split('/').next()?)?;
                 marked = true;
             }
             _ => return None,
         }
     }
     marked.then_some(rule)
+}
+
+/// A decimal number, or a hexadecimal one with `0x`.
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 fn protocol(text: &str) -> Option<u8> {

@@ -201,7 +201,6 @@ pub(crate) const FOCUSES: [Focus; 12] = [
         threshold: 0,
         // The helper of 6.1.176 loses what comes over IPv6; that of 6.1.192 does not.
         v6: 0,
-        ..BASE
     },
     Focus {
         name: "sip",

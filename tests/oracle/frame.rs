@@ -125,7 +125,7 @@ pub(crate) fn packets(
     payload: &[u8],
     cut: Option<usize>,
 ) -> Vec<Vec<u8>> {
-    let size = cut.map_or(payload.len().max(1), |cut| (cut / 8).max(1) * 8);
+    let size = cut.map_or_else(|| payload.len().max(1), |cut| (cut / 8).max(1) * 8);
     let count = payload.len().div_ceil(size).max(1);
     (0..count)
         .map(|place| {

@@ -362,25 +362,7 @@ impl World {
                 self.line_server(),
             ]
             .concat(),
-            73..75 => start(self, &["-C", "--clear", "-C -t 10.8.0.1:80"])
-                .iter()
-                .flat_map(|text| words(text))
-                .collect(),
-            75..78 => {
-                let service = if self.draw.chance(50) {
-                    self.line_service()
-                } else {
-                    Vec::new()
-                };
-                [start(self, &["-Z", "--zero"]), service].concat()
-            }
-            78..82 => {
-                let values = ["0", "10", "900", "-1", "x", "2147483", "21474837"];
-                let count = self.draw.of(&[3, 3, 3, 2, 1, 4]);
-                let numbers = (0..count).map(|_| self.draw.of(&values).to_owned());
-                std::iter::once("--set".to_owned()).chain(numbers).collect()
-            }
-            82..85 => words(self.draw.of(&WHOLE)),
+            73..85 => self.line_about_all(),
             85..89 => {
                 input = Some(self.line_rules());
                 words("-R")
@@ -398,5 +380,27 @@ impl World {
         }
         line.insert(0, "ipvsadm".to_owned());
         self.plan.steps.push(Step::Command(line, input));
+    }
+
+    /// One command about a service or about all.
+    fn line_about_all(&mut self) -> Vec<String> {
+        match self.draw.between(0, 11) {
+            0..2 => words(self.draw.of(&["-C", "--clear", "-C -t 10.8.0.1:80"])),
+            2..5 => {
+                let service = if self.draw.chance(50) {
+                    self.line_service()
+                } else {
+                    Vec::new()
+                };
+                [words(self.draw.of(&["-Z", "--zero"])), service].concat()
+            }
+            5..9 => {
+                let values = ["0", "10", "900", "-1", "x", "2147483", "21474837"];
+                let count = self.draw.of(&[3, 3, 3, 2, 1, 4]);
+                let numbers = (0..count).map(|_| self.draw.of(&values).to_owned());
+                std::iter::once("--set".to_owned()).chain(numbers).collect()
+            }
+            _ => words(self.draw.of(&WHOLE)),
+        }
     }
 }
