@@ -5,6 +5,7 @@ use std::io::{self, BufWriter};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +57,11 @@ struct RunArguments {
     /// File that keeps services over a restart (default: the configuration's).
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Look for frames this many microseconds before going to sleep, while they keep coming (default: the
+    /// configuration's, which is not at all).
+    #[arg(long, value_name = "MICROSECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "50",
+          value_parser = clap::value_parser!(u16).range(0..=1000))]
+    busy_poll: Option<u16>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -176,11 +182,13 @@ fn run(arguments: RunArguments) -> ExitCode {
         config,
         control,
         state,
+        busy_poll,
     } = arguments;
     match runtime::daemon::run(&runtime::daemon::Options {
         config,
         control,
         state,
+        busy_poll: busy_poll.map(|time| Duration::from_micros(time.into())),
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

@@ -4,7 +4,9 @@
 //! nothing behind. After the start, the control thread sleeps in one poll, and capabilities that are not needed any
 //! more are gone. Nothing stays behind in the kernel, however the process ends.
 
+mod ask;
 mod control;
+mod gro;
 mod guard;
 mod pace;
 mod settings;
@@ -163,6 +165,7 @@ impl Daemon {
         self.control.proc_files.remove();
         self.control.log_counters();
         self.control.stop_workers();
+        self.control.aggregation.restore();
         tracing::info!("stopped");
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use control::config::{Config, LinkKind, Log, MarkRule, VipAnswer};
+use control::config::{Config, Gro, LinkKind, Log, MarkRule, VipAnswer};
 use control::state::DesiredState;
 use director::net::Answer;
 use director::service::{Family, ServiceKey};
@@ -30,13 +31,18 @@ pub struct Options {
     pub control: Option<PathBuf>,
     /// Path of the state file.
     pub state: Option<PathBuf>,
+    /// How long a worker goes on looking for frames before it sleeps.
+    pub busy_poll: Option<Duration>,
 }
 
 /// What the daemon goes by.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) interfaces: Wanted,
+    pub(super) gro: Gro,
     pub(super) workers: usize,
+    /// How long a worker goes on looking for frames before it sleeps.
+    pub(super) busy_poll: Duration,
     pub(super) max_connections: usize,
     pub(super) vips: BTreeMap<IpAddr, Wish>,
     pub(super) marks: Arc<Vec<MarkRule>>,
@@ -69,6 +75,9 @@ impl Settings {
         if let Some(path) = options.state.clone() {
             config.state = Some(path);
         }
+        if let Some(time) = options.busy_poll {
+            config.busy_poll = time;
+        }
         let desired = config.desired_state().map_err(refused)?;
         let wish = |vip: &control::config::Vip| Wish {
             choice: match vip.answer {
@@ -80,7 +89,9 @@ impl Settings {
         };
         Ok(Self {
             interfaces: wanted(&config)?,
+            gro: config.gro,
             workers: config.workers,
+            busy_poll: config.busy_poll,
             max_connections: config.max_connections,
             vips: config
                 .vips
@@ -163,6 +174,7 @@ impl Settings {
     /// Whether something differs that only a restart can change.
     pub(super) fn needs_restart(&self, running: &Self) -> bool {
         self.workers != running.workers
+            || self.busy_poll != running.busy_poll
             || self.max_connections != running.max_connections
             || self.control != running.control
             || self.state != running.state
@@ -247,6 +259,7 @@ mod tests {
             config: None,
             control: Some("/a/control.sock".into()),
             state: Some("/a/state".into()),
+            busy_poll: Some(Duration::from_micros(7)),
         };
         let read = Settings::read(&options).unwrap();
         assert_eq!(read.control.socket, PathBuf::from("/a/control.sock"));
@@ -255,6 +268,7 @@ mod tests {
             (Some("/a/state".into()), false)
         );
         assert_eq!(read.interfaces, Wanted::All);
+        assert_eq!(read.busy_poll, Duration::from_micros(7));
         assert!(settings("").unwrap().state_by_default);
         assert_eq!(settings("state = \"\"").unwrap().state, None);
     }
