@@ -1,7 +1,7 @@
 //! The `ulvs` binary: one file, many names. Called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore` it is the
 //! ipvsadm command line; otherwise its first argument says what it does.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ enum Command {
     Sysctl(SysctlArguments),
     /// Print what kernel IPVS has below /proc/net: ip_vs, ip_vs_conn, ip_vs_stats and the like.
     Proc(ProcArguments),
+    /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
+    Doctor(DoctorArguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
     /// Show the three forwarding methods in network namespaces of their own.
@@ -88,6 +90,19 @@ struct ProcArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct DoctorArguments {
+    /// Configuration file of the director that is to run here.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Control socket of a director that may run here (default: $ULVS_CONTROL, else the configuration's).
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// An interface to look at; repeat for several (default: those that the director works on).
+    #[arg(short, long = "interface", value_name = "NAME")]
+    interfaces: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
 struct DecapArguments {
     /// A virtual address that tunnelled packets may be for; repeat for several.
     #[arg(long = "vip", value_name = "ADDRESS", required = true)]
@@ -120,6 +135,7 @@ fn main() -> ExitCode {
         Command::Proc(ProcArguments { name }) => {
             asking(|out, err, transport| cli::texts::run(&name, out, err, transport))
         }
+        Command::Doctor(arguments) => doctor(arguments),
         Command::Decap(arguments) => decap(arguments),
         Command::Demo => demo(),
         // Taken before clap, whose grammar is not ipvsadm's; they stand here for the help.
@@ -214,6 +230,26 @@ fn decap(arguments: DecapArguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
+    }
+}
+
+/// 0 = a director can run here, 1 = it cannot, 2 = the command line is wrong.
+fn doctor(arguments: DoctorArguments) -> ExitCode {
+    let options = runtime::doctor::Options {
+        config: arguments.config,
+        control: arguments.control,
+        interfaces: arguments.interfaces,
+    };
+    match runtime::doctor::run(&options) {
+        Ok(findings) => {
+            // Whoever closed the output does not want the rest.
+            let _ = write!(io::stdout(), "{findings}");
+            ExitCode::from(u8::from(!findings.can_run()))
+        }
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(2)
+        }
     }
 }
 

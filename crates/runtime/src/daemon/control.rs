@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use caps::Capability;
-use control::netlink::{Errno, Request, refuse, requests, respond};
+use control::netlink::{Answer as Reaction, Errno, Reply, Request, refuse, requests, respond};
 use control::server::Server;
 use control::state::DesiredState;
 use director::director::Host;
@@ -31,6 +31,7 @@ use crate::presence::Presence;
 use crate::proc_files::ProcFiles;
 use crate::reconcile;
 use crate::state::StateFile;
+use crate::status::{self, Status};
 use crate::vips::{self, Forwarding, Wish};
 use crate::worker::{Handle, Marks, Order};
 
@@ -85,6 +86,13 @@ impl Control {
                 replies.push(refuse(&frame, port, Errno::EADDRNOTAVAIL, &sentence));
                 continue;
             }
+            if matches!(request, Request::DumpText(name) if name == status::NAME) {
+                let text = self.status().to_string().into_bytes();
+                let pieces = text.chunks(Reply::PIECE_MAX);
+                let pieces = pieces.map(|piece| Reply::Text(piece.to_vec())).collect();
+                replies.extend(respond(&frame, port, &Ok(Reaction::List(pieces))));
+                continue;
+            }
             let workers = &self.workers;
             let connections = |now| connections(workers, now);
             let answer = self.server.answer(request, now, &connections);
@@ -92,6 +100,24 @@ impl Control {
             replies.extend(respond(&frame, port, &answer));
         }
         replies
+    }
+
+    /// What is used, for `ulvs doctor`.
+    fn status(&self) -> Status {
+        let mut vips: Vec<_> = self.presence.answers().into_iter().collect();
+        vips.sort_unstable_by_key(|(vip, _)| *vip);
+        Status {
+            link: self.settings.interfaces.link().to_owned(),
+            workers: self.workers.len(),
+            busy_poll: u64::try_from(self.settings.busy_poll.as_micros()).unwrap_or(u64::MAX),
+            guard: self.shield.method().map(|method| method.to_string()),
+            interfaces: self.links.iter().map(|(_, name)| name.to_owned()).collect(),
+            gro: self.aggregation.turned_on(),
+            vips: vips
+                .into_iter()
+                .map(|(vip, answer)| (vip, answer == Answer::Local))
+                .collect(),
+        }
     }
 
     /// A service whose packets the kernel would answer too is impossible when nothing can keep it from that.

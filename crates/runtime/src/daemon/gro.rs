@@ -91,6 +91,11 @@ impl Aggregation {
         }
     }
 
+    /// Names of the interfaces where it was turned on.
+    pub(super) fn turned_on(&self) -> Vec<String> {
+        self.turned_on.values().cloned().collect()
+    }
+
     /// What the control thread must keep to undo what was done.
     pub(super) fn capabilities(&self) -> &'static [Capability] {
         if self.turned_on.is_empty() {

@@ -25,6 +25,7 @@ use crate::error::{Result, RuntimeError};
 use crate::worker::Event;
 use control::Control;
 pub use settings::Options;
+pub(crate) use settings::Settings;
 
 const SIGNALS: Token = Token(0);
 const NETWORK: Token = Token(1);

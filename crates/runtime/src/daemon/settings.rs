@@ -37,16 +37,16 @@ pub struct Options {
 
 /// What the daemon goes by.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) interfaces: Wanted,
-    pub(super) gro: Gro,
-    pub(super) workers: usize,
+pub(crate) struct Settings {
+    pub(crate) interfaces: Wanted,
+    pub(crate) gro: Gro,
+    pub(crate) workers: usize,
     /// How long a worker goes on looking for frames before it sleeps.
-    pub(super) busy_poll: Duration,
+    pub(crate) busy_poll: Duration,
     pub(super) max_connections: usize,
-    pub(super) vips: BTreeMap<IpAddr, Wish>,
+    pub(crate) vips: BTreeMap<IpAddr, Wish>,
     pub(super) marks: Arc<Vec<MarkRule>>,
-    pub(super) control: control::config::Control,
+    pub(crate) control: control::config::Control,
     /// `None` = nothing is kept over a restart.
     pub(super) state: Option<PathBuf>,
     /// Nobody asked for that place in particular.
@@ -54,7 +54,7 @@ pub(super) struct Settings {
     pub(super) proc_files: bool,
     pub(super) log: Log,
     /// Services, timeouts and sysctls of the configuration.
-    pub(super) desired: DesiredState,
+    pub(crate) desired: DesiredState,
     /// Tells whether `desired` is what the saved state began with.
     pub(super) digest: u64,
 }
@@ -64,7 +64,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with it, with file, line and key.
-    pub(super) fn read(options: &Options) -> Result<Self> {
+    pub(crate) fn read(options: &Options) -> Result<Self> {
         let mut config = match &options.config {
             Some(path) => parse(path)?,
             None => Config::default(),
@@ -110,7 +110,7 @@ impl Settings {
     }
 
     /// What the operator says about a VIP, on this host.
-    pub(super) fn wish(&self, vip: IpAddr, tables: &Tables) -> Wish {
+    pub(crate) fn wish(&self, vip: IpAddr, tables: &Tables) -> Wish {
         let mut wish = self.vips.get(&vip).cloned().unwrap_or_default();
         // The host routes packets into a TUN device whatever networks it is connected to.
         if self.interfaces.is_tun() && wish.choice == Choice::Auto && !tables.is_local(vip) {
@@ -120,7 +120,7 @@ impl Settings {
     }
 
     /// The VIPs that a service answers to. A firewall mark's are the single addresses that its rules name.
-    pub(super) fn vips_of(&self, key: &ServiceKey) -> Vec<IpAddr> {
+    pub(crate) fn vips_of(&self, key: &ServiceKey) -> Vec<IpAddr> {
         match *key {
             ServiceKey::Address { address, .. } => vec![address],
             ServiceKey::Mark { mark, family } => {
