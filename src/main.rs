@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// The names under which this program is ipvsadm.
@@ -127,7 +128,11 @@ fn main() -> ExitCode {
     if let Some(arguments) = ipvsadm_arguments(&words) {
         return ipvsadm(arguments);
     }
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong(&error),
+    };
+    match arguments.command {
         Command::Run(arguments) => run(arguments),
         Command::Sysctl(SysctlArguments { settings, .. }) => {
             asking(|out, err, transport| cli::sysctl::run(&settings, out, err, transport))
@@ -144,6 +149,23 @@ fn main() -> ExitCode {
         }
         Command::DemoServer(arguments) => demo_server(&arguments),
     }
+}
+
+/// A wrong command line is one sentence; help and version are what was asked for.
+fn wrong(error: &clap::Error) -> ExitCode {
+    let asked = !error.use_stderr();
+    if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Whoever closed the output does not want the rest.
+        let _ = error.print();
+        return ExitCode::from(if asked { 0 } else { 2 });
+    }
+    let text = error.to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let sentence: Vec<&str> = lines.map(str::trim).collect();
+    let sentence = sentence.join(" ");
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    eprintln!("ulvs: {sentence} (`--help` says what there is)");
+    ExitCode::from(2)
 }
 
 /// The words from the name ipvsadm on, if this is ipvsadm: by the name of the file, or by the first argument.

@@ -7,6 +7,7 @@ mod configuration;
 mod containers;
 mod datagrams;
 mod decap;
+mod doctor;
 mod fragments;
 mod ftp;
 mod gro;

@@ -150,14 +150,15 @@ impl Control {
 
     /// Brings VIPs, guard and steering in line with services and host.
     pub(super) fn place(&mut self) {
+        // Takes the kernel some milliseconds, but only for new interfaces: no reason to do the rest less often.
+        self.aggregation
+            .update(self.links.iter(), self.settings.gro);
         let begun = Instant::now();
         let wanted = self.wanted();
         let tables = self.watcher.tables();
         let interfaces: BTreeSet<u32> = self.links.iter().map(|(index, _)| index).collect();
         self.presence
             .update(tables, &wanted, &interfaces, Instant::now());
-        self.aggregation
-            .update(self.links.iter(), self.settings.gro);
         let answers = self.presence.answers();
         self.guard(&answers);
         let tables = self.watcher.tables();

@@ -62,8 +62,13 @@ fn missing<'a>(look: &mut Look, links: impl Iterator<Item = &'a Link> + Clone) {
     }
     let named = match &look.settings.interfaces {
         Wanted::Named(names) => names.clone(),
-        Wanted::All | Wanted::Tun(_) => Vec::new(),
+        Wanted::Tun(_) => return,
+        Wanted::All => Vec::new(),
     };
+    let none = named.is_empty()
+        && !links
+            .clone()
+            .any(|link| look.settings.interfaces.wants(link));
     let absent: Vec<String> = named
         .into_iter()
         .filter(|name| !links.clone().any(|link| link.name == *name))
@@ -73,10 +78,7 @@ fn missing<'a>(look: &mut Look, links: impl Iterator<Item = &'a Link> + Clone) {
             "the configuration's `interfaces` names {name}, which is not there"
         ));
     }
-    let none = !links
-        .into_iter()
-        .any(|link| look.settings.interfaces.wants(link));
-    if none && !look.is_tun() {
+    if none {
         look.obstacle(
             "there is no Ethernet interface but loopback and ports of bridges and bonds: make one, or name one with \
              `interfaces` in the configuration",

@@ -227,8 +227,8 @@ fn memory(look: &Look) -> Row {
     Row::fact(
         "memory",
         format!(
-            "8 MiB of ring for each interface and worker (workers = {workers}); locked memory, which only BPF maps before \
-             Linux 5.11 count as: {locked} octets"
+            "8 MiB of ring for each interface and worker (workers = {workers}); the limit of locked memory ({locked} \
+             octets) counts none of it, only the guard's BPF map before Linux 5.11"
         ),
     )
 }
