@@ -63,8 +63,8 @@ struct RunArguments {
     /// Look for frames this many microseconds before going to sleep, while they keep coming (default: the
     /// configuration's, which is not at all).
     #[arg(long, value_name = "MICROSECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "50",
-          value_parser = clap::value_parser!(u16).range(0..=1000))]
-    busy_poll: Option<u16>,
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(runtime::daemon::BUSY_POLL_MAX)))]
+    busy_poll: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]

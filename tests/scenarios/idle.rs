@@ -93,12 +93,13 @@ fn kept(config: &str) {
     const TIME: Duration = Duration::from_secs(30);
     let net = Flat::new(1);
     let mut director = director(&net, 3600, config);
-    udp_flows(&net.client, "10.0.0.1", SERVICES, COUNT, 5);
-    eventually("the connections", Duration::from_secs(5), || {
+    // On a machine that is busy with other things, what a full ring lost is sent once more.
+    eventually("the connections", Duration::from_secs(60), || {
+        udp_flows(&net.client, "10.0.0.1", SERVICES, COUNT, 5);
+        std::thread::sleep(Duration::from_millis(500));
         (connections(&director) == COUNT).then_some(())
     });
     let account = over(&mut director, TIME);
-    eprintln!("{account:?}");
     assert_eq!(connections(&director), COUNT, "{account:?}");
     assert!(account.ran < TIME / 200, "{account:?} in {TIME:?}");
     assert!(account.sleeps < 100, "{account:?} in {TIME:?}");
@@ -127,7 +128,6 @@ fn connections_that_end_one_by_one() {
     let before = connections(&director);
     let account = over(&mut director, TIME);
     let ended = before - connections(&director);
-    eprintln!("{account:?} {ended}");
     assert!(ended > 4000, "{ended} of {before} ended");
     assert!(
         account.sleeps < 20 * TIME.as_secs() + 20,

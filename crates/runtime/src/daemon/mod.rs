@@ -23,6 +23,7 @@ use sd_notify::NotifyState;
 use crate::control_socket::ControlSocket;
 use crate::error::{Result, RuntimeError};
 use crate::worker::Event;
+pub use ::control::config::BUSY_POLL_MAX;
 use control::Control;
 pub use settings::Options;
 pub(crate) use settings::Settings;
