@@ -115,6 +115,25 @@ fn busy_polling_ends_with_the_traffic() {
     kept("busy_poll = 1000");
 }
 
+/// Frames half a millisecond apart each wake a worker that sleeps; one that goes on looking for a millisecond hardly ever
+/// goes to sleep between them.
+#[test]
+fn busy_polling_while_frames_come() {
+    const FRAMES: u32 = 4000;
+    let sleeps = |config: &str| {
+        let net = Flat::new(1);
+        let mut director = director(&net, 3600, config);
+        let before = account(&mut director);
+        udp_flows(&net.client, "10.0.0.1", SERVICES, FRAMES, 2);
+        account(&mut director).sleeps - before.sleeps
+    };
+    let (sleeping, looking) = (sleeps(""), sleeps("busy_poll = 1000"));
+    assert!(
+        looking < sleeping / 2,
+        "{sleeping} sleeps without, {looking} with busy polling"
+    );
+}
+
 /// Connections that end one after the other, a thousand a second, wake the worker twenty times a second and not a
 /// thousand times.
 #[test]

@@ -138,7 +138,7 @@ def udp_flows(address, services, count, seconds):
     to = socket.inet_pton(socket.AF_INET, address)
     for number in range(count):
         while time.monotonic() - begun < number * float(seconds) / count:
-            time.sleep(0.001)
+            time.sleep(0.0002)
         source = struct.pack("!I", 0xC6120000 + number // 50_000)
         fixed = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
         datagram = struct.pack("!HHHH", 10_000 + number % 50_000, 1 + number % services, 8, 0)
