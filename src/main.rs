@@ -1,11 +1,13 @@
 //! The `ulvs` binary: one file, many names. Called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore` it is the
 //! ipvsadm command line; otherwise its first argument says what it does.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// The names under which this program is ipvsadm.
@@ -36,6 +38,8 @@ enum Command {
     Sysctl(SysctlArguments),
     /// Print what kernel IPVS has below /proc/net: ip_vs, ip_vs_conn, ip_vs_stats and the like.
     Proc(ProcArguments),
+    /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
+    Doctor(DoctorArguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
     /// Show the three forwarding methods in network namespaces of their own.
@@ -56,6 +60,11 @@ struct RunArguments {
     /// File that keeps services over a restart (default: the configuration's).
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Look for frames this many microseconds before going to sleep, while they keep coming (default: the
+    /// configuration's, which is not at all).
+    #[arg(long, value_name = "MICROSECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "50",
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(runtime::daemon::BUSY_POLL_MAX)))]
+    busy_poll: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +88,19 @@ struct SysctlArguments {
 struct ProcArguments {
     /// ip_vs, ip_vs_app, ip_vs_conn, ip_vs_conn_sync, ip_vs_stats or ip_vs_stats_percpu.
     name: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct DoctorArguments {
+    /// Configuration file of the director that is to run here.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Control socket of a director that may run here (default: $ULVS_CONTROL, else the configuration's).
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// An interface to look at; repeat for several (default: those that the director works on).
+    #[arg(short, long = "interface", value_name = "NAME")]
+    interfaces: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,7 +128,11 @@ fn main() -> ExitCode {
     if let Some(arguments) = ipvsadm_arguments(&words) {
         return ipvsadm(arguments);
     }
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong(&error),
+    };
+    match arguments.command {
         Command::Run(arguments) => run(arguments),
         Command::Sysctl(SysctlArguments { settings, .. }) => {
             asking(|out, err, transport| cli::sysctl::run(&settings, out, err, transport))
@@ -114,6 +140,7 @@ fn main() -> ExitCode {
         Command::Proc(ProcArguments { name }) => {
             asking(|out, err, transport| cli::texts::run(&name, out, err, transport))
         }
+        Command::Doctor(arguments) => doctor(arguments),
         Command::Decap(arguments) => decap(arguments),
         Command::Demo => demo(),
         // Taken before clap, whose grammar is not ipvsadm's; they stand here for the help.
@@ -122,6 +149,23 @@ fn main() -> ExitCode {
         }
         Command::DemoServer(arguments) => demo_server(&arguments),
     }
+}
+
+/// A wrong command line is one sentence; help and version are what was asked for.
+fn wrong(error: &clap::Error) -> ExitCode {
+    let asked = !error.use_stderr();
+    if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Whoever closed the output does not want the rest.
+        let _ = error.print();
+        return ExitCode::from(if asked { 0 } else { 2 });
+    }
+    let text = error.to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let sentence: Vec<&str> = lines.map(str::trim).collect();
+    let sentence = sentence.join(" ");
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    eprintln!("ulvs: {sentence} (`--help` says what there is)");
+    ExitCode::from(2)
 }
 
 /// The words from the name ipvsadm on, if this is ipvsadm: by the name of the file, or by the first argument.
@@ -176,11 +220,13 @@ fn run(arguments: RunArguments) -> ExitCode {
         config,
         control,
         state,
+        busy_poll,
     } = arguments;
     match runtime::daemon::run(&runtime::daemon::Options {
         config,
         control,
         state,
+        busy_poll: busy_poll.map(|time| Duration::from_micros(time.into())),
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
@@ -206,6 +252,26 @@ fn decap(arguments: DecapArguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
+    }
+}
+
+/// 0 = a director can run here, 1 = it cannot, 2 = the command line is wrong.
+fn doctor(arguments: DoctorArguments) -> ExitCode {
+    let options = runtime::doctor::Options {
+        config: arguments.config,
+        control: arguments.control,
+        interfaces: arguments.interfaces,
+    };
+    match runtime::doctor::run(&options) {
+        Ok(findings) => {
+            // Whoever closed the output does not want the rest.
+            let _ = write!(io::stdout(), "{findings}");
+            ExitCode::from(u8::from(!findings.can_run()))
+        }
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -260,6 +260,11 @@ impl Routed {
     pub(crate) fn start(&self) -> Director {
         Director::start(&self.lab, &self.director, &["eth0"])
     }
+
+    /// A director on `eth0` to be configured further.
+    pub(crate) fn builder(&self) -> DirectorBuilder {
+        DirectorBuilder::new(&self.lab, &self.director, &["eth0"])
+    }
 }
 
 /// Puts the VIPs on `lo` of a real server and keeps it silent about them on the wire, as the tutorials do.

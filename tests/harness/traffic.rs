@@ -119,6 +119,12 @@ pub(crate) fn udp_repeat(lab: &Lab, host: &Host, address: &str, port: u16) -> Pr
     serve_by(lab, host, "udp-repeat", address, port)
 }
 
+/// Makes `count` UDP flows that are never answered, evenly over `seconds` and over the ports 1 to `services` of `address`.
+pub(crate) fn udp_flows(host: &Host, address: &str, services: u32, count: u32, seconds: u32) {
+    let [services, count, seconds] = [services, count, seconds].map(|number| number.to_string());
+    run(host, &["udp-flows", address, &services, &count, &seconds]);
+}
+
 /// The lines that the helper prints; panics where it fails.
 fn run(host: &Host, words: &[&str]) -> Vec<String> {
     let output = peer(host, words).output().expect("python3 can be started");

@@ -8,6 +8,9 @@ udp-pieces ADDRESS PORT SIZE INDEX,...
                                 one datagram of SIZE octets as IP fragments of 1024, sent in this order (what
                                 is not named is not sent); prints the same
 udp-heads ADDRESS PORT COUNT    the first fragments of COUNT datagrams whose others never come
+udp-flows ADDRESS SERVICES COUNT SECONDS
+                                COUNT datagrams, each from an address and port of 198.18.0.0/15 of its own, evenly over
+                                SECONDS and over the ports 1 to SERVICES of an IPv4 ADDRESS
 udp-repeat ADDRESS PORT         answer the first datagram with it again ten times a second, until killed
 sctp-answer ADDRESS PORT        answer INIT with INIT ACK and DATA with SACK, the kernel's SCTP not being needed
 sctp-ask ADDRESS PORT           INIT, then DATA, from a raw socket; prints the types of the chunks that come back
@@ -127,6 +130,19 @@ def udp_heads(address, port, count):
     wire = socket.socket(client.family, socket.SOCK_RAW, socket.IPPROTO_RAW)
     for number in range(int(count)):
         send_pieces(wire, client, 1 + number % 0xFFFF, bytes(3 * PIECE), [0])
+
+
+def udp_flows(address, services, count, seconds):
+    wire = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    services, count, begun = int(services), int(count), time.monotonic()
+    to = socket.inet_pton(socket.AF_INET, address)
+    for number in range(count):
+        while time.monotonic() - begun < number * float(seconds) / count:
+            time.sleep(0.0002)
+        source = struct.pack("!I", 0xC6120000 + number // 50_000)
+        fixed = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
+        datagram = struct.pack("!HHHH", 10_000 + number % 50_000, 1 + number % services, 8, 0)
+        wire.sendto(fixed + source + to + datagram, (address, 0))
 
 
 def udp_repeat(address, port):
@@ -269,6 +285,7 @@ ROLES = {
     "udp-ask": udp_ask,
     "udp-pieces": udp_pieces,
     "udp-heads": udp_heads,
+    "udp-flows": udp_flows,
     "udp-repeat": udp_repeat,
     "sctp-answer": sctp_answer,
     "sctp-ask": sctp_ask,

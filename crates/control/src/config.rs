@@ -11,13 +11,14 @@ mod rules;
 mod value;
 
 use core::net::IpAddr;
+use core::time::Duration;
 use std::path::PathBuf;
 
-use value::Get as _;
+use value::Get;
 
 pub use error::ConfigError;
 use file::File;
-pub use file::{LinkKind, LogFormat, LogLevel, VipAnswer};
+pub use file::{BUSY_POLL_MAX, Gro, LinkKind, LogFormat, LogLevel, VipAnswer};
 pub use mark::{MarkRule, Packet, Prefix};
 pub use rules::Rule;
 
@@ -30,8 +31,12 @@ pub struct Config {
     pub interfaces: Option<Vec<String>>,
     /// How frames are read and written.
     pub link: LinkKind,
+    /// Receive aggregation of veth interfaces.
+    pub gro: Gro,
     /// Threads that forward packets.
     pub workers: usize,
+    /// How long a worker goes on looking for frames before it sleeps; zero = it sleeps at once.
+    pub busy_poll: Duration,
     /// Most connections at a time, all workers together.
     pub max_connections: usize,
     /// File that keeps services over a restart; `None` = they are not kept.
@@ -118,7 +123,9 @@ impl Config {
                 .interfaces
                 .map(|names| names.into_iter().map(String::from).collect()),
             link: file.link,
+            gro: file.gro,
             workers: file.workers.get(),
+            busy_poll: Duration::from_micros(u64::from(Get::<u32>::get(file.busy_poll))),
             max_connections: file.max_connections.get(),
             state: Some(file.state).filter(|path| !path.as_os_str().is_empty()),
             proc_files: file.proc_files,

@@ -5,6 +5,7 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
+use core::time::Duration;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -208,11 +209,19 @@ impl Director {
     /// When [`Director::tick`] wants to be called next, if nothing arrives before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline_with(Duration::ZERO)
+    }
+
+    /// The same for a driver that may let connections end up to `slack` late while nothing arrives: many of them then
+    /// cost one call. What somebody waits for (packets held for a link address, fragments) is as urgent as ever.
+    #[must_use]
+    pub fn next_deadline_with(&self, slack: Duration) -> Option<Instant> {
         let worker = &self.worker;
+        let expiry = worker.connections.next_expiry();
         [
             worker.host.waiting.next_deadline(),
             worker.reassembly.next_deadline(),
-            worker.connections.next_expiry(),
+            expiry.map(|moment| moment.after(slack)),
             worker.orphans.next_deadline(worker.shared.deletions()),
             worker.sacrifice.next_deadline(&worker.shared.defence),
         ]

@@ -20,6 +20,7 @@ mod frame;
 pub mod guard;
 pub mod memory;
 pub mod pcap;
+pub mod probe;
 pub mod steering;
 pub mod sys;
 pub mod tun;

@@ -24,20 +24,28 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    fn wants(&self, link: &tables::Link) -> bool {
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn wants(&self, link: &tables::Link) -> bool {
         match self {
             Self::All => link.ethernet && !link.loopback && !link.enslaved,
             Self::Named(names) | Self::Tun(names) => names.contains(&link.name),
         }
     }
 
-    /// The kind of link to open on them.
-    fn entry(&self) -> Result<&'static Entry> {
-        let name = if self.is_tun() {
+    /// The name of the kind of link to open on them.
+    #[must_use]
+    pub const fn link(&self) -> &'static str {
+        if self.is_tun() {
             link::tun::ENTRY.name
         } else {
             link::af_packet::ENTRY.name
-        };
+        }
+    }
+
+    /// The kind of link to open on them.
+    fn entry(&self) -> Result<&'static Entry> {
+        let name = self.link();
         link::entry(name)
             .ok_or_else(|| RuntimeError::Refused(format!("this build has no links of kind {name}")))
     }

@@ -15,6 +15,8 @@ use super::value::{Bounded, InterfaceName, Mode, SocketPath};
 
 /// Longest timeout, seconds: 31 days, as for `ipvsadm --set`.
 const MAX_TIMEOUT: u32 = 86_400 * 31;
+/// Longest time that a worker looks for frames before it sleeps, microseconds.
+pub const BUSY_POLL_MAX: u32 = 1000;
 
 /// How frames are read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,6 +27,17 @@ pub enum LinkKind {
     AfPacket,
     /// TUN devices that ulvs makes, named by `interfaces`; the host routes packets into them.
     Tun,
+}
+
+/// Whether receive aggregation of veth interfaces is turned on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gro {
+    /// While the daemon works on them, where it may.
+    #[default]
+    Auto,
+    /// They stay as they are.
+    Leave,
 }
 
 /// Who answers for a VIP.
@@ -74,7 +87,9 @@ pub enum LogFormat {
 pub(super) struct File {
     pub(super) interfaces: Option<Vec<InterfaceName>>,
     pub(super) link: LinkKind,
+    pub(super) gro: Gro,
     pub(super) workers: Bounded<1, 64>,
+    pub(super) busy_poll: Bounded<0, BUSY_POLL_MAX>,
     pub(super) max_connections: Bounded<1, 0x7fff_ffff>,
     pub(super) state: PathBuf,
     pub(super) proc_files: bool,
@@ -93,7 +108,9 @@ impl Default for File {
         Self {
             interfaces: None,
             link: LinkKind::default(),
+            gro: Gro::default(),
             workers: Bounded::new::<1>(),
+            busy_poll: Bounded::new::<0>(),
             max_connections: Bounded::new::<1_048_576>(),
             state: "/var/lib/ulvs/state.rules".into(),
             proc_files: false,

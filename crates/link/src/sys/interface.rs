@@ -130,36 +130,3 @@ pub fn set_up(name: &str, up: bool) -> io::Result<()> {
     })?;
     Ok(())
 }
-
-/// Work that an interface can be told to do itself or to leave to the kernel (ethtool(8) -K).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Feature {
-    /// Finishing transport checksums of frames sent (`tx`).
-    TransmitChecksum,
-    /// Putting received segments together into super-frames (`gro`).
-    ReceiveAggregation,
-}
-
-/// Turns a feature of an interface on or off (`CAP_NET_ADMIN`).
-///
-/// # Errors
-/// `EPERM`, `ENODEV`, `EOPNOTSUPP`.
-pub fn set_feature(name: &str, feature: Feature, on: bool) -> io::Result<()> {
-    /// `ETHTOOL_STXCSUM` of `linux/ethtool.h`.
-    const SET_TRANSMIT_CHECKSUM: u32 = 0x17;
-    /// `ETHTOOL_SGRO`.
-    const SET_GRO: u32 = 0x2c;
-    let command = match feature {
-        Feature::TransmitChecksum => SET_TRANSMIT_CHECKSUM,
-        Feature::ReceiveAggregation => SET_GRO,
-    };
-    // struct ethtool_value
-    let mut value = [command, u32::from(on)];
-    let socket = socket::open(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
-    let mut request = named_request(name)?;
-    request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
-    // SAFETY: SIOCETHTOOL with these commands reads an ethtool_value behind ifru_data, which lives
-    // through the call.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) })?;
-    Ok(())
-}

@@ -42,6 +42,21 @@ pub(crate) fn open(name: &str, virtio_header: i32, several_queues: bool) -> io::
     Ok(file)
 }
 
+/// What the kernel's TUN devices can do, without making one: virtio-net headers, several queues.
+pub(crate) fn features() -> io::Result<(bool, bool)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
+    let mut flags: libc::c_uint = 0;
+    let number = libc::TUNGETFEATURES;
+    // SAFETY: TUNGETFEATURES writes an unsigned int.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), number as _, &raw mut flags) })?;
+    let has = |flag: libc::c_int| flags & flag.unsigned_abs() != 0;
+    Ok((has(libc::IFF_VNET_HDR), has(libc::IFF_MULTI_QUEUE)))
+}
+
 /// Lets the kernel hand over unfinished packets; UDP super-frames where it knows them (Linux 6.2).
 fn set_offloads(file: &File) -> io::Result<()> {
     let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;

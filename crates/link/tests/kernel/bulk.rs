@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use link::sys::interface::{self, Feature};
+use link::sys::ethtool::{self, Feature};
 use link::sys::poll;
 use link::{Link, Outgoing, Transmitted, recycle};
 use packet::Packet;
@@ -188,6 +188,6 @@ fn checksums_are_right_when_the_kernel_must_finish_them() {
 /// `ethtool -K IFACE tx off`, which Debian does not install by default, by its ioctl.
 fn offloads_off(namespace: &Namespace, name: &'static str) {
     namespace.enter("turning offloads off", move || {
-        interface::set_feature(name, Feature::TransmitChecksum, false).expect("ethtool");
+        ethtool::set(name, Feature::TransmitChecksum, false).expect("ethtool");
     });
 }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use control::listing;
-use control::netlink::{ConnectionEntry, Errno, Request, refuse, requests, respond};
+use caps::Capability;
+use control::netlink::{Answer as Reaction, Errno, Reply, Request, refuse, requests, respond};
 use control::server::Server;
 use control::state::DesiredState;
-use crossbeam::channel;
-use director::connection::Cursor;
-use director::director::{Director, Host};
+use director::director::Host;
 use director::net::Answer;
 use director::shared::Shared;
 use link::steering::Steering;
 
+use super::ask::{connections, reports};
+use super::gro::Aggregation;
 use super::guard::Shield;
 use super::pace::Pace;
 use super::settings::{Options, Settings};
@@ -31,15 +31,12 @@ use crate::presence::Presence;
 use crate::proc_files::ProcFiles;
 use crate::reconcile;
 use crate::state::StateFile;
+use crate::status::{self, Status};
 use crate::vips::{self, Forwarding, Wish};
-use crate::worker::{Handle, Marks, Order, Report};
+use crate::worker::{Handle, Marks, Order};
 
 /// Templates that one tick may end.
 const TEMPLATE_BUDGET: usize = 10_000;
-/// Places of a connection table that a worker looks at in one go: some 100 microseconds.
-const LIST_PIECE: u32 = 4096;
-/// Longest wait for a worker's answer; it takes a batch's time in fact.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that commands and the host's changes act on.
 pub(super) struct Control {
@@ -53,6 +50,7 @@ pub(super) struct Control {
     pub(super) links: Links,
     pub(super) presence: Presence,
     pub(super) shield: Shield,
+    pub(super) aggregation: Aggregation,
     pub(super) forwarding: Forwarding,
     /// The host's tables could not be read.
     pub(super) stale: bool,
@@ -88,6 +86,13 @@ impl Control {
                 replies.push(refuse(&frame, port, Errno::EADDRNOTAVAIL, &sentence));
                 continue;
             }
+            if matches!(request, Request::DumpText(name) if name == status::NAME) {
+                let text = self.status().to_string().into_bytes();
+                let pieces = text.chunks(Reply::PIECE_MAX);
+                let pieces = pieces.map(|piece| Reply::Text(piece.to_vec())).collect();
+                replies.extend(respond(&frame, port, &Ok(Reaction::List(pieces))));
+                continue;
+            }
             let workers = &self.workers;
             let connections = |now| connections(workers, now);
             let answer = self.server.answer(request, now, &connections);
@@ -95,6 +100,24 @@ impl Control {
             replies.extend(respond(&frame, port, &answer));
         }
         replies
+    }
+
+    /// What is used, for `ulvs doctor`.
+    fn status(&self) -> Status {
+        let mut vips: Vec<_> = self.presence.answers().into_iter().collect();
+        vips.sort_unstable_by_key(|(vip, _)| *vip);
+        Status {
+            link: self.settings.interfaces.link().to_owned(),
+            workers: self.workers.len(),
+            busy_poll: u64::try_from(self.settings.busy_poll.as_micros()).unwrap_or(u64::MAX),
+            guard: self.shield.method().map(|method| method.to_string()),
+            interfaces: self.links.iter().map(|(_, name)| name.to_owned()).collect(),
+            gro: self.aggregation.turned_on(),
+            vips: vips
+                .into_iter()
+                .map(|(vip, answer)| (vip, answer == Answer::Local))
+                .collect(),
+        }
     }
 
     /// A service whose packets the kernel would answer too is impossible when nothing can keep it from that.
@@ -127,6 +150,9 @@ impl Control {
 
     /// Brings VIPs, guard and steering in line with services and host.
     pub(super) fn place(&mut self) {
+        // Takes the kernel some milliseconds, but only for new interfaces: no reason to do the rest less often.
+        self.aggregation
+            .update(self.links.iter(), self.settings.gro);
         let begun = Instant::now();
         let wanted = self.wanted();
         let tables = self.watcher.tables();
@@ -257,7 +283,7 @@ impl Control {
         self.check_vips(&settings)?;
         if settings.needs_restart(&self.settings) {
             tracing::warn!(
-                "changes of workers, max_connections, link, control, state and log take a restart"
+                "changes of workers, busy_poll, max_connections, link, control, state and log take a restart"
             );
         }
         self.links.want(
@@ -275,6 +301,7 @@ impl Control {
         let running = &self.settings;
         self.settings = Settings {
             workers: running.workers,
+            busy_poll: running.busy_poll,
             max_connections: running.max_connections,
             control: running.control.clone(),
             state: running.state.clone(),
@@ -430,6 +457,11 @@ impl Control {
         }
     }
 
+    /// Capabilities that the control thread needs after the start.
+    pub(super) fn capabilities(&self) -> Vec<Capability> {
+        [self.shield.capabilities(), self.aggregation.capabilities()].concat()
+    }
+
     pub(super) fn stop_workers(&mut self) {
         for worker in &self.workers {
             worker.order(Order::Stop);
@@ -448,49 +480,4 @@ impl Control {
             );
         }
     }
-}
-
-/// The connections of all workers, asked for in pieces so that no worker stops for long.
-fn connections(workers: &[Handle], now: director::time::Instant) -> Vec<ConnectionEntry> {
-    let mut entries = Vec::new();
-    for worker in workers {
-        let mut cursor = Some(Cursor::default());
-        while let Some(from) = cursor {
-            let answer = ask(worker, move |director| {
-                let mut piece = Vec::new();
-                let table = director.connections();
-                let show = |_, connection: &_| piece.push(listing::connection(connection, now));
-                let next = table.list(from, LIST_PIECE, show);
-                (piece, next)
-            });
-            let Some((piece, next)) = answer else {
-                break;
-            };
-            entries.extend(piece);
-            cursor = next;
-        }
-    }
-    entries
-}
-
-fn reports(workers: &[Handle]) -> Vec<Report> {
-    let report = |worker: &Handle| {
-        let (sender, receiver) = channel::bounded(1);
-        worker.order(Order::Report(sender));
-        receiver.recv_timeout(PATIENCE).ok()
-    };
-    workers.iter().filter_map(report).collect()
-}
-
-/// Lets a worker work out something between two batches; `None` when it does not answer.
-fn ask<T: Send + 'static>(
-    worker: &Handle,
-    question: impl FnOnce(&mut Director) -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = channel::bounded(1);
-    worker.order(Order::Run(Box::new(move |director, _| {
-        // If nobody waits any more, the answer came too late.
-        let _ = sender.send(question(director));
-    })));
-    receiver.recv_timeout(PATIENCE).ok()
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use caps::Capability;
-use director::destination::{Destination, Method};
+use director::destination::{self, Destination};
 use director::net::Answer;
 use director::service::ServiceKey;
 use director::shared::Shared;
-use link::guard::{Endpoint, Guard, Rules};
+use link::guard::{Endpoint, Guard, Method, Rules};
 
 use super::settings::Settings;
 use crate::log::Told;
@@ -61,6 +61,11 @@ impl Shield {
             told: Told::default(),
             needless: true,
         }
+    }
+
+    /// How the kernel is kept silent; `None` = not at all.
+    pub(super) fn method(&self) -> Option<Method> {
+        self.guard.as_ref().ok().map(Guard::method)
     }
 
     /// Capabilities that the control thread keeps: to open an interface again that went away and came back, and to
@@ -193,7 +198,7 @@ fn rules(
             // Replies to be translated would leak untranslated through a kernel that forwards, now or later: turning
             // forwarding on is nothing that the kernel tells us.
             for server in service.destinations.iter() {
-                if server.method() == Method::Masq {
+                if server.method() == destination::Method::Masq {
                     rules.real_servers.push(replies_of(server, endpoint));
                 }
             }

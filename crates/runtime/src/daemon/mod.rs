@@ -4,7 +4,9 @@
 //! nothing behind. After the start, the control thread sleeps in one poll, and capabilities that are not needed any
 //! more are gone. Nothing stays behind in the kernel, however the process ends.
 
+mod ask;
 mod control;
+mod gro;
 mod guard;
 mod pace;
 mod settings;
@@ -21,8 +23,10 @@ use sd_notify::NotifyState;
 use crate::control_socket::ControlSocket;
 use crate::error::{Result, RuntimeError};
 use crate::worker::Event;
+pub use ::control::config::BUSY_POLL_MAX;
 use control::Control;
 pub use settings::Options;
+pub(crate) use settings::Settings;
 
 const SIGNALS: Token = Token(0);
 const NETWORK: Token = Token(1);
@@ -163,6 +167,7 @@ impl Daemon {
         self.control.proc_files.remove();
         self.control.log_counters();
         self.control.stop_workers();
+        self.control.aggregation.restore();
         tracing::info!("stopped");
     }
 }

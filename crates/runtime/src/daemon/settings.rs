@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use control::config::{Config, LinkKind, Log, MarkRule, VipAnswer};
+use control::config::{Config, Gro, LinkKind, Log, MarkRule, VipAnswer};
 use control::state::DesiredState;
 use director::net::Answer;
 use director::service::{Family, ServiceKey};
@@ -30,17 +31,22 @@ pub struct Options {
     pub control: Option<PathBuf>,
     /// Path of the state file.
     pub state: Option<PathBuf>,
+    /// How long a worker goes on looking for frames before it sleeps.
+    pub busy_poll: Option<Duration>,
 }
 
 /// What the daemon goes by.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) interfaces: Wanted,
-    pub(super) workers: usize,
+pub(crate) struct Settings {
+    pub(crate) interfaces: Wanted,
+    pub(crate) gro: Gro,
+    pub(crate) workers: usize,
+    /// How long a worker goes on looking for frames before it sleeps.
+    pub(crate) busy_poll: Duration,
     pub(super) max_connections: usize,
-    pub(super) vips: BTreeMap<IpAddr, Wish>,
+    pub(crate) vips: BTreeMap<IpAddr, Wish>,
     pub(super) marks: Arc<Vec<MarkRule>>,
-    pub(super) control: control::config::Control,
+    pub(crate) control: control::config::Control,
     /// `None` = nothing is kept over a restart.
     pub(super) state: Option<PathBuf>,
     /// Nobody asked for that place in particular.
@@ -48,7 +54,7 @@ pub(super) struct Settings {
     pub(super) proc_files: bool,
     pub(super) log: Log,
     /// Services, timeouts and sysctls of the configuration.
-    pub(super) desired: DesiredState,
+    pub(crate) desired: DesiredState,
     /// Tells whether `desired` is what the saved state began with.
     pub(super) digest: u64,
 }
@@ -58,7 +64,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with it, with file, line and key.
-    pub(super) fn read(options: &Options) -> Result<Self> {
+    pub(crate) fn read(options: &Options) -> Result<Self> {
         let mut config = match &options.config {
             Some(path) => parse(path)?,
             None => Config::default(),
@@ -68,6 +74,9 @@ impl Settings {
         }
         if let Some(path) = options.state.clone() {
             config.state = Some(path);
+        }
+        if let Some(time) = options.busy_poll {
+            config.busy_poll = time;
         }
         let desired = config.desired_state().map_err(refused)?;
         let wish = |vip: &control::config::Vip| Wish {
@@ -80,7 +89,9 @@ impl Settings {
         };
         Ok(Self {
             interfaces: wanted(&config)?,
+            gro: config.gro,
             workers: config.workers,
+            busy_poll: config.busy_poll,
             max_connections: config.max_connections,
             vips: config
                 .vips
@@ -99,7 +110,7 @@ impl Settings {
     }
 
     /// What the operator says about a VIP, on this host.
-    pub(super) fn wish(&self, vip: IpAddr, tables: &Tables) -> Wish {
+    pub(crate) fn wish(&self, vip: IpAddr, tables: &Tables) -> Wish {
         let mut wish = self.vips.get(&vip).cloned().unwrap_or_default();
         // The host routes packets into a TUN device whatever networks it is connected to.
         if self.interfaces.is_tun() && wish.choice == Choice::Auto && !tables.is_local(vip) {
@@ -109,7 +120,7 @@ impl Settings {
     }
 
     /// The VIPs that a service answers to. A firewall mark's are the single addresses that its rules name.
-    pub(super) fn vips_of(&self, key: &ServiceKey) -> Vec<IpAddr> {
+    pub(crate) fn vips_of(&self, key: &ServiceKey) -> Vec<IpAddr> {
         match *key {
             ServiceKey::Address { address, .. } => vec![address],
             ServiceKey::Mark { mark, family } => {
@@ -163,6 +174,7 @@ impl Settings {
     /// Whether something differs that only a restart can change.
     pub(super) fn needs_restart(&self, running: &Self) -> bool {
         self.workers != running.workers
+            || self.busy_poll != running.busy_poll
             || self.max_connections != running.max_connections
             || self.control != running.control
             || self.state != running.state
@@ -247,6 +259,7 @@ mod tests {
             config: None,
             control: Some("/a/control.sock".into()),
             state: Some("/a/state".into()),
+            busy_poll: Some(Duration::from_micros(7)),
         };
         let read = Settings::read(&options).unwrap();
         assert_eq!(read.control.socket, PathBuf::from("/a/control.sock"));
@@ -255,6 +268,7 @@ mod tests {
             (Some("/a/state".into()), false)
         );
         assert_eq!(read.interfaces, Wanted::All);
+        assert_eq!(read.busy_poll, Duration::from_micros(7));
         assert!(settings("").unwrap().state_by_default);
         assert_eq!(settings("state = \"\"").unwrap().state, None);
     }

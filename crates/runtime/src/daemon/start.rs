@@ -18,6 +18,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll, Registry, Token, Waker};
 
 use super::control::Control;
+use super::gro::Aggregation;
 use super::guard::Shield;
 use super::pace::Pace;
 use super::settings::{Options, Settings};
@@ -87,6 +88,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         links,
         presence: Presence::default(),
         shield,
+        aggregation: Aggregation::default(),
         forwarding: Forwarding::read(),
         stale: false,
         state,
@@ -101,10 +103,12 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     control.check_services()?;
     // Threads inherit it.
     privilege::confine()?;
-    control.workers = worker::start(directors(&control)?, clock, &reporter)?;
+    let busy_poll = control.settings.busy_poll;
+    control.workers = worker::start(directors(&control)?, clock, busy_poll, &reporter)?;
     let opened = control.open_links();
-    if let Err(error) = opened.and_then(|()| privilege::keep(control.shield.capabilities())) {
+    if let Err(error) = opened.and_then(|()| privilege::keep(&control.capabilities())) {
         control.stop_workers();
+        control.aggregation.restore();
         return Err(error);
     }
     Ok(Daemon {

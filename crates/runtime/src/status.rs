@@ -1,0 +1,98 @@
+//! What a running daemon uses, as lines of text: written by the daemon, read by `ulvs doctor`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// The name of the text in a request ([`control::netlink::Request::DumpText`]).
+pub const NAME: &str = "ulvs_status";
+
+/// What a daemon uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Name of the kind of link.
+    pub link: String,
+    /// Threads that forward packets.
+    pub workers: usize,
+    /// Longest window of busy polling, microseconds; 0 = none.
+    pub busy_poll: u64,
+    /// How the kernel is kept silent; `None` = there is no guard.
+    pub guard: Option<String>,
+    /// Interfaces that it works on.
+    pub interfaces: Vec<String>,
+    /// Those whose receive aggregation it turned on.
+    pub gro: Vec<String>,
+    /// VIPs, and whether the host's kernel (true) or ulvs answers for them.
+    pub vips: Vec<(IpAddr, bool)>,
+}
+
+const LOCAL: &str = "local";
+const OWNED: &str = "owned";
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "link {}", self.link)?;
+        writeln!(f, "workers {}", self.workers)?;
+        writeln!(f, "busy_poll {}", self.busy_poll)?;
+        if let Some(guard) = &self.guard {
+            writeln!(f, "guard {guard}")?;
+        }
+        for name in &self.interfaces {
+            writeln!(f, "interface {name}")?;
+        }
+        for name in &self.gro {
+            writeln!(f, "gro {name}")?;
+        }
+        for (vip, local) in &self.vips {
+            writeln!(f, "vip {vip} {}", if *local { LOCAL } else { OWNED })?;
+        }
+        Ok(())
+    }
+}
+
+impl Status {
+    /// Reads the text; lines that this version does not know are left out.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut status = Self::default();
+        for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            match key {
+                "link" => value.clone_into(&mut status.link),
+                "workers" => status.workers = value.parse().unwrap_or_default(),
+                "busy_poll" => status.busy_poll = value.parse().unwrap_or_default(),
+                "guard" => status.guard = Some(value.to_owned()),
+                "interface" => status.interfaces.push(value.to_owned()),
+                "gro" => status.gro.push(value.to_owned()),
+                "vip" => status.vips.extend(value.split_once(' ').and_then(vip)),
+                _ => {}
+            }
+        }
+        status
+    }
+}
+
+fn vip((address, answer): (&str, &str)) -> Option<(IpAddr, bool)> {
+    Some((address.parse().ok()?, answer == LOCAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let status = Status {
+            link: "af_packet".into(),
+            workers: 3,
+            busy_poll: 50,
+            guard: Some("TCX".into()),
+            interfaces: vec!["eth0".into(), "eth1".into()],
+            gro: vec!["eth0".into()],
+            vips: vec![
+                ("10.0.0.1".parse().unwrap(), false),
+                ("fd00::1".parse().unwrap(), true),
+            ],
+        };
+        assert_eq!(Status::parse(&status.to_string()), status);
+        assert_eq!(Status::parse("new thing\nnonsense\n"), Status::default());
+    }
+}
