@@ -4,7 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::harness::{Host, Lab, Process, TwoArm, VIP, bracketed, eventually, fetch};
+use crate::harness::{
+    Capture, Director, DirectorBuilder, Host, Lab, Process, TwoArm, VIP, bracketed, eventually,
+    fetch,
+};
+use crate::scenarios::guard::WITHOUT_BPF;
 
 /// Octets of the file that is fetched and stored.
 const FILE: usize = 3_000_000;
@@ -84,17 +88,8 @@ const WAYS: [(&str, &str); 4] = [
     ("eprt", "-P -"),
 ];
 
-/// Fetches a file three times in one session and stores it in another, each way, over both families. A short file
-/// would be too quick for curl where several workers forward: the server's last word may overtake it.
-fn sessions(workers: usize) {
-    let net = TwoArm::new(2);
-    let servers: Vec<FtpServer> = (net.servers.iter())
-        .map(|host| FtpServer::start(&net.lab, host))
-        .collect();
-    let director = net
-        .builder()
-        .config(&format!("workers = {workers}"))
-        .start();
+/// Adds a service with both real servers on each VIP.
+fn serve(director: &Director) {
     for (vip, prefix) in VIP.into_iter().zip(["10.2.0.", "fd02::"]) {
         let service = format!("{}:21", bracketed(vip));
         director.shell(&format!("ipvsadm -A -t {service} -s rr"));
@@ -103,6 +98,14 @@ fn sessions(workers: usize) {
             director.shell(&format!("ipvsadm -a -t {service} -r {real}:21 -m"));
         }
     }
+}
+
+/// Fetches a file three times in one session and stores it in another, each way, over both families. A short file
+/// would be too quick for curl where several workers forward: the server's last word may overtake it.
+fn sessions(net: &TwoArm, director: &Director) {
+    let servers: Vec<FtpServer> = (net.servers.iter())
+        .map(|host| FtpServer::start(&net.lab, host))
+        .collect();
     let directory = net.lab.directory().join("fetched");
     std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
     let (kept, noise) = (directory.display(), noise());
@@ -143,10 +146,40 @@ fn sessions(workers: usize) {
 
 #[test]
 fn ftp_by_nat() {
-    sessions(1);
+    let net = TwoArm::new(2);
+    let director = net.start();
+    serve(&director);
+    sessions(&net, &director);
 }
 
 #[test]
 fn ftp_by_nat_with_three_workers() {
-    sessions(3);
+    let net = TwoArm::new(2);
+    let director = net.builder().config("workers = 3").start();
+    serve(&director);
+    sessions(&net, &director);
+}
+
+/// The host has the VIP and forwards: its stack must neither refuse data connections to the VIP nor pass on what real
+/// servers send.
+fn on_a_forwarding_host(launch: impl FnOnce(DirectorBuilder) -> DirectorBuilder) {
+    let net = TwoArm::new(2).like_the_tutorials();
+    let director = launch(net.builder()).start();
+    let untranslated = "src net 10.2.0.0/24 or src net fd02::/64 and not icmp6";
+    serve(&director);
+    // In a burst of commands the guard comes a moment later.
+    std::thread::sleep(Duration::from_secs(1));
+    let leaks = Capture::arriving(&net.lab, &net.client, "eth0", untranslated);
+    sessions(&net, &director);
+    assert_eq!(leaks.stop(), [""; 0], "untranslated frames of real servers");
+}
+
+#[test]
+fn ftp_on_a_forwarding_host() {
+    on_a_forwarding_host(|builder| builder);
+}
+
+#[test]
+fn ftp_on_a_forwarding_host_with_nftables_and_three_workers() {
+    on_a_forwarding_host(|builder| builder.config("workers = 3").running_as(&[WITHOUT_BPF]));
 }

@@ -7,6 +7,7 @@ use crate::harness::{
     Capture, Director, FLAT_VIP, Flat, Host, Lab, Process, Routed, TwoArm, VIP, bracketed, decap,
     eventually, fetch, udp_ask, udp_services,
 };
+use crate::scenarios::guard::WITHOUT_BPF;
 
 /// Frames of refusals and RST arriving at `host`.
 fn refusals_at(lab: &Lab, host: &Host) -> Capture {
@@ -65,16 +66,35 @@ fn end(processes: &mut [Process]) {
 }
 
 /// What the real server says about translated packets is translated back.
-#[test]
-fn killed_servers_by_nat() {
-    let mut net = TwoArm::new(1);
-    let director = net.start();
-    let mut echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 53);
-    web_services(&director, TWO_ARM, "-m");
+fn killed_by_nat(net: &mut TwoArm, director: &Director) {
+    let mut echoes = udp_services(director, &net.lab, &net.servers, TWO_ARM, "-m", 53);
+    web_services(director, TWO_ARM, "-m");
     refused(&net.lab, &net.client, VIP, || {
         end(&mut echoes);
         net.web[0].kill();
     });
+}
+
+#[test]
+fn killed_servers_by_nat() {
+    let mut net = TwoArm::new(1);
+    let director = net.start();
+    killed_by_nat(&mut net, &director);
+}
+
+/// The host forwards: the guard must keep it from passing on what the real server says of itself.
+#[test]
+fn killed_servers_by_nat_on_a_forwarding_host() {
+    let mut net = TwoArm::new(1).like_the_tutorials();
+    let director = net.start();
+    killed_by_nat(&mut net, &director);
+}
+
+#[test]
+fn killed_servers_by_nat_on_a_forwarding_host_with_nftables() {
+    let mut net = TwoArm::new(1).like_the_tutorials();
+    let director = net.builder().running_as(&[WITHOUT_BPF]).start();
+    killed_by_nat(&mut net, &director);
 }
 
 /// The real server has the VIP and refuses in its name, past the director.

@@ -2,7 +2,7 @@
 //! by the client's endpoint would take it.
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
@@ -24,6 +24,16 @@ struct Owner {
     worker: usize,
     /// Connections with this key.
     connections: usize,
+    ends: Ends,
+}
+
+/// The servers' ends of a data connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Address and port that the client knows.
+    pub virtual_server: (IpAddr, u16),
+    /// Address and port of the real server.
+    pub server: (IpAddr, u16),
 }
 
 /// The data connections of all workers.
@@ -32,6 +42,7 @@ pub struct Owners {
     owners: RwLock<HashMap<Key, Owner>>,
     /// How many there are, so that nobody takes the lock where there are none.
     count: AtomicUsize,
+    announced: AtomicU64,
 }
 
 impl Owners {
@@ -55,16 +66,42 @@ impl Owners {
         self.count.load(Relaxed) == 0
     }
 
+    /// How many data connections have been announced so far.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.announced.load(Relaxed)
+    }
+
+    /// The ends of all passive data connections, those announced and those that are open; one of each key.
+    #[must_use]
+    pub fn passive(&self) -> Vec<Ends> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        let passive = owners
+            .iter()
+            .filter(|(key, _)| matches!(key, Key::Server(..)));
+        passive.map(|(_, owner)| owner.ends).collect()
+    }
+
     /// `worker` has a new data connection.
     pub fn add(&self, connection: &Connection, worker: usize) {
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        let ends = Ends {
+            virtual_server: connection.virtual_server(),
+            server: connection.server(),
+        };
         let owner = owners.entry(key(connection)).or_insert(Owner {
             worker,
             connections: 0,
+            ends,
         });
         owner.worker = worker;
         owner.connections += 1;
+        owner.ends = ends;
         self.count.store(owners.len(), Relaxed);
+        self.announced.fetch_add(1, Relaxed);
     }
 
     /// A data connection has ended.
@@ -79,6 +116,11 @@ impl Owners {
         }
         self.count.store(owners.len(), Relaxed);
     }
+}
+
+/// Whether the owner of a data connection is found by its client's port.
+pub(crate) fn has_client_port(connection: &Connection) -> bool {
+    matches!(key(connection), Key::Client(..))
 }
 
 /// The key of a data connection; the same before and after its client's port is known.
@@ -122,6 +164,11 @@ mod tests {
         assert_eq!(owners.find((client, 1002), 50000), Some(3));
         assert_eq!(owners.find((client, 51201), 20), Some(2));
         assert_eq!(owners.find((client, 1002), 50001), None);
+        let passive = Ends {
+            virtual_server: (IpAddr::from([10, 8, 0, 1]), 50000),
+            server: (IpAddr::from([10, 2, 0, 11]), 50000),
+        };
+        assert_eq!((owners.passive(), owners.announced()), (vec![passive], 2));
         // The port announced again, while the first connection is still there.
         owners.add(&data(0, 50000), 1);
         assert_eq!(owners.find((client, 1003), 50000), Some(1));

@@ -15,9 +15,9 @@ use crate::protocol::Protocol;
 use crate::service::{Service, ServiceConfig, ServiceKey};
 
 /// Port of FTP control connections.
-pub(crate) const FTP_PORT: u16 = 21;
+pub const FTP_PORT: u16 = 21;
 /// Port of the server's end of active FTP data connections.
-pub(crate) const FTP_DATA_PORT: u16 = 20;
+pub const FTP_DATA_PORT: u16 = 20;
 /// The first port that an unprivileged program may listen on.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 

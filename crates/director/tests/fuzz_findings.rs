@@ -65,7 +65,7 @@ fn no_segments_of_nothing() {
     assert!(sent.is_empty());
 }
 
-/// Segments that are longer than the client's path takes are cut after NAT: their checksums are made of the addresses
+/// Segments that are longer than the path takes are cut after NAT: their checksums are made of the addresses
 /// that they leave with.
 #[test]
 fn segments_of_a_translated_super_frame_have_right_checksums() {
@@ -90,8 +90,15 @@ fn segments_of_a_translated_super_frame_have_right_checksums() {
             packet.offload.gso_size = 8948;
         });
         assert_eq!(verdict, Verdict::Forwarded);
-        assert_eq!(sent.len(), 14);
-        for (_, mut segment) in sent {
+        // The client is told as well what fits (ICMP, protocol 1): it had better send smaller segments itself.
+        let (told, segments): (Vec<_>, Vec<_>) =
+            sent.into_iter().partition(|(_, frame)| frame[14 + 9] == 1);
+        assert_eq!(told.len(), usize::from(side == CLIENTS));
+        for (_, frame) in told {
+            assert_eq!(frame[34..42], [3, 4, frame[36], frame[37], 0, 0, 5, 220]);
+        }
+        assert_eq!(segments.len(), 14);
+        for (_, mut segment) in segments {
             let whole = segment.len();
             assert!(whole <= 1514);
             let packet = Packet::new(&mut segment, 0..whole, 14);

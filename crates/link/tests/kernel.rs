@@ -6,6 +6,8 @@ mod af_packet;
 mod bulk;
 #[path = "kernel/guard.rs"]
 mod guard;
+#[path = "kernel/guard_errors.rs"]
+mod guard_errors;
 #[path = "kernel/guard_lifetime.rs"]
 mod guard_lifetime;
 #[path = "kernel/namespace.rs"]

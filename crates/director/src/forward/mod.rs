@@ -143,6 +143,12 @@ impl Worker {
         if datagram.is_too_big(hop.mtu) {
             return self.refuse(batch, datagram, Refusal::TooBig { mtu: hop.mtu }, output);
         }
+        let is_super_frame = datagram.frame.offload().gso.is_some();
+        if is_super_frame && datagram.headers.dont_fragment && datagram.segment_len() > hop.mtu {
+            // A super-frame: its segments are made to fit, but the client had better send smaller ones itself.
+            let refusal = Refusal::TooBig { mtu: hop.mtu };
+            let _ = self.refuse(batch, datagram, refusal, output);
+        }
         datagram.seal_options();
         match datagram.translate(translation) {
             Ok(()) => self.emit(batch, hop, datagram, output),

@@ -18,6 +18,7 @@ use crate::cut::Pieces;
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker};
 use crate::frame::{Frame, OwnedFrame};
+use crate::owners;
 use crate::protocol::{Direction, Protocol};
 use crate::services::FTP_PORT;
 use crate::verdict::DropReason;
@@ -104,9 +105,13 @@ impl Worker {
     fn learn_client_port(&mut self, id: ConnectionId, port: u16) {
         let awaits = |it: &&Connection| it.awaits_client_port() && is_data(it);
         if let Some(connection) = self.connections.get(id).filter(awaits) {
-            self.shared.owners.remove(connection);
+            // Others must not see that it is gone for a moment.
+            let moves = owners::has_client_port(connection);
+            if moves {
+                self.shared.owners.remove(connection);
+            }
             self.connections.set_client_port(id, port);
-            if let Some(connection) = self.connections.get(id) {
+            if let Some(connection) = self.connections.get(id).filter(|_| moves) {
                 self.shared.owners.add(connection, self.index);
             }
         }

@@ -11,6 +11,8 @@
 //! do the same; frames that pass are:
 //!
 //! * everything that no rule names, and ICMP to a local virtual address (the host answers ping);
+//! * ICMP errors that the director does not translate, and those that quote a later fragment or (nftables) an IPv6
+//!   packet with extension headers;
 //! * later fragments to a local virtual address, which the host keeps and forgets, as the first one
 //!   never comes;
 //! * IPv6 packets with more than six extension headers (TCX).
@@ -33,7 +35,7 @@ pub struct Rules {
     /// Services on the host's addresses: packets to them are dropped.
     pub services: Vec<Endpoint>,
     /// Real servers whose replies are translated: packets from them are dropped unless they are
-    /// to one of `locals`.
+    /// to one of `locals`, and so are ICMP errors about packets to them.
     pub real_servers: Vec<Endpoint>,
     /// The host's own addresses.
     pub locals: Vec<IpAddr>,
@@ -67,6 +69,10 @@ impl fmt::Display for Method {
         })
     }
 }
+
+/// ICMP errors (over IPv4) that the director translates: destination unreachable, source quench, time exceeded. The
+/// others are routed as they are, as beside the kernel's director.
+const TRANSLATED_ERRORS: [u8; 3] = [3, 4, 11];
 
 /// What an entry stands for. The numbers are the program's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,6 +182,21 @@ impl Guard {
             Backend::Tcx(_) => Method::Tcx,
             Backend::Nftables(_) => Method::Nftables,
         }
+    }
+
+    /// Makes the guard drop what `rules` name beside what it drops already. TCX: needs no capability.
+    ///
+    /// # Errors
+    /// Refusal by the kernel, with part of the change made; the next update completes it.
+    pub fn extend(&mut self, rules: &Rules) -> Result<(), LinkError> {
+        let wanted = rules.entries();
+        let new: Vec<Entry> = wanted.difference(&self.entries).copied().collect();
+        match &mut self.backend {
+            Backend::Tcx(tcx) => tcx.insert(&new)?,
+            Backend::Nftables(nftables) => nftables.insert(&new)?,
+        }
+        self.entries.extend(new);
+        Ok(())
     }
 
     /// Makes the guard drop what `rules` name and nothing else. What is in the old and the new rules

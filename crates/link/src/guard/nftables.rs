@@ -6,8 +6,8 @@ mod message;
 
 use std::io;
 
-use self::message::{Batch, Expression};
-use super::{Entry, Role};
+use self::message::{Batch, Expression, INGRESS};
+use super::{Entry, Role, TRANSLATED_ERRORS};
 use crate::LinkError;
 use crate::sys::interface;
 use crate::sys::netlink::Netlink;
@@ -129,8 +129,13 @@ impl Nftables {
         }
         batch.new_chain(interfaces);
         for family in FAMILIES {
+            let errors = errors_chain(family);
+            batch.new_inner_chain(&errors);
+            for rule in error_rules(family) {
+                batch.new_rule(&errors, &rule);
+            }
             for rule in rules(family) {
-                batch.new_rule(&rule);
+                batch.new_rule(INGRESS, &rule);
             }
         }
         for name in interfaces {
@@ -227,19 +232,112 @@ const OTHER: u32 = 16;
 const SOURCE_PORT: u32 = 0;
 const DESTINATION_PORT: u32 = 2;
 
-/// The rules of one family, each a list of expressions that ends in a drop.
+impl Family {
+    /// Registers of protocol and port in the key of an endpoint.
+    const fn endpoint_registers(self) -> (u32, u32) {
+        (KEY + self.len / 4, KEY + self.len / 4 + 1)
+    }
+
+    /// On only where the register is (or, inverted, is not) in the set.
+    fn lookup(self, role: Role, register: u32, inverted: bool) -> Expression {
+        Expression::Lookup {
+            set: set_name(role, self),
+            register,
+            inverted,
+        }
+    }
+
+    /// On only where an endpoint's key is a real server's and the packet is not to the host itself; then dropped.
+    fn drop_of_real_server(self) -> [Expression; 5] {
+        [
+            self.lookup(Role::RealServer, KEY, false),
+            Expression::Network(OTHER, self.destination, self.len),
+            self.lookup(Role::Local, OTHER, true),
+            Expression::Count,
+            Expression::Drop,
+        ]
+    }
+}
+
+/// The chain for what ICMP errors quote.
+fn errors_chain(family: Family) -> String {
+    format!("errors{}", family.suffix)
+}
+
+/// The rules of that chain: one for each length that the quoted header may have.
+fn error_rules(family: Family) -> Vec<Vec<Expression>> {
+    /// Offset of the quoted packet in an error.
+    const QUOTED: u32 = 8;
+    let quoted = |register, offset, len| Expression::Transport(register, QUOTED + offset, len);
+    let is_first_octet = |octet| [quoted(KEY, 0, 1), Expression::Equal(KEY, vec![octet])];
+    let (protocol, port) = family.endpoint_registers();
+    let mut rules = Vec::new();
+    let mut add = |first: Vec<Expression>, next_header, header_len| {
+        for any_port in [false, true] {
+            let mut rule = first.clone();
+            rule.extend([
+                quoted(KEY, family.destination, family.len),
+                quoted(protocol, next_header, 1),
+                quoted(port, header_len + DESTINATION_PORT, 2),
+            ]);
+            if any_port {
+                rule.push(Expression::Constant(port, vec![0; 4]));
+            }
+            rule.extend(family.drop_of_real_server());
+            rules.push(rule);
+        }
+    };
+    if family.len == 4 {
+        for words in 5..=15_u8 {
+            let mut first = is_first_octet(0x40 | words).to_vec();
+            // Later fragments have no ports.
+            first.extend([
+                quoted(KEY, 6, 2),
+                Expression::Mask(KEY, vec![0x1f, 0xff]),
+                Expression::Equal(KEY, vec![0, 0]),
+            ]);
+            add(first, 9, 4 * u32::from(words));
+        }
+    } else {
+        add(Vec::new(), 6, 40);
+    }
+    rules
+}
+
+/// The ICMP errors that the director translates, each as what a rule must see.
+fn errors(family: Family) -> Vec<Vec<Expression>> {
+    let message = |protocol| {
+        vec![
+            Expression::Protocol(KEY),
+            Expression::Equal(KEY, vec![protocol]),
+            Expression::Transport(KEY, 0, 1),
+        ]
+    };
+    let end = Expression::Jump(errors_chain(family));
+    if family.len == 4 {
+        let of_kind = |kind| {
+            let is_it = Expression::Equal(KEY, vec![kind]);
+            [message(1), vec![is_it, end.clone()]].concat()
+        };
+        TRANSLATED_ERRORS.map(of_kind).to_vec()
+    } else {
+        // All others are informational (RFC 4443, section 2.1).
+        let is_error = vec![
+            Expression::Mask(KEY, vec![0x80]),
+            Expression::Equal(KEY, vec![0]),
+        ];
+        vec![[message(58), is_error, vec![end]].concat()]
+    }
+}
+
+/// The rules of one family, each a list of expressions that ends in a drop or in the chain for errors.
 fn rules(family: Family) -> Vec<Vec<Expression>> {
     let is_family = [
         Expression::EtherType(KEY),
         Expression::Equal(KEY, family.ether_type.to_be_bytes().to_vec()),
     ];
     let address = |register, offset| Expression::Network(register, offset, family.len);
-    let lookup = |role, register, inverted| Expression::Lookup {
-        set: set_name(role, family),
-        register,
-        inverted,
-    };
-    let (protocol, port) = (KEY + family.len / 4, KEY + family.len / 4 + 1);
+    let (protocol, port) = family.endpoint_registers();
     let endpoint = |offset, port_offset, any_port: bool| {
         // The port is read even when any will do: a later fragment has none and must pass.
         let mut steps = vec![
@@ -254,20 +352,21 @@ fn rules(family: Family) -> Vec<Vec<Expression>> {
     };
     let mut rules = vec![vec![
         address(KEY, family.destination),
-        lookup(Role::Owned, KEY, false),
+        family.lookup(Role::Owned, KEY, false),
+        Expression::Count,
+        Expression::Drop,
     ]];
     for any_port in [false, true] {
         let mut service = endpoint(family.destination, DESTINATION_PORT, any_port);
-        service.push(lookup(Role::Service, KEY, false));
+        service.push(family.lookup(Role::Service, KEY, false));
+        service.extend([Expression::Count, Expression::Drop]);
         let mut reply = endpoint(family.source, SOURCE_PORT, any_port);
-        reply.push(lookup(Role::RealServer, KEY, false));
-        reply.push(address(OTHER, family.destination));
-        reply.push(lookup(Role::Local, OTHER, true));
+        reply.extend(family.drop_of_real_server());
         rules.extend([service, reply]);
     }
+    rules.extend(errors(family));
     for rule in &mut rules {
         rule.splice(0..0, is_family.clone());
-        rule.extend([Expression::Count, Expression::Drop]);
     }
     rules
 }

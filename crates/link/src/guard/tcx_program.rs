@@ -3,10 +3,13 @@
 //! In short, for a frame that is IPv4 or IPv6:
 //! ```text
 //! destination is owned                                  -> drop
-//! no TCP, UDP or SCTP header in it                      -> next
-//! destination is a service (by port or by any port)     -> drop
-//! source is a real server (by port or by any port)
-//!     and destination is not local                      -> drop
+//! TCP, UDP or SCTP:
+//!     destination is a service (by port or by any port) -> drop
+//!     source is a real server (by port or by any port)
+//!         and destination is not local                  -> drop
+//! an ICMP error: the packet that it quotes
+//!     was to a real server (by port or by any port)
+//!         and the error's destination is not local      -> drop
 //! otherwise                                             -> next
 //! ```
 
@@ -63,6 +66,11 @@ const DESTINATION_AT: i16 = -56;
 const SCRATCH_AT: i16 = -64;
 /// IP header.
 const HEADER_AT: i16 = -112;
+
+/// Protocols whose header begins with the ports: TCP, UDP, SCTP.
+const WITH_PORTS: [i32; 3] = [6, 17, 132];
+const ICMP: i32 = 1;
+const ICMPV6: i32 = 58;
 
 /// IPv6 extension headers walked over.
 const EXTENSIONS: usize = 6;
@@ -198,11 +206,15 @@ fn extension(program: &mut Assembler, parsed: Label) {
 fn decide(program: &mut Assembler) {
     let (drop, next) = (program.drop, program.next);
     program.lookup(DESTINATION_AT, None, false, Role::Owned, drop);
-    let ports = program.label();
-    for protocol in [6, 17, 132] {
+    let (v4_error, v6_error) = (program.label(), program.label());
+    let (ports, sender) = (program.label(), program.label());
+    for protocol in WITH_PORTS {
         program.jump_if_equal(PROTOCOL, protocol, ports);
     }
+    program.jump_if_equal(PROTOCOL, ICMP, v4_error);
+    program.jump_if_equal(PROTOCOL, ICMPV6, v6_error);
     program.jump(next);
+    quoted(program, v4_error, v6_error, sender);
     program.place(ports);
     program.load_packet(Some(TRANSPORT), 0, SCRATCH_AT, 4);
     let (source_port, destination_port) = (SCRATCH_AT, SCRATCH_AT + 2);
@@ -214,6 +226,7 @@ fn decide(program: &mut Assembler) {
         drop,
     );
     program.lookup(DESTINATION_AT, None, true, Role::Service, drop);
+    program.place(sender);
     let reply = program.label();
     program.lookup(SOURCE_AT, Some(source_port), true, Role::RealServer, reply);
     program.lookup(SOURCE_AT, None, true, Role::RealServer, reply);
@@ -226,6 +239,64 @@ fn decide(program: &mut Assembler) {
     program.place(next);
     program.set(R0, NEXT);
     program.exit();
+}
+
+/// Puts where the packet that an ICMP error quotes was to in the place of the error's own sender (address, protocol
+/// and port), and jumps to `sender`. The quoted IPv4 header may have options; behind an IPv6 one extension headers
+/// are walked over as in any packet.
+fn quoted(program: &mut Assembler, v4: Label, v6: Label, sender: Label) {
+    /// Octets of an error ahead of what it quotes.
+    const HEADER: i32 = 8;
+    let next = program.next;
+    let (error, found, transport) = (program.label(), program.label(), program.label());
+    program.place(v4);
+    program.load_packet(Some(TRANSPORT), 0, SCRATCH_AT, 1);
+    program.load(BYTE, R1, FRAME, SCRATCH_AT);
+    for kind in super::TRANSLATED_ERRORS {
+        program.jump_if_equal(R1, kind.into(), error);
+    }
+    program.jump(next);
+    program.place(error);
+    program.add_constant(TRANSPORT, HEADER);
+    program.load_packet(Some(TRANSPORT), 0, HEADER_AT, 20);
+    program.load(HALF, R1, FRAME, HEADER_AT + 6);
+    program.and(R1, network_order(0x1fff));
+    program.jump_if_not_equal(R1, 0, next);
+    // The error's own source is mapped already.
+    program.move_stack(WORD, HEADER_AT + 16, SOURCE_AT + 12);
+    program.load(BYTE, PROTOCOL, FRAME, HEADER_AT + 9);
+    program.load(BYTE, R1, FRAME, HEADER_AT);
+    program.and(R1, 15);
+    program.shift_left(R1, 2);
+    program.add(TRANSPORT, R1);
+    program.jump(found);
+
+    program.place(v6);
+    program.load_packet(Some(TRANSPORT), 0, SCRATCH_AT, 1);
+    program.load(BYTE, R1, FRAME, SCRATCH_AT);
+    // All others are informational (RFC 4443, section 2.1).
+    program.and(R1, 0x80);
+    program.jump_if_not_equal(R1, 0, next);
+    program.add_constant(TRANSPORT, HEADER);
+    program.load_packet(Some(TRANSPORT), 0, HEADER_AT, 40);
+    for half in [0, 8] {
+        program.move_stack(DOUBLE, HEADER_AT + 24 + half, SOURCE_AT + half);
+    }
+    program.load(BYTE, PROTOCOL, FRAME, HEADER_AT + 6);
+    program.add_constant(TRANSPORT, 40);
+    for _ in 0..EXTENSIONS {
+        extension(program, found);
+    }
+
+    program.place(found);
+    for protocol in WITH_PORTS {
+        program.jump_if_equal(PROTOCOL, protocol, transport);
+    }
+    program.jump(next);
+    program.place(transport);
+    program.add_constant(TRANSPORT, 2);
+    program.load_packet(Some(TRANSPORT), 0, SCRATCH_AT, 2);
+    program.jump(sender);
 }
 
 /// 16 bits as they compare when loaded from memory in network order.

@@ -12,8 +12,8 @@ use crate::namespace::{Namespace, mac, veth};
 
 pub(crate) const METHODS: [Method; 2] = [Method::Tcx, Method::Nftables];
 pub(crate) const VIPS: [&str; 2] = ["10.0.0.100", "2001:db8:0::100"];
-const SERVERS: [&str; 2] = ["10.1.0.2", "2001:db8:1::2"];
-const CLIENTS: [&str; 2] = ["10.0.0.1", "2001:db8:0::1"];
+pub(crate) const SERVERS: [&str; 2] = ["10.1.0.2", "2001:db8:1::2"];
+pub(crate) const CLIENTS: [&str; 2] = ["10.0.0.1", "2001:db8:0::1"];
 /// Long enough for an answer on veth under load, short enough to wait for one that never comes.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 pub(crate) struct Topology {
     pub(crate) client: Namespace,
     pub(crate) director: Namespace,
-    server: Namespace,
+    pub(crate) server: Namespace,
 }
 
 pub(crate) fn topology() -> Topology {
@@ -75,7 +75,7 @@ pub(crate) fn endpoints(addresses: &[&str], protocol: u8, port: u16) -> Vec<Endp
         .collect()
 }
 
-fn locals() -> Vec<IpAddr> {
+pub(crate) fn locals() -> Vec<IpAddr> {
     ["10.0.0.2", "2001:db8:0::2", "10.1.0.1", "2001:db8:1::1"]
         .into_iter()
         .chain(VIPS)
@@ -104,7 +104,7 @@ fn connect_within(
 }
 
 /// What a client that sends a datagram there gets back.
-fn ask(namespace: &Namespace, to: &str, port: u16) -> ErrorKind {
+pub(crate) fn ask(namespace: &Namespace, to: &str, port: u16) -> ErrorKind {
     let to = SocketAddr::new(ip(to), port);
     namespace.enter("asking", move || {
         let any: IpAddr = if to.is_ipv4() {

@@ -1,19 +1,24 @@
 //! Keeping the host's kernel from answering what ulvs has taken.
 
 use std::collections::{BTreeSet, HashMap};
+use std::iter;
 use std::net::IpAddr;
 
 use caps::Capability;
 use director::destination::{self, Destination};
 use director::net::Answer;
+use director::protocol::Protocol;
 use director::service::ServiceKey;
+use director::services::FTP_PORT;
 use director::shared::Shared;
 use link::guard::{Endpoint, Guard, Method, Rules};
 
+use super::control::Control;
 use super::settings::Settings;
 use crate::log::Told;
 use crate::network::tables::Tables;
 use crate::vips::{self, Forwarding, Wish};
+use crate::worker::Order;
 
 /// The guard, or why there is none.
 #[derive(Debug)]
@@ -136,8 +141,11 @@ impl Shield {
         let mut rules = rules(tables, shared, settings, answers);
         let kept = kept(shared, settings, &self.rules.real_servers);
         let wanted = |one: &Endpoint| rules.real_servers.binary_search(one).is_ok();
-        self.keeps = !kept.iter().all(wanted);
-        rules.real_servers = sorted(rules.real_servers.into_iter().chain(kept));
+        let data = passive_data(shared, answers);
+        self.keeps = !kept.iter().all(wanted) || data != Rules::default();
+        rules.services = sorted(rules.services.into_iter().chain(data.services));
+        let replies = kept.into_iter().chain(data.real_servers);
+        rules.real_servers = sorted(rules.real_servers.into_iter().chain(replies));
         let updated = if rules == self.rules {
             Ok(())
         } else {
@@ -155,6 +163,30 @@ impl Shield {
         }
     }
 
+    /// Takes in FTP data connections that were announced, before anybody else hears of them. They go with the first
+    /// update after their end.
+    fn expect(&mut self, shared: &Shared, answers: &HashMap<IpAddr, Answer>) {
+        let Ok(guard) = &mut self.guard else {
+            return;
+        };
+        let data = passive_data(shared, answers);
+        if let Err(error) = guard.extend(&data) {
+            tracing::error!("the guard is not in line: {error}");
+            return;
+        }
+        self.keeps = true;
+        for (rules, more) in [
+            (&mut self.rules.services, data.services),
+            (&mut self.rules.real_servers, data.real_servers),
+        ] {
+            for endpoint in more {
+                if let Err(place) = rules.binary_search(&endpoint) {
+                    rules.insert(place, endpoint);
+                }
+            }
+        }
+    }
+
     /// Whether some rules are to go as soon as connections end, which no command tells.
     pub(super) const fn keeps(&self) -> bool {
         self.keeps
@@ -163,6 +195,16 @@ impl Shield {
     fn tell(&mut self, sentence: &str) {
         if self.told.is_new(sentence) {
             tracing::error!("{sentence}");
+        }
+    }
+}
+
+impl Control {
+    /// FTP data connections were announced: the guard comes first, then the worker may say it.
+    pub(super) fn announced(&mut self, worker: usize) {
+        self.shield.expect(&self.shared, &self.presence.answers());
+        if let Some(worker) = self.workers.get(worker) {
+            worker.order(Order::Release);
         }
     }
 }
@@ -192,14 +234,19 @@ fn rules(
     };
     for service in shared.snapshot().iter() {
         for endpoint in settings.endpoints_of(&service.config.key) {
-            if answers.get(&endpoint.address) == Some(&Answer::Local) {
+            let is_local = answers.get(&endpoint.address) == Some(&Answer::Local);
+            if is_local {
                 rules.services.push(endpoint);
             }
             // Replies to be translated would leak untranslated through a kernel that forwards, now or later: turning
             // forwarding on is nothing that the kernel tells us.
             for server in service.destinations.iter() {
                 if server.method() == destination::Method::Masq {
-                    rules.real_servers.push(replies_of(server, endpoint));
+                    let replies = replies_of(server, endpoint);
+                    rules.real_servers.push(replies);
+                    rules.real_servers.extend(active_data(endpoint, replies));
+                    let data = active_data(endpoint, endpoint).filter(|_| is_local);
+                    rules.services.extend(data);
                 }
             }
         }
@@ -218,7 +265,10 @@ fn kept(shared: &Shared, settings: &Settings, guarded: &[Endpoint]) -> BTreeSet<
         // Without any service of its family nothing is translated, and the kernel's director is out of the way too.
         if server.has_connections() && services.serves(key.family()) {
             let endpoints = settings.endpoints_of(key).into_iter();
-            let replies = endpoints.map(|endpoint| replies_of(server, endpoint));
+            let replies = endpoints.flat_map(|endpoint| {
+                let replies = replies_of(server, endpoint);
+                iter::once(replies).chain(active_data(endpoint, replies))
+            });
             kept.extend(replies.filter(|one| guarded.binary_search(one).is_ok()));
         }
     };
@@ -240,6 +290,54 @@ fn replies_of(server: &Destination, endpoint: Endpoint) -> Endpoint {
     }
 }
 
+/// Where active FTP data connections come from, for a service's `endpoint`: the port below the one that control
+/// connections go to at `server`, the virtual or a real one. None for other services, and where any port is meant.
+fn active_data(endpoint: Endpoint, server: Endpoint) -> Option<Endpoint> {
+    let is_ftp = endpoint.protocol == Protocol::Tcp.number() && endpoint.port == FTP_PORT;
+    let port = server.port.checked_sub(1).filter(|_| is_ftp)?;
+    Some(Endpoint { port, ..server })
+}
+
+/// The endpoints of passive FTP data connections: the virtual servers' on the host's addresses, and the real servers'.
+fn passive_data(shared: &Shared, answers: &HashMap<IpAddr, Answer>) -> Rules {
+    let endpoint = |(address, port)| Endpoint {
+        protocol: Protocol::Tcp.number(),
+        address,
+        port,
+    };
+    let ends = shared.owners.passive();
+    let is_local = |one: &Endpoint| answers.get(&one.address) == Some(&Answer::Local);
+    let services = ends.iter().map(|one| endpoint(one.virtual_server));
+    Rules {
+        services: sorted(services.filter(is_local)),
+        real_servers: sorted(ends.iter().map(|one| endpoint(one.server))),
+        ..Rules::default()
+    }
+}
+
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
     items.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn active_data_comes_from_the_port_below() {
+        let tcp = Protocol::Tcp.number();
+        let at = |protocol, last: u8, port| Endpoint {
+            protocol,
+            address: IpAddr::from([10, 0, 0, last]),
+            port,
+        };
+        let (vip, server) = (at(tcp, 1, 21), at(tcp, 2, 2121));
+        assert_eq!(active_data(vip, vip), Some(at(tcp, 1, 20)));
+        assert_eq!(active_data(vip, server), Some(at(tcp, 2, 2120)));
+        // Any port is guarded already.
+        assert_eq!(active_data(vip, at(tcp, 2, 0)), None);
+        assert_eq!(active_data(at(tcp, 1, 80), server), None);
+        let udp = Protocol::Udp.number();
+        assert_eq!(active_data(at(udp, 1, 21), at(udp, 2, 2121)), None);
+    }
 }

@@ -149,6 +149,7 @@ impl Daemon {
                     tracing::warn!("{error}");
                     self.control.link_lost(interface);
                 }
+                Event::Announced { worker } => self.control.announced(worker),
                 Event::Unprivileged { worker, error } => {
                     tracing::warn!("worker {worker}: {error}");
                 }

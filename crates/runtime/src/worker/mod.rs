@@ -4,6 +4,7 @@
 //! batch; never waits for another thread. A link that goes down is waited for; a link that is gone is told to
 //! the control thread, which sends a new one when the interface is back.
 
+mod announcements;
 mod fragments;
 mod marks;
 mod order;
@@ -191,6 +192,7 @@ impl Worker {
                 Order::RemoveLink { interface } => self.ports.remove(interface),
                 Order::Mark(marks) => self.ports.mark(marks),
                 Order::Steer(steering) => self.ports.steer(steering),
+                Order::Release => self.ports.release(&mut self.tally),
                 Order::Report(reply) => reply.send(self.report()).unwrap_or_default(),
                 Order::Run(job) => job(&mut self.director, self.clock.now()),
             }
@@ -217,12 +219,16 @@ impl Worker {
             spin,
             ..
         } = self;
+        let index = self.index;
         let handed = ports.take_handed(director, *clock, tally);
         if handed {
             spin.arrived(*clock);
         }
         for _ in 0..ROUNDS {
             let (count, lost) = ports.receive(director, *clock, tally);
+            if ports.holds_new() {
+                reporter.report(Event::Announced { worker: index });
+            }
             for (interface, error) in lost {
                 ports.remove(interface);
                 reporter.report(Event::LinkLost { interface, error });

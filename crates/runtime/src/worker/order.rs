@@ -33,6 +33,8 @@ pub enum Order {
     Steer(Arc<Steering>),
     /// Give packets these marks from now on; `None` = no packet has one.
     Mark(Option<Arc<Marks>>),
+    /// The guard knows what was announced with the oldest of the worker's [`Event::Announced`]: say it.
+    Release,
     /// Tell the counters.
     Report(Sender<Report>),
     /// Do this with the director between two batches. For what is rare: listing connections.
@@ -48,6 +50,7 @@ impl fmt::Debug for Order {
             Self::RemoveLink { .. } => "RemoveLink",
             Self::Steer(_) => "Steer",
             Self::Mark(_) => "Mark",
+            Self::Release => "Release",
             Self::Report(_) => "Report",
             Self::Run(_) => "Run",
             Self::Stop => "Stop",
@@ -64,6 +67,11 @@ pub enum Event {
         interface: u32,
         /// What the system said.
         error: LinkError,
+    },
+    /// FTP data connections were announced; who is to hear of them does once an [`Order::Release`] comes back.
+    Announced {
+        /// Worker index.
+        worker: usize,
     },
     /// The thread could not give up its capabilities.
     Unprivileged {

@@ -11,6 +11,7 @@ use link::sys::poll;
 use link::{Link, LinkError, Receive, Statistics, Transmit, recycle};
 use packet::Packet;
 
+use super::announcements::Announcements;
 use super::team::Team;
 use super::{Marks, Tally};
 use crate::clock::Clock;
@@ -28,6 +29,7 @@ struct Port {
 pub(super) struct Ports {
     team: Team,
     marks: Option<Arc<Marks>>,
+    announcements: Announcements,
     receivers: Vec<Port>,
     senders: Vec<(u32, Arc<dyn Transmit>)>,
     /// Memory for the batch's packets and its output, kept between batches.
@@ -36,10 +38,11 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    pub(super) const fn new(team: Team) -> Self {
+    pub(super) fn new(team: Team) -> Self {
         Self {
             team,
             marks: None,
+            announcements: Announcements::default(),
             receivers: Vec::new(),
             senders: Vec::new(),
             packets: Vec::new(),
@@ -107,6 +110,7 @@ impl Ports {
         let Self {
             team,
             marks,
+            announcements,
             receivers,
             senders,
             packets,
@@ -135,7 +139,11 @@ impl Ports {
                         }
                         // The verdict is in the director's counters.
                         let mark = mark_of(marks.as_ref(), port.interface, &packet);
+                        let (announced, first) = (owners.announced(), output.frames.len());
                         let _ = director.handle(now, port.interface, mark, packet, &mut output);
+                        if director.owners().announced() != announced {
+                            announcements.hold(output.frames.drain(first..));
+                        }
                     }
                     send(senders, &mut output.frames, tally);
                     *frames = recycle(output.frames);
@@ -164,11 +172,25 @@ impl Ports {
             let interface = one.interface;
             let packet = one.frame.packet();
             let mark = mark_of(self.marks.as_ref(), interface, &packet);
-            self.send_from(tally, |output| {
-                let _ = director.handle(now, interface, mark, packet, output);
-            });
+            let announced = director.owners().announced();
+            let mut output = Output::default();
+            let _ = director.handle(now, interface, mark, packet, &mut output);
+            if director.owners().announced() != announced {
+                self.announcements.hold(output.frames.drain(..));
+            }
+            send(&self.senders, &mut output.frames, tally);
         }
         true
+    }
+
+    /// Whether frames that announce data connections wait of which the control thread is to be told now.
+    pub(super) fn holds_new(&mut self) -> bool {
+        self.announcements.tell()
+    }
+
+    /// Sends the frames that waited for the control thread's oldest answer.
+    pub(super) fn release(&mut self, tally: &mut Tally) {
+        send(&self.senders, &mut self.announcements.release(), tally);
     }
 
     /// Sends what `fill` puts out.

@@ -22,6 +22,8 @@ pub(super) enum Expression {
     /// Register = octets (offset, length) from the transport header; fragments without one do not
     /// match.
     Transport(u32, u32, u32),
+    /// Register = octets of the register and a mask.
+    Mask(u32, Vec<u8>),
     /// Register = constant.
     Constant(u32, Vec<u8>),
     /// On only if the register's octets are (or, inverted, are not) in the set.
@@ -30,6 +32,8 @@ pub(super) enum Expression {
         register: u32,
         inverted: bool,
     },
+    /// On with the rules of another chain, and back where none of them drops.
+    Jump(String),
     /// Counts the packet.
     Count,
     /// Drops it.
@@ -60,7 +64,8 @@ const NETDEV: u8 = 5;
 const TABLE_OWNER: u32 = 2;
 /// Ahead of everything else on the hook.
 const PRIORITY: i32 = -500;
-const CHAIN: &str = "ingress";
+/// The chain on the hook.
+pub(super) const INGRESS: &str = "ingress";
 /// `NLMSG_ERROR`: an acknowledgement or a refusal.
 const ERROR: u16 = 2;
 /// `struct nlmsghdr`.
@@ -156,10 +161,16 @@ impl Batch {
             .nested(4, &devices);
         let body = attributes()
             .text(1, &self.table)
-            .text(3, CHAIN)
+            .text(3, INGRESS)
             .nested(4, &hook)
             .number(5, 1)
             .text(7, "filter");
+        self.about_table(NEW_CHAIN, CREATE, &body);
+    }
+
+    /// A chain to jump to.
+    pub(super) fn new_inner_chain(&mut self, name: &str) {
+        let body = attributes().text(1, &self.table).text(3, name);
         self.about_table(NEW_CHAIN, CREATE, &body);
     }
 
@@ -196,14 +207,14 @@ impl Batch {
         self.about_table(kind, flags, &body);
     }
 
-    pub(super) fn new_rule(&mut self, expressions: &[Expression]) {
+    pub(super) fn new_rule(&mut self, chain: &str, expressions: &[Expression]) {
         let list = expressions.iter().fold(attributes(), |list, expression| {
             let (name, data) = expression.encode();
             list.nested(1, &attributes().text(1, name).nested(2, &data))
         });
         let body = attributes()
             .text(1, &self.table)
-            .text(2, CHAIN)
+            .text(2, chain)
             .nested(4, &list);
         self.about_table(NEW_RULE, CREATE | APPEND, &body);
     }
@@ -245,6 +256,24 @@ impl Expression {
             } => {
                 let data = attributes().text(1, set).number(2, *register);
                 ("lookup", data.number(5, u32::from(*inverted)))
+            }
+            Self::Mask(register, mask) => {
+                let len = u32::try_from(mask.len()).unwrap_or(0);
+                let data = attributes().number(1, *register).number(2, *register);
+                let nothing = attributes().bytes(1, &vec![0; mask.len()]);
+                let mask = attributes().bytes(1, mask);
+                (
+                    "bitwise",
+                    data.number(3, len).nested(4, &mask).nested(5, &nothing),
+                )
+            }
+            Self::Jump(chain) => {
+                // NFT_JUMP is -3.
+                let verdict = attributes()
+                    .bytes(1, &(-3_i32).to_be_bytes())
+                    .text(2, chain);
+                let verdict = attributes().nested(2, &verdict);
+                ("immediate", attributes().number(1, 0).nested(2, &verdict))
             }
             Self::Count => ("counter", attributes()),
             Self::Drop => {
