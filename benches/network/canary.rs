@@ -62,17 +62,23 @@ impl Canary {
 
 /// Seconds that the fixed work took, and the share of them in which this thread waited for a processor.
 fn work() -> (f64, f64) {
+    // Two threads of one parent may begin on the same processor: the scheduler parts them meanwhile.
+    steps(STEPS / 4);
     let before = waiting();
     let begin = Instant::now();
+    steps(STEPS);
+    let took = begin.elapsed().as_secs_f64();
+    (took, (waiting() - before) / took)
+}
+
+fn steps(count: u32) {
     let mut state = std::hint::black_box(0x9e37_79b9_u64);
-    for _ in 0..STEPS {
+    for _ in 0..count {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
     }
     std::hint::black_box(state);
-    let took = begin.elapsed().as_secs_f64();
-    (took, (waiting() - before) / took)
 }
 
 /// Seconds that this thread has been ready and not running (`/proc/thread-self/schedstat`, second field).

@@ -244,7 +244,7 @@ fn iptables(world: &World) -> Vec<Process> {
 fn haproxy(world: &World) -> Vec<Process> {
     world.vip_on_director();
     let mut text =
-        "global\n  nbthread 2\n  maxconn 20000\ndefaults\n  mode tcp\n  option splice-auto\n  \
+        "global\n  nbthread 2\n  maxconn 4000\ndefaults\n  mode tcp\n  option splice-auto\n  \
                     timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n"
             .to_owned();
     for port in TCP {
@@ -272,9 +272,9 @@ fn nginx(world: &World) -> Vec<Process> {
         // One process a configuration, two of them: a master's workers would outlive a bench that is killed.
         let mut text = format!(
             "daemon off; master_process off; user root; pid {shown}/pid; error_log {shown}/error.log;
-include /etc/nginx/modules-enabled/*stream*.conf;
-worker_rlimit_nofile 65536;
-events {{ worker_connections 16384; }}
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+worker_rlimit_nofile 16384;
+events {{ worker_connections 8192; }}
 stream {{ proxy_timeout 60s; proxy_connect_timeout 5s;
 "
         );

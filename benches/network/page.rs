@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::goals::{Summary, ratios, summaries};
 use crate::measure::{METRICS, Metric};
-use crate::report::verdict;
+use crate::report::{seen, verdict};
 use crate::run::Results;
 
 /// Left edge, width and row height of a plot, in pixels.
@@ -32,11 +32,12 @@ pub(crate) fn html(results: &Results) -> String {
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <title>ulvs bench</title><style>{STYLE}</style><h1>ulvs beside its peers</h1>\
-         <p class='verdict{}'>{}</p><p>{}. {} rounds of {} s, offloads {}.</p>\
+         <p class='verdict{}'>{}<br>{}</p><p>{}. {} rounds of {} s, offloads {}.</p>\
          <p class=note>A dot is a round, the bar the median of all rounds. A hollow dot is a measurement beside \
          which the canary saw something else run.</p>\n",
         if noisy > 0 { " noisy" } else { "" },
         escaped(&verdict(results)),
+        escaped(&seen(results)),
         escaped(&results.machine),
         results.rounds,
         results.seconds,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use crate::canary::Canary;
 use crate::goals::{ratios, summaries};
 use crate::measure::METRICS;
 use crate::run::Results;
@@ -29,6 +30,25 @@ pub(crate) fn verdict(results: &Results) -> String {
     )
 }
 
+/// The range of what the canary saw.
+pub(crate) fn seen(results: &Results) -> String {
+    let range = |pick: fn(&Canary) -> f64| {
+        let values = results.canaries.iter().map(pick);
+        let most = values.clone().fold(f64::MIN, f64::max);
+        (values.fold(f64::MAX, f64::min), most)
+    };
+    let (work, waited, probe) = (
+        range(|canary| canary.work_ms),
+        range(|canary| canary.waited * 100.0),
+        range(|canary| canary.probe_mpps),
+    );
+    format!(
+        "Canary: the fixed work took {:.0} to {:.0} ms, waited {:.0} to {:.0} % of that for a processor; the direct \
+         probe passed {:.2} to {:.2} Mpps.",
+        work.0, work.1, waited.0, waited.1, probe.0, probe.1
+    )
+}
+
 /// Everything, for programs.
 pub(crate) fn json(results: &Results) -> String {
     let (_, noisy) = results.noisy();
@@ -45,8 +65,9 @@ pub(crate) fn json(results: &Results) -> String {
 /// Medians and ratios, for people.
 pub(crate) fn text(results: &Results) -> String {
     let mut text = format!(
-        "\n{}\n{}; {} rounds of {} s, offloads {}\n",
+        "\n{}\n{}\n{}; {} rounds of {} s, offloads {}\n",
         verdict(results),
+        seen(results),
         results.machine,
         results.rounds,
         results.seconds,
