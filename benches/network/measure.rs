@@ -62,7 +62,7 @@ const fn metric(name: &'static str, title: &'static str, digits: usize, more: bo
 }
 
 /// Every number that a measurement can give.
-pub(crate) const METRICS: [Metric; 18] = [
+pub(crate) const METRICS: [Metric; 19] = [
     metric("udp_mpps", "64 B UDP delivered, Mpps", 3, true),
     metric("udp_loss", "64 B UDP lost at that flood, %", 1, false),
     metric(
@@ -78,6 +78,7 @@ pub(crate) const METRICS: [Metric; 18] = [
         false,
     ),
     metric("gso_gbits", "UDP GSO delivered, Gbit/s", 2, true),
+    metric("gso_loss", "UDP GSO lost at that rate, %", 1, false),
     metric("tcp1_gbits", "TCP 1 stream up, Gbit/s", 2, true),
     metric("tcp1_down_gbits", "TCP 1 stream down, Gbit/s", 2, true),
     metric("tcp8_gbits", "TCP 8 streams up, Gbit/s", 2, true),
@@ -219,7 +220,12 @@ fn segments(standing: &Standing, seconds: f64) -> Result<Numbers, String> {
     std::thread::sleep(Duration::from_millis(50));
     let delivered = usage::datagrams(&standing.world.servers) - before;
     let bits = delivered * number(&told, "octets")? * 8.0;
-    Ok([("gso_gbits", bits / number(&told, "seconds")? / 1e9)].into())
+    let lost = 1.0 - delivered / number(&told, "sent")?.max(1.0);
+    Ok([
+        ("gso_gbits", bits / number(&told, "seconds")? / 1e9),
+        ("gso_loss", 100.0 * lost.max(0.0)),
+    ]
+    .into())
 }
 
 fn bulk(name: &'static str, told: &Value) -> Result<Numbers, String> {
