@@ -77,7 +77,7 @@ pub(crate) struct Ratio {
     pub(crate) median: f64,
     /// Rounds in which both measurements were quiet.
     pub(crate) quiet: usize,
-    /// Whether the median reaches the goal.
+    /// Whether the median reaches the goal; judged only where more than half of the rounds were quiet.
     pub(crate) reached: Option<bool>,
 }
 
@@ -191,6 +191,7 @@ fn compare(
         Some(AtMost(most)) => (format!("<= {most} x"), Some(median <= most)),
         Some(Plus(most)) => (format!("<= +{most} us"), Some(median <= most)),
     };
+    let judged = quiet * 2 > rounds.len();
     Some(Ratio {
         metric,
         ours: names.0.to_owned(),
@@ -199,6 +200,6 @@ fn compare(
         rounds,
         median,
         quiet,
-        reached,
+        reached: reached.filter(|_| judged),
     })
 }

@@ -30,10 +30,10 @@ fn escaped(text: &str) -> String {
 pub(crate) fn html(results: &Results) -> String {
     let (_, noisy) = results.noisy();
     let mut page = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
+        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>\
          <title>ulvs bench</title><style>{STYLE}</style><h1>ulvs beside its peers</h1>\
          <p class='verdict{}'>{}<br>{}</p><p>{}. {} rounds of {} s, offloads {}.</p>\
-         <p class=note>A dot is a round, the bar the median of all rounds. A hollow dot is a measurement beside \
+         <p class='note'>A dot is a round, the bar the median of all rounds. A hollow dot is a measurement beside \
          which the canary saw something else run.</p>\n",
         if noisy > 0 { " noisy" } else { "" },
         escaped(&verdict(results)),
@@ -68,8 +68,8 @@ fn plot(metric: &Metric, rows: &[&Summary]) -> String {
     let height = ROW * rows.iter().fold(0.3, |count, _| count + 1.0);
     let better = if metric.more { "more" } else { "less" };
     let mut text = format!(
-        "<h2>{} <span class=note>({better} is better)</span></h2>\
-         <svg viewBox='0 0 780 {height}' width=780 height={height} role=img aria-label='{}'>\n",
+        "<h2>{} <span class='note'>({better} is better)</span></h2>\
+         <svg viewBox='0 0 780 {height}' width='780' height='{height}' role='img' aria-label='{}'>\n",
         escaped(metric.title),
         escaped(metric.title)
     );
@@ -83,8 +83,8 @@ fn plot(metric: &Metric, rows: &[&Summary]) -> String {
         let middle = top + ROW / 2.0;
         let _ = write!(
             text,
-            "<text x={} y={} text-anchor=end>{}</text><rect class={class} fill-opacity=.25 stroke=none x={LEFT} y={} \
-             width={:.1} height={} /><text x={} y={}>{:.digits$}</text>",
+            "<text x='{}' y='{}' text-anchor='end'>{}</text><rect class='{class}' fill-opacity='.25' stroke='none' x='{LEFT}' y='{}' \
+             width='{:.1}' height='{}'/><text x='{}' y='{}'>{:.digits$}</text>",
             LEFT - 8.0,
             middle + 4.0,
             escaped(&row.contender),
@@ -96,14 +96,10 @@ fn plot(metric: &Metric, rows: &[&Summary]) -> String {
             row.median
         );
         for (value, noisy) in &row.rounds {
-            let hollow = if *noisy {
-                " fill=#fff style='fill:#fff'"
-            } else {
-                ""
-            };
+            let hollow = if *noisy { " style='fill:#fff'" } else { "" };
             let _ = write!(
                 text,
-                "<circle class={class}{hollow} cx={:.1} cy={middle} r=4><title>{value:.digits$}</title></circle>",
+                "<circle class='{class}'{hollow} cx='{:.1}' cy='{middle}' r='4'><title>{value:.digits$}</title></circle>",
                 at(*value)
             );
         }
@@ -127,12 +123,15 @@ fn table(results: &Results) -> String {
             .iter()
             .map(|value| format!("{value:.2}"))
             .collect();
-        let reached = ratio
-            .reached
-            .map_or("", |reached| if reached { "yes" } else { "no" });
+        let reached = match ratio.reached {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None if ratio.goal.is_empty() => "",
+            None => "not judged, noise",
+        };
         let _ = writeln!(
             text,
-            "<tr><td>{}<td>{}<td>{}<td class=n>{:.2}<td>{}<td>{}<td>{reached}<td class=n>{} of {}",
+            "<tr><td>{}<td>{}<td>{}<td class='n'>{:.2}<td>{}<td>{}<td>{reached}<td class='n'>{} of {}",
             escaped(&ratio.ours),
             escaped(&ratio.peer),
             ratio.metric,
@@ -154,7 +153,7 @@ fn failures(results: &Results) -> String {
                 "Failed: round {} {} {}: {why}",
                 cell.round, cell.contender, cell.test
             );
-            let _ = writeln!(text, "<p class=noisy>{}</p>", escaped(&told));
+            let _ = writeln!(text, "<p class='noisy'>{}</p>", escaped(&told));
         }
     }
     text

@@ -128,7 +128,8 @@ fn compared(results: &Results) -> String {
         let reached = match ratio.reached {
             Some(true) => "reached",
             Some(false) => "not reached",
-            None => "",
+            None if ratio.goal.is_empty() => "",
+            None => "not judged, noise",
         };
         let _ = writeln!(
             text,
