@@ -1,6 +1,7 @@
 //! The whole run: worlds first, then round by round, test by test, contender by contender.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -8,7 +9,10 @@ use crate::canary::{self, Canary};
 use crate::contender::{Contender, Kind, Standing};
 use crate::measure::Numbers;
 use crate::options::Options;
-use crate::{page, report};
+use crate::{page, report, usage};
+
+/// Other programs using more processors than this beside a measurement are noise.
+const OTHERS: f64 = 0.05;
 
 /// One measurement.
 #[derive(Debug, Serialize)]
@@ -23,7 +27,9 @@ pub(crate) struct Cell {
     pub(crate) numbers: Numbers,
     /// Why nothing came out.
     pub(crate) failure: Option<String>,
-    /// Why it is not to be trusted, where the canary before or after it says so.
+    /// Processors that programs other than the bench used meanwhile.
+    pub(crate) others: f64,
+    /// Why it is not to be trusted, where that or the canary before or after it says so.
     pub(crate) noise: Option<String>,
 }
 
@@ -77,8 +83,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             let begin = (round - 1) % standing.len().max(1);
             let order = standing[begin..].iter().chain(&standing[..begin]);
             for (contender, world) in order.filter(|(contender, _)| test.possible(contender.kind)) {
+                let (before, begin) = (usage::others(), Instant::now());
                 let outcome = catch_unwind(AssertUnwindSafe(|| test.run(world, options.seconds)));
                 let outcome = outcome.unwrap_or_else(|_| Err("it panicked".to_owned()));
+                // A process that its parent forgets takes its share out of the sum.
+                let others = ((usage::others() - before) / begin.elapsed().as_secs_f64()).max(0.0);
                 canaries.push(Canary::look(&direct)?);
                 let (numbers, failure) = match outcome {
                     Ok(numbers) => (numbers, None),
@@ -97,6 +106,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                     test,
                     numbers,
                     failure,
+                    others,
                     noise: None,
                 });
             }
@@ -104,7 +114,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
     let verdicts = canary::judge(&canaries);
     for (cell, around) in cells.iter_mut().zip(verdicts.windows(2)) {
-        cell.noise = around.iter().flatten().next().cloned();
+        cell.noise = if cell.others > OTHERS {
+            Some(format!("other programs used {:.2} processors", cell.others))
+        } else {
+            around.iter().flatten().next().cloned()
+        };
     }
     write(
         options,

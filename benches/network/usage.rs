@@ -26,15 +26,52 @@ pub(crate) fn machine() -> f64 {
 /// Seconds of CPU that these processes have used, threads included.
 pub(crate) fn processes(pids: &[u32]) -> f64 {
     let one = |pid: &u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name may hold blanks and parentheses; user and system time are fields 14 and 15.
-        let rest = text.rsplit(')').next().unwrap_or_default();
-        let fields = rest.split_whitespace().skip(11).take(2);
-        fields
+        // User and system time are fields 14 and 15.
+        let text = read(&pid.to_string());
+        let times = fields(&text).skip(11).take(2);
+        times
             .filter_map(|word| word.parse::<f64>().ok())
             .sum::<f64>()
     };
     pids.iter().map(one).sum::<f64>() / TICKS
+}
+
+/// Seconds of CPU that processes outside of this one's process group have used so far, children that have ended included;
+/// kernel threads, which work for the load too, are not among them.
+pub(crate) fn others() -> f64 {
+    let own = group(&read("self")).unwrap_or_default();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let processes = names.filter(|name| name.bytes().all(|octet| octet.is_ascii_digit()));
+    let one = |name: String| {
+        let text = read(&name);
+        let group = group(&text)?;
+        // Kernel threads have group 0.
+        (group != own && group != "0").then(|| {
+            let times = fields(&text).skip(11).take(4);
+            times
+                .filter_map(|word| word.parse::<f64>().ok())
+                .sum::<f64>()
+        })
+    };
+    processes.filter_map(one).sum::<f64>() / TICKS
+}
+
+fn read(process: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default()
+}
+
+/// The fields of `/proc/PID/stat` from the third on: the name before them may hold blanks and parentheses.
+fn fields(text: &str) -> std::str::SplitWhitespace<'_> {
+    text.rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+}
+
+/// The process group, field 5.
+fn group(text: &str) -> Option<String> {
+    fields(text).nth(2).map(str::to_owned)
 }
 
 /// Datagrams that reached a socket on these machines so far: read, or dropped at a full buffer. Those with a wrong
