@@ -24,6 +24,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace('\'', "&#39;")
 }
 
 /// The page.
@@ -65,7 +66,7 @@ fn plot(metric: &Metric, rows: &[&Summary]) -> String {
         .iter()
         .map(|row| row.range[1])
         .fold(f64::MIN_POSITIVE, f64::max);
-    let height = ROW * rows.iter().fold(0.3, |count, _| count + 1.0);
+    let height = ROW * rows.iter().fold(0.5, |count, _| count + 1.0);
     let better = if metric.more { "more" } else { "less" };
     let mut text = format!(
         "<h2>{} <span class='note'>({better} is better)</span></h2>\
