@@ -20,12 +20,17 @@ pub(crate) struct Lab {
 impl Lab {
     /// An empty world with its own names.
     pub(crate) fn new() -> Self {
+        Self::named("ulvs")
+    }
+
+    /// The same with names that begin with `kind` (without a `-`) instead of `ulvs`.
+    pub(crate) fn named(kind: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         static SWEEP: Once = Once::new();
-        SWEEP.call_once(remove_orphans);
+        SWEEP.call_once(|| remove_orphans(kind));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            prefix: format!("ulvs-{}-{number}", std::process::id()),
+            prefix: format!("{kind}-{}-{number}", std::process::id()),
             machines: Mutex::default(),
             directory: TempDir::new().expect("a temporary directory can be made"),
         }
@@ -240,16 +245,15 @@ fn run(program: &str, args: &[&str]) -> String {
     stdout(&output)
 }
 
-/// Deletes the namespaces of test processes that no longer exist (killed before they could).
-fn remove_orphans() {
+/// Deletes the namespaces of processes of that kind that no longer exist (killed before they could).
+fn remove_orphans(kind: &str) {
     for line in run("ip", &["netns", "list"]).lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
         let mut parts = name.split('-');
-        let (Some("ulvs"), Some(Ok(pid))) = (parts.next(), parts.next().map(str::parse::<u32>))
-        else {
+        let (first, Some(Ok(pid))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
             continue;
         };
-        if !Path::new(&format!("/proc/{pid}")).exists() {
+        if first == Some(kind) && !Path::new(&format!("/proc/{pid}")).exists() {
             let _ = Command::new("ip").args(["netns", "del", name]).output();
         }
     }

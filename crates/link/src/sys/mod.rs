@@ -10,6 +10,7 @@
 
 pub(crate) mod bpf;
 pub mod clock;
+pub mod datagrams;
 pub mod ethtool;
 pub mod interface;
 pub mod multicast;
