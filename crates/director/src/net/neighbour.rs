@@ -1,7 +1,7 @@
 //! Link addresses of next hops that the kernel's own table lacks, learned by ARP and NDP.
 //!
 //! [`NeighbourTable`] is shared by all workers: an answer arrives at whichever worker the kernel steers it
-//! to. So is what waits for an answer (`Resolver`, in [`super::waiting::Waiting`]).
+//! to. So is what waits for an answer (`Resolver`, in `waiting.rs`).
 
 use core::net::IpAddr;
 use core::time::Duration;
