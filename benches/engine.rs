@@ -242,9 +242,14 @@ fn is_wanted(name: &str) -> bool {
     let mut filters = words.iter().enumerate().filter_map(|(at, word)| {
         let before = at.checked_sub(1).and_then(|before| words.get(before));
         let is_value = before.is_some_and(|before| before.starts_with("--") && before != "--bench");
-        (!word.starts_with('-') && !is_value).then(|| word.trim_end_matches('$'))
+        (!word.starts_with('-') && !is_value).then_some(word)
     });
-    filters.next().is_none_or(|filter| name.contains(filter))
+    filters
+        .next()
+        .is_none_or(|filter| match filter.strip_suffix('$') {
+            Some(end) => name.ends_with(end),
+            None => name.contains(filter.as_str()),
+        })
 }
 
 /// Measures what one packet of `family` costs in batches of what `next` gives; `make` is called if this one was asked for.

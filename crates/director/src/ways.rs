@@ -10,6 +10,7 @@ use foldhash::{HashMap, HashMapExt};
 use crate::connection::bits;
 use crate::director::{Batch, Worker, is_for_us};
 use crate::egress::Hop;
+use crate::net::Network;
 use crate::verdict::DropReason;
 
 /// Ways kept at once: real servers are few, but bypass goes to the packets' own destinations.
@@ -44,30 +45,25 @@ impl Ways {
 
 impl Worker {
     /// The way to real server `address`.
-    pub(crate) fn way(&mut self, batch: &Batch<'_>, address: IpAddr) -> Way {
-        let kept = self.ways.0.get(&bits(&address)).copied();
-        let mut way = kept.unwrap_or_else(|| self.look_up(batch, address));
-        if let Way::Hop(hop) = &mut way
-            && let Some(learned) = self.host.path_mtus.lookup(address, batch.now)
-        {
-            hop.limit(learned);
+    #[inline]
+    pub(crate) fn way(&mut self, batch: &Batch<'_>, address: &IpAddr) -> &Way {
+        let ways = &mut self.ways;
+        if ways.0.len() >= WAYS_MAX {
+            ways.clear();
         }
-        way
+        let network = batch.network;
+        ways.0
+            .entry(bits(address))
+            .or_insert_with(|| look_up(network, *address))
     }
+}
 
-    fn look_up(&mut self, batch: &Batch<'_>, address: IpAddr) -> Way {
-        let way = if is_for_us(batch.network, address) {
-            Way::Local
-        } else {
-            match batch.network.hop(address) {
-                Ok(hop) => Way::Hop(hop),
-                Err(reason) => Way::None(reason),
-            }
-        };
-        if self.ways.0.len() >= WAYS_MAX {
-            self.ways.clear();
-        }
-        self.ways.0.insert(bits(&address), way);
-        way
+fn look_up(network: &Network, address: IpAddr) -> Way {
+    if is_for_us(network, address) {
+        return Way::Local;
+    }
+    match network.hop(address) {
+        Ok(hop) => Way::Hop(hop),
+        Err(reason) => Way::None(reason),
     }
 }

@@ -160,7 +160,7 @@ impl Index {
     }
 
     /// What `read` makes of the newest entry under this hash that it does not refuse.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find<T>(&self, hash: u64, read: impl Fn(u32) -> Option<T>) -> Option<T> {
         let tag = tag(hash);
         let mut bucket = &self.buckets[self.home(low_bits(hash))];

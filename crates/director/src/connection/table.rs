@@ -153,7 +153,10 @@ impl Table {
     }
 
     /// [`Table::find`] with the key's [`Table::hash`].
-    #[inline]
+    ///
+    /// Inlined, as is what it calls: what is found is written to memory in small pieces otherwise, and read in larger
+    /// ones at once, for which the processor has to wait.
+    #[inline(always)]
     #[must_use]
     pub fn find_hashed(&self, key: &FlowKey, hash: u64) -> Option<(ConnectionId, Direction)> {
         self.index.find(hash, |entry| {

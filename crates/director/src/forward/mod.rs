@@ -97,12 +97,12 @@ impl Worker {
         datagram: &mut Datagram<'a, '_>,
         output: &mut Output<'a>,
     ) -> Verdict {
-        let mut hop = match self.way(batch, target.address) {
-            Way::Hop(hop) => hop,
+        let mut hop = match self.way(batch, &target.address) {
+            Way::Hop(hop) => *hop,
             Way::None(DropReason::NoRoute) => {
                 return self.refuse(batch, datagram, Refusal::NoRoute, output);
             }
-            Way::None(reason) => return Verdict::Drop(reason),
+            &Way::None(reason) => return Verdict::Drop(reason),
             Way::Local => match target.method {
                 Method::DirectRoute | Method::Tunnel => {
                     return self.deliver(batch, id, datagram, output);
@@ -111,6 +111,9 @@ impl Worker {
                 _ => return Verdict::Drop(DropReason::NoRoute),
             },
         };
+        if let Some(learned) = self.host.path_mtus.lookup(target.address, batch.now) {
+            hop.limit(learned);
+        }
         if target.goes_by_packet && hop.on_link {
             hop = hop.towards(batch.network, datagram.headers.destination);
         }
