@@ -1,7 +1,8 @@
 //! FTP through NAT with an unmodified server (vsftpd) and client (curl): both sides may open data connections, by the
 //! old commands and the extended ones, over IPv4 and IPv6, and several in one session.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::harness::{
@@ -118,9 +119,10 @@ fn sessions(net: &TwoArm, director: &Director) {
             for round in 0..4 {
                 let stored = format!("{way}-{round}-{}", vip.len());
                 net.client.shell(&format!(
-                    "cd {kept} && rm -f one two three && curl -sS --fail --max-time 20 -g {options} \
-                     {base}/file -o one {base}/file -o two {base}/file -o three \
-                     && curl -sS --fail --max-time 20 -g {options} -T one {base}/upload/{stored}",
+                    "cd {kept} && rm -f one two three && curl -v --stderr {stored}-fetch.log -sS --fail \
+                     --max-time 20 -g {options} {base}/file -o one {base}/file -o two {base}/file -o three \
+                     && curl -v --stderr {stored}-store.log -sS --fail --max-time 20 -g {options} \
+                     -T one {base}/upload/{stored}",
                 ));
                 for name in ["one", "two", "three"] {
                     let file = std::fs::read(directory.join(name)).unwrap_or_default();
@@ -141,7 +143,33 @@ fn sessions(net: &TwoArm, director: &Director) {
     let (control, data): (Vec<&str>, Vec<&str>) =
         (listed.lines().filter(of_client)).partition(|line| line.contains("10.1.0.1:21 "));
     assert_eq!(control.len(), 32, "control connections:\n{listed}");
-    assert_eq!(data.len(), 64, "data connections:\n{listed}");
+    // A port that the client drew twice within two minutes is one entry.
+    let active = announced_ports(&directory).len();
+    assert!(active > 24, "{active} ports announced by the client");
+    assert_eq!(data.len(), 32 + active, "data connections:\n{listed}");
+}
+
+/// The ports that the client's IPv4 sessions announced for active data connections, each once.
+fn announced_ports(directory: &Path) -> BTreeSet<u16> {
+    let entries = std::fs::read_dir(directory).expect("the directory of fetched files");
+    let logs = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let texts = logs
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned());
+    texts
+        .flat_map(|text| text.lines().filter_map(announced).collect::<Vec<u16>>())
+        .collect()
+}
+
+/// The port in curl's line about a `PORT` or `EPRT` command of an IPv4 session.
+fn announced(line: &str) -> Option<u16> {
+    if let Some(numbers) = line.strip_prefix("> PORT ") {
+        let mut last = numbers.trim_end().rsplit(',').map(str::parse::<u16>);
+        let (low, high) = (last.next()?.ok()?, last.next()?.ok()?);
+        return Some(high * 256 + low);
+    }
+    let (_, port) = line.strip_prefix("> EPRT |1|")?.split_once('|')?;
+    port.trim_end().trim_end_matches('|').parse().ok()
 }
 
 #[test]
