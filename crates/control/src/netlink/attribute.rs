@@ -75,7 +75,7 @@ pub(super) fn binary<const N: usize>(value: &[u8]) -> Result<[u8; N], Errno> {
 }
 
 /// A NUL-terminated string of at most `max` octets without the NUL (`NLA_NUL_STRING`).
-/// Octets that are not UTF-8 become U+FFFD: no name that IPVS knows contains any.
+/// An octet beyond ASCII becomes `?`, so that the string stays as long: no name that IPVS knows contains one.
 pub(super) fn string(value: &[u8], max: usize) -> Result<String, Errno> {
     let end = value
         .iter()
@@ -85,7 +85,14 @@ pub(super) fn string(value: &[u8], max: usize) -> Result<String, Errno> {
         .get(..end)
         .filter(|bytes| bytes.len() <= max)
         .ok_or(Errno::ERANGE)?;
-    Ok(String::from_utf8_lossy(bytes).into_owned())
+    let ascii = |&octet: &u8| {
+        if octet.is_ascii() {
+            char::from(octet)
+        } else {
+            '?'
+        }
+    };
+    Ok(bytes.iter().map(ascii).collect())
 }
 
 /// Writes attributes behind whatever the buffer already holds.
