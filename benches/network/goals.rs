@@ -81,6 +81,14 @@ pub(crate) struct Ratio {
     pub(crate) reached: Option<bool>,
 }
 
+impl Ratio {
+    /// Each round's quotient, in words.
+    pub(crate) fn each(&self) -> String {
+        let rounds = self.rounds.iter().map(|value| format!("{value:.2}"));
+        rounds.collect::<Vec<String>>().join(" ")
+    }
+}
+
 /// The middle; of an even number the mean of the two in the middle.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();

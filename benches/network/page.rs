@@ -119,11 +119,6 @@ fn table(results: &Results) -> String {
                     round<th>goal<th>reached<th>quiet rounds\n"
         .to_owned();
     for ratio in ratios {
-        let rounds: Vec<String> = ratio
-            .rounds
-            .iter()
-            .map(|value| format!("{value:.2}"))
-            .collect();
         let reached = match ratio.reached {
             Some(true) => "yes",
             Some(false) => "no",
@@ -137,7 +132,7 @@ fn table(results: &Results) -> String {
             escaped(&ratio.peer),
             ratio.metric,
             ratio.median,
-            rounds.join(" "),
+            ratio.each(),
             escaped(&ratio.goal),
             ratio.quiet,
             ratio.rounds.len()

@@ -120,11 +120,6 @@ fn compared(results: &Results) -> String {
     }
     text += "\nOf each round, ulvs to its peer: the median, [each round], the goal\n";
     for ratio in ratios {
-        let rounds: Vec<String> = ratio
-            .rounds
-            .iter()
-            .map(|value| format!("{value:.2}"))
-            .collect();
         let reached = match ratio.reached {
             Some(true) => "reached",
             Some(false) => "not reached",
@@ -138,7 +133,7 @@ fn compared(results: &Results) -> String {
             ratio.peer,
             ratio.metric,
             ratio.median,
-            rounds.join(" "),
+            ratio.each(),
             ratio.goal,
             ratio.quiet,
             ratio.rounds.len(),

@@ -48,14 +48,6 @@ fn udp(payload: usize, dont_fragment: bool) -> Vec<u8> {
     frame
 }
 
-/// A world with a TCP service on port 80 and one real server.
-fn world(method: Method) -> World {
-    let mut world = World::new();
-    let key = world.service(Protocol::Tcp, VIP, 80);
-    world.server(&key, "10.2.0.11", 80, method);
-    world
-}
-
 #[track_caller]
 fn assert_dropped(world: &mut World, frame: &[u8], reason: DropReason) {
     let before = world.director.counters().dropped(reason);
@@ -91,7 +83,7 @@ fn malformed_frames() {
         (extension, Malformed::ExtensionTruncated),
     ] {
         assert_dropped(
-            &mut world(Method::Masq),
+            &mut World::with_server(Method::Masq),
             &frame,
             DropReason::Malformed(malformed),
         );
@@ -107,14 +99,14 @@ fn a_transport_header_cut_off() {
     header.write(&mut frame).unwrap();
     frame.extend([0; 4]);
     let reason = DropReason::Malformed(Malformed::TransportTruncated);
-    assert_dropped(&mut world(Method::Masq), &frame, reason);
+    assert_dropped(&mut World::with_server(Method::Masq), &frame, reason);
 }
 
 #[test]
 fn neither_ip_nor_arp_is_passed() {
     let mut frame = syn(64, 80);
     frame[12..14].copy_from_slice(&[0x88, 0xcc]);
-    let (verdict, sent) = world(Method::Masq).receive(CLIENTS, &frame);
+    let (verdict, sent) = World::with_server(Method::Masq).receive(CLIENTS, &frame);
     assert_eq!(verdict, Verdict::Pass);
     assert!(sent.is_empty());
     assert_eq!(DropReason::Malformed(Malformed::NotIp).name(), "not_ip");
@@ -122,7 +114,7 @@ fn neither_ip_nor_arp_is_passed() {
 
 #[test]
 fn destination_unavailable() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     let (verdict, _) = world.receive(CLIENTS, &syn(64, 80));
     assert_eq!(verdict, Verdict::Forwarded);
     let services = world.shared.snapshot();
@@ -151,7 +143,7 @@ fn ip_options() {
     let mut frame = syn(64, 80)[..14].to_vec();
     header.write(&mut frame).unwrap();
     frame.extend(&syn(64, 80)[34..]);
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     assert_dropped(&mut world, &frame, DropReason::IpOptions);
     assert!(world.director.connections().is_empty());
 }
@@ -159,7 +151,7 @@ fn ip_options() {
 #[test]
 fn ttl_expired() {
     assert_dropped(
-        &mut world(Method::DirectRoute),
+        &mut World::with_server(Method::DirectRoute),
         &syn(1, 80),
         DropReason::TtlExpired,
     );
@@ -175,7 +167,7 @@ fn too_big() {
 
 #[test]
 fn no_route() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     world.network(|network| {
         let blackhole = Route {
             kind: RouteKind::Blackhole,
@@ -192,7 +184,7 @@ fn no_route() {
 
 #[test]
 fn neighbour_unreachable() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     world.network(|network| network.neighbours.clear());
     let (verdict, sent) = world.receive(CLIENTS, &syn(64, 80));
     assert_eq!(verdict, Verdict::Held);
@@ -209,7 +201,7 @@ fn neighbour_unreachable() {
 
 #[test]
 fn neighbour_queue_full() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     world.network(|network| network.neighbours.clear());
     for _ in 0..director::net::neighbour::QUEUE_MAX {
         assert_eq!(world.receive(CLIENTS, &syn(64, 80)).0, Verdict::Held);
@@ -230,7 +222,7 @@ fn table_full() {
 
 #[test]
 fn reassembly() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     let fragment = |offset: u16, more: bool, payload: usize| {
         let mut header = etherparse::Ipv4Header::new(
             u16::try_from(payload).unwrap(),
@@ -266,7 +258,7 @@ fn reassembly() {
 
 #[test]
 fn no_headroom() {
-    let mut world = world(Method::Tunnel);
+    let mut world = World::with_server(Method::Tunnel);
     world.director.refresh();
     let mut frame = syn(64, 80);
     let end = frame.len();
@@ -280,7 +272,7 @@ fn no_headroom() {
 
 #[test]
 fn bad_icmp() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     let _ = world.receive(CLIENTS, &syn(64, 80));
     // The real server refuses the client's packet, with a wrong ICMP checksum.
     let mut quoted = syn(63, 80)[14..].to_vec();
@@ -315,21 +307,21 @@ fn persistence_data() {
 
 #[test]
 fn defence() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     world.shared.set_sysctl("drop_packet", "3").unwrap();
     assert_dropped(&mut world, &syn(64, 80), DropReason::Defence);
 }
 
 #[test]
 fn no_interface() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     world.network(|network| network.interfaces.truncate(1));
     assert_dropped(&mut world, &syn(64, 80), DropReason::NoInterface);
 }
 
 #[test]
 fn a_super_frame_that_cannot_be_cut_is_too_big() {
-    let mut world = world(Method::Tunnel);
+    let mut world = World::with_server(Method::Tunnel);
     let frame = syn(64, 80);
     let (verdict, _) = world.receive_as(CLIENTS, &frame, |packet| {
         packet.offload.gso = Some(packet::GsoKind::UdpL4);

@@ -43,17 +43,10 @@ fn fragment(id: u16, offset: usize, more: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn world(method: Method) -> World {
-    let mut world = World::new();
-    let key = world.service(Protocol::Tcp, VIP, 80);
-    world.server(&key, "10.2.0.11", 80, method);
-    world
-}
-
 /// A hole of as many octets as stand behind the end is still a hole (RFC 791 has no datagram like that).
 #[test]
 fn octets_behind_the_end_do_not_fill_a_hole() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     let pieces = [(24, true), (0, true)];
     for (offset, more) in pieces {
         let (verdict, _) = world.receive(CLIENTS, &fragment(1, offset, more, &[7; 8]));
@@ -66,7 +59,7 @@ fn octets_behind_the_end_do_not_fill_a_hole() {
 /// What is over leaves no deadline behind, however many there were.
 #[test]
 fn finished_datagrams_are_forgotten() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     for id in 0..2000 {
         let _ = world.receive(CLIENTS, &fragment(id, 0, true, &[7; 16]));
         let (verdict, _) = world.receive(CLIENTS, &fragment(id, 16, false, &[7; 8]));
@@ -85,7 +78,7 @@ fn finished_datagrams_are_forgotten() {
 /// An address that asks itself would go round between the director and its router.
 #[test]
 fn a_vip_is_no_client() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     for source in [
         VIP4,
         [10, 1, 0, 1],
@@ -163,7 +156,7 @@ fn templates_are_bounded() {
 /// A ping that came in fragments is answered in fragments.
 #[test]
 fn a_long_echo_is_answered_within_the_mtu() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     let mut request = vec![8, 0, 0, 0, 0, 1, 0, 1];
     request.resize(3008, 0x5a);
     let checksum = packet::checksum::Sum::of(&request).finish();
@@ -194,7 +187,7 @@ fn a_long_echo_is_answered_within_the_mtu() {
 /// A super-frame of one octet a segment is not cut into tens of thousands of frames.
 #[test]
 fn a_super_frame_becomes_a_bounded_number_of_segments() {
-    let mut world = world(Method::Tunnel);
+    let mut world = World::with_server(Method::Tunnel);
     assert_eq!(
         world.receive(CLIENTS, &syn(CLIENT, 1001)).0,
         Verdict::Forwarded
@@ -216,7 +209,7 @@ fn a_super_frame_becomes_a_bounded_number_of_segments() {
 /// A packet that waited in vain and was the VIP's own is nobody's to hear of.
 #[test]
 fn no_error_about_the_directors_own_packets() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     world.network(|network| {
         let route = Route {
             kind: RouteKind::Unicast,
@@ -254,7 +247,7 @@ fn no_error_about_the_directors_own_packets() {
 /// Tiny fragments of many datagrams: what they take up is bounded, and so is the work when their time runs out.
 #[test]
 fn fragments_are_bounded_and_given_up_little_by_little() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     for id in 0..20_000 {
         let (verdict, _) = world.receive(CLIENTS, &fragment(id, 8, true, &[7; 8]));
         assert_eq!(verdict, Verdict::Held);

@@ -5,12 +5,11 @@ mod world;
 use core::time::Duration;
 
 use director::destination::Method;
-use director::protocol::Protocol;
 use director::sync::{Entry, FLAG_NO_CLIENT_PORT};
 use director::verdict::{DropReason, Verdict};
 use etherparse::PacketBuilder;
 use packet::{GsoKind, Headers, Malformed, Packet, checksum};
-use world::{CLIENT_SIDE, CLIENTS, GATEWAY, SERVERS, VIP, World, told};
+use world::{CLIENT_SIDE, CLIENTS, GATEWAY, SERVERS, World, told};
 
 const CLIENT: [u8; 4] = [192, 0, 2, 10];
 const VIP4: [u8; 4] = [10, 8, 0, 1];
@@ -25,17 +24,10 @@ fn syn(source: [u8; 4], port: u16) -> Vec<u8> {
     frame
 }
 
-fn world(method: Method) -> World {
-    let mut world = World::new();
-    let key = world.service(Protocol::Tcp, VIP, 80);
-    world.server(&key, "10.2.0.11", 80, method);
-    world
-}
-
 /// A synchronisation message can tell of a connection that awaits its client's port, which no FTP helper made.
 #[test]
 fn a_told_connection_without_port_ends_like_any_other() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     world.director.refresh();
     let entry = Entry {
         client: (CLIENT.into(), 0),
@@ -54,7 +46,7 @@ fn a_told_connection_without_port_ends_like_any_other() {
 /// A super-frame says how long its segments are.
 #[test]
 fn no_segments_of_nothing() {
-    let mut world = world(Method::DirectRoute);
+    let mut world = World::with_server(Method::DirectRoute);
     let (verdict, sent) = world.receive_as(CLIENTS, &syn(CLIENT, 1001), |packet| {
         packet.offload.gso = Some(GsoKind::TcpV4);
     });
@@ -69,7 +61,7 @@ fn no_segments_of_nothing() {
 /// that they leave with.
 #[test]
 fn segments_of_a_translated_super_frame_have_right_checksums() {
-    let mut world = world(Method::Masq);
+    let mut world = World::with_server(Method::Masq);
     assert_eq!(
         world.receive(CLIENTS, &syn(CLIENT, 1001)).0,
         Verdict::Forwarded

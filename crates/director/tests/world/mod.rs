@@ -52,6 +52,14 @@ impl World {
         Self::with_connections(1000)
     }
 
+    /// A world with a TCP service on port 80 of the VIP and one real server.
+    pub(crate) fn with_server(method: Method) -> Self {
+        let mut world = Self::new();
+        let key = world.service(Protocol::Tcp, VIP, 80);
+        world.server(&key, "10.2.0.11", 80, method);
+        world
+    }
+
     pub(crate) fn with_connections(max_connections: usize) -> Self {
         Self::with(Options::default(), max_connections)
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use link::steering::Steering;
 use link::sys::poll;
 use link::{Frame, HEADROOM, Link, Outgoing, Receive, Statistics, af_packet};
+use packet::checksum::Sum;
 use packet::{GsoKind, Offload, Packet, Vlan};
 
 use crate::namespace::{Namespace, mac, veth};
@@ -205,7 +206,7 @@ fn udp_super_frame(datagrams: usize, size: usize) -> Vec<u8> {
     let mut header = [
         0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
     ];
-    let sum = !fold(header.chunks(2));
+    let sum = Sum::of(&header).finish();
     header[10..12].copy_from_slice(&sum.to_be_bytes());
     bytes.extend(header);
     let pseudo = [
@@ -225,19 +226,9 @@ fn udp_super_frame(datagrams: usize, size: usize) -> Vec<u8> {
     bytes.extend(7_u16.to_be_bytes());
     bytes.extend(9_u16.to_be_bytes());
     bytes.extend(udp.to_be_bytes());
-    bytes.extend(fold(pseudo.chunks(2)).to_be_bytes());
+    bytes.extend(Sum::of(&pseudo).fold().to_be_bytes());
     bytes.resize(42 + datagrams * size, b'u');
     bytes
-}
-
-fn fold<'a>(pairs: impl Iterator<Item = &'a [u8]>) -> u16 {
-    let mut sum: u32 = pairs
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum).expect("folded")
 }
 
 #[test]

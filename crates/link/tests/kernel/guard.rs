@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use link::Frame;
 use link::guard::{Endpoint, Guard, Method, Rules};
+use packet::checksum::Sum;
 
 use crate::af_packet::{collect, open};
 use crate::namespace::{Namespace, mac, veth};
@@ -397,14 +398,7 @@ fn datagram_behind(chain: &[u8]) -> Vec<u8> {
         &udp,
     ]
     .concat();
-    let mut sum: u32 = pseudo
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    let sum = !u16::try_from(sum).expect("folded");
+    let sum = Sum::of(&pseudo).finish();
     udp[6..8].copy_from_slice(&sum.to_be_bytes());
     let mut extensions = Vec::new();
     for at in 0..chain.len() {

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use link::Frame;
 use link::guard::Rules;
+use packet::checksum::Sum;
 
 use crate::af_packet::{collect, open};
 use crate::guard::{CLIENTS, METHODS, SERVERS, ask, attach, connect, endpoints, locals, topology};
@@ -99,14 +100,7 @@ fn datagram_with_options(words: u8) -> Vec<u8> {
         header.extend(address.octets());
     }
     header.extend(vec![1; 4 * usize::from(words)]);
-    let mut sum: u32 = header
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    let sum = !u16::try_from(sum).expect("folded");
+    let sum = Sum::of(&header).finish();
     header[10..12].copy_from_slice(&sum.to_be_bytes());
     let ethernet = [&mac(2)[..], &mac(1), &[8, 0]].concat();
     let port = GUARDED.to_be_bytes();

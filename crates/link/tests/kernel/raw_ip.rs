@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use link::sys::multicast::{Membership, solicited_node};
 use link::sys::{interface, poll, raw_ip};
+use packet::checksum::Sum;
 
 use crate::namespace::{Namespace, veth};
 
@@ -120,14 +121,8 @@ fn datagram(from: IpAddr, to: IpAddr) -> Vec<u8> {
         IpAddr::V6(address) => address.octets().to_vec(),
     };
     let pseudo = [&octets(from)[..], &octets(to), &[0, 17, 0, 13], &udp, &[0]].concat();
-    let mut sum: u32 = pseudo
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    udp[6..8].copy_from_slice(&(!u16::try_from(sum).expect("folded")).to_be_bytes());
+    let sum = Sum::of(&pseudo).finish();
+    udp[6..8].copy_from_slice(&sum.to_be_bytes());
     udp
 }
 
