@@ -15,6 +15,7 @@ mod guard;
 mod idle;
 mod interference;
 mod lifecycle;
+mod links;
 mod methods;
 mod owned;
 mod path_mtu;

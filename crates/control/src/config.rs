@@ -29,8 +29,10 @@ use crate::state::DesiredState;
 pub struct Config {
     /// Interfaces that carry packets of services; `None` = every one that is up, but for loopback.
     pub interfaces: Option<Vec<String>>,
-    /// How frames are read and written.
+    /// How frames are read and written, where `links` does not say.
     pub link: LinkKind,
+    /// Interfaces with a kind of link of their own.
+    pub links: Vec<InterfaceLink>,
     /// Receive aggregation of veth interfaces.
     pub gro: Gro,
     /// Threads that forward packets.
@@ -80,6 +82,17 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// An interface with a kind of link of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceLink {
+    /// Name.
+    pub name: String,
+    /// How its frames are read and written.
+    pub link: LinkKind,
+    /// Where that stands: file, line, key and value, for what is said of it later.
+    pub place: String,
+}
+
 /// A virtual address with a wish of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vip {
@@ -110,8 +123,14 @@ impl Config {
             Some(rules) => rules::read_inline(&source, rules)?,
             None => Vec::new(),
         };
+        let links = file.interface.iter().map(|section| InterfaceLink {
+            name: section.name.get_ref().clone().into(),
+            link: *section.link.get_ref(),
+            place: source.place(section.link.span().start),
+        });
         Ok(Self {
             rules,
+            links: links.collect(),
             ..Self::from_file(file)
         })
     }
@@ -122,7 +141,8 @@ impl Config {
             interfaces: file
                 .interfaces
                 .map(|names| names.into_iter().map(String::from).collect()),
-            link: file.link,
+            link: file.link.into_inner(),
+            links: Vec::new(),
             gro: file.gro,
             workers: file.workers.get(),
             busy_poll: Duration::from_micros(u64::from(Get::<u32>::get(file.busy_poll))),
@@ -153,7 +173,7 @@ impl Config {
                 .map(|vip| Vip {
                     address: vip.address.into_inner(),
                     answer: vip.answer,
-                    interface: vip.interface.map(String::from),
+                    interface: vip.interface.map(|name| name.into_inner().into()),
                 })
                 .collect(),
             marks: file.mark.into_iter().map(MarkRule::from).collect(),

@@ -13,6 +13,8 @@ pub struct LinkError {
     pub interface: String,
     /// Capability the operation needs, for the text of a refusal; empty when none.
     capability: &'static str,
+    /// What lies behind the errno and what to do, where the operation knows better; empty when not.
+    because: &'static str,
     /// What the system said.
     pub source: io::Error,
 }
@@ -24,6 +26,7 @@ impl LinkError {
             operation,
             interface: interface.to_owned(),
             capability: "",
+            because: "",
             source,
         }
     }
@@ -34,7 +37,16 @@ impl LinkError {
         Self { capability, ..self }
     }
 
+    /// Says what lies behind the errno and what to do, instead of what is known of the errno.
+    #[must_use]
+    pub fn because(self, because: &'static str) -> Self {
+        Self { because, ..self }
+    }
+
     fn advice(&self) -> Option<String> {
+        if !self.because.is_empty() {
+            return Some(self.because.to_owned());
+        }
         match self.source.raw_os_error()? {
             libc::EPERM | libc::EACCES if !self.capability.is_empty() => {
                 let name = self.capability.trim_start_matches("CAP_");

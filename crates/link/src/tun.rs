@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use packet::{Offload, Packet};
 
-use crate::sys::{interface, tun as sys_tun};
+use crate::sys::{ethtool, interface, tun as sys_tun};
 use crate::{
     BATCH, Entry, HEADROOM, Link, LinkError, Opened, Outgoing, Receive, Statistics, Transmit,
     Transmitted, virtio,
@@ -44,17 +44,60 @@ const BUFFER: usize = HEADROOM + virtio::LEN + 65536;
 /// # Errors
 /// No `/dev/net/tun`, no `CAP_NET_ADMIN`, a device of that name that is no TUN, or one in use.
 pub fn open(name: &str, workers: usize) -> Result<Vec<Link>, LinkError> {
-    let several = workers > 1;
+    // Another program's queues would take part of the packets, and the kernel does not mind.
+    if is_tun(name) && ethtool::has_carrier(name).unwrap_or(false) {
+        return Err(refused(name, io::Error::from_raw_os_error(libc::EBUSY)));
+    }
     let header = i32::try_from(virtio::LEN).unwrap_or(i32::MAX);
+    let queue = |several| sys_tun::open(name, header, several);
+    let mut several = workers > 1;
     let mut links = Vec::with_capacity(workers.max(1));
     for _ in 0..workers.max(1) {
-        let file = sys_tun::open(name, header, several).map_err(|source| {
-            LinkError::new("open a TUN queue (/dev/net/tun)", name, source).needs("CAP_NET_ADMIN")
-        })?;
+        let file = queue(several)
+            .or_else(|error| {
+                // A device that was made for several queues may have one.
+                several = workers == 1 && error.raw_os_error() == Some(libc::EINVAL);
+                if several { queue(true) } else { Err(error) }
+            })
+            .map_err(|source| refused(name, source))?;
         links.push(link(file, name, true));
     }
     bring_up(name)?;
     Ok(links)
+}
+
+fn is_tun(name: &str) -> bool {
+    ethtool::driver(name).is_ok_and(|driver| driver == "tun")
+}
+
+/// What the refusal of a queue says.
+pub(crate) fn refused(name: &str, source: io::Error) -> LinkError {
+    let is_there = interface::index(name).is_ok();
+    let is_tun = is_tun(name);
+    let errno = source.raw_os_error();
+    let error = LinkError::new("open a TUN queue (/dev/net/tun)", name, source);
+    match errno {
+        Some(libc::EINVAL) if is_there && !is_tun => {
+            error.because("it is no TUN device: name another one, which ulvs will make")
+        }
+        Some(libc::EINVAL) if is_there => error.because(
+            "it is a TAP device, or has one queue only: make it by `ip tuntap add mode tun multi_queue`, or leave \
+             that to ulvs",
+        ),
+        Some(libc::EPERM) if is_there => error.because(
+            "it belongs to somebody else: give it to this user by `ip tuntap add mode tun user USER`, or ulvs \
+             CAP_NET_ADMIN",
+        ),
+        Some(libc::EACCES) => error.because(
+            "that file is not for this user, and to make a device needs CAP_NET_ADMIN: run as root, or `chmod 666 \
+             /dev/net/tun` for devices that are this user's already",
+        ),
+        Some(libc::EBUSY) => error.because("another program has it open: stop that first"),
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => error.because(
+            "there are no TUN devices here: `modprobe tun`, or `--device /dev/net/tun` for a container",
+        ),
+        _ => error.needs("CAP_NET_ADMIN"),
+    }
 }
 
 /// A link over an open queue, with virtio-net headers or without.

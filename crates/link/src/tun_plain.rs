@@ -26,9 +26,7 @@ pub const ENTRY: Entry = Entry {
 /// # Errors
 /// As [`crate::tun::open`].
 pub fn open(name: &str) -> Result<Link, LinkError> {
-    let file = sys_tun::open_plain(name).map_err(|source| {
-        LinkError::new("open a TUN device (/dev/net/tun)", name, source).needs("CAP_NET_ADMIN")
-    })?;
+    let file = sys_tun::open_plain(name).map_err(|source| tun::refused(name, source))?;
     tun::bring_up(name)?;
     Ok(tun::link(file, name, false))
 }

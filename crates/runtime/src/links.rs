@@ -2,8 +2,12 @@
 //! that went away comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
 
+use caps::Capability;
+use control::config::LinkKind;
 use link::steering::Steering;
 use link::sys::interface;
 use link::{Entry, Group, LinkError, Opened, Outgoing, Request, Transmit, Transmitted};
@@ -12,53 +16,99 @@ use crate::error::{Result, RuntimeError};
 use crate::network::tables::{self, Tables};
 use crate::worker::{Handle, Order};
 
-/// Which interfaces to work on.
+/// Which interfaces to work on, and by which kind of link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// These, by name; `None` = every Ethernet interface but loopback and the ports of bridges and bonds, and those of
+    /// `links`.
+    pub names: Option<BTreeSet<String>>,
+    /// The kind of link where `links` does not say.
+    pub link: LinkKind,
+    /// Interfaces with a kind of link of their own, by name.
+    pub links: BTreeMap<String, Choice>,
+}
+
+/// The kind of link of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Every Ethernet interface but loopback and the ports of bridges and bonds.
-    All,
-    /// These, by name; each must exist at the start.
-    Named(Vec<String>),
-    /// TUN devices of these names, to be made.
-    Tun(Vec<String>),
+pub struct Choice {
+    /// Which.
+    pub link: LinkKind,
+    /// Where the configuration says so.
+    pub place: String,
 }
 
 impl Wanted {
     /// Whether it is one of them.
     #[must_use]
     pub fn wants(&self, link: &tables::Link) -> bool {
-        match self {
-            Self::All => link.ethernet && !link.loopback && !link.enslaved,
-            Self::Named(names) | Self::Tun(names) => names.contains(&link.name),
+        match &self.names {
+            Some(names) => names.contains(&link.name),
+            None if self.links.contains_key(&link.name) => true,
+            None => link.ethernet && !link.loopback && !link.enslaved,
         }
     }
 
-    /// The name of the kind of link to open on them.
-    #[must_use]
-    pub const fn link(&self) -> &'static str {
-        if self.is_tun() {
-            link::tun::ENTRY.name
-        } else {
-            link::af_packet::ENTRY.name
-        }
+    /// The names that the operator gave.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        let names: Vec<&String> = match &self.names {
+            Some(names) => names.iter().collect(),
+            None => self.links.keys().collect(),
+        };
+        names.into_iter()
     }
 
-    /// The kind of link to open on them.
-    fn entry(&self) -> Result<&'static Entry> {
-        let name = self.link();
-        link::entry(name)
-            .ok_or_else(|| RuntimeError::Refused(format!("this build has no links of kind {name}")))
+    /// The kind of link to open on an interface.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> LinkKind {
+        self.links.get(name).map_or(self.link, |choice| choice.link)
     }
 
-    /// Whether the interfaces are TUN devices of the daemon's own.
-    #[must_use]
-    pub const fn is_tun(&self) -> bool {
-        matches!(self, Self::Tun(_))
+    /// The names of the TUN devices to be made.
+    fn tuns(&self) -> impl Iterator<Item = &String> {
+        self.named().filter(|name| self.kind(name) == LinkKind::Tun)
     }
+
+    /// The kinds of links to open, each once.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<LinkKind> {
+        let default = Some(self.link).filter(|_| self.names.is_none());
+        let named = self.named().map(|name| self.kind(name));
+        let used: Vec<LinkKind> = default.into_iter().chain(named).collect();
+        let all = LinkKind::ALL.into_iter();
+        all.filter(|kind| used.contains(kind)).collect()
+    }
+
+    /// Whether some of the interfaces are TUN devices of the daemon's own.
+    #[must_use]
+    pub fn has_tun(&self) -> bool {
+        self.kinds().contains(&LinkKind::Tun)
+    }
+
+    /// Whether some of the interfaces are there without the daemon.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        self.kinds().iter().any(|kind| *kind != LinkKind::Tun)
+    }
+
+    /// A sentence about the link of an interface, with the place where the configuration speaks of it alone.
+    fn about(&self, name: &str, sentence: impl Display) -> RuntimeError {
+        RuntimeError::Refused(match self.links.get(name) {
+            Some(choice) => format!("{}: {sentence}", choice.place),
+            None => sentence.to_string(),
+        })
+    }
+}
+
+/// The kind of link of that name.
+fn entry(kind: LinkKind) -> Result<&'static Entry> {
+    let name = kind.name();
+    link::entry(name)
+        .ok_or_else(|| RuntimeError::Refused(format!("this build has no links of kind {name}")))
 }
 
 struct Open {
     name: String,
+    kind: LinkKind,
     group: Option<Group>,
     sender: Arc<dyn Transmit>,
 }
@@ -66,10 +116,9 @@ struct Open {
 /// All open interfaces, by index.
 pub struct Links {
     wanted: Wanted,
-    entry: &'static Entry,
     open: BTreeMap<u32, Open>,
-    /// Interfaces that could not be opened, told once: tried again when they change.
-    failed: BTreeMap<u32, tables::Link>,
+    /// Interfaces that could not be opened, by name, as they were: told once, and tried again when they change.
+    failed: BTreeMap<String, Option<tables::Link>>,
 }
 
 impl std::fmt::Debug for Links {
@@ -80,7 +129,7 @@ impl std::fmt::Debug for Links {
 }
 
 impl Links {
-    /// Checks that the wanted interfaces exist; opens nothing yet.
+    /// Checks that the wanted interfaces exist, but for TUN devices; opens nothing yet.
     ///
     /// # Errors
     /// A name that no interface has, or no interface at all: a sentence that lists those there are.
@@ -96,55 +145,55 @@ impl Links {
         } else {
             there.join(", ")
         };
-        let entry = wanted.entry()?;
-        if let Wanted::Named(names) = &wanted
-            && let Some(name) = names.iter().find(|name| !there.contains(&name.as_str()))
-        {
-            return Err(RuntimeError::Refused(format!(
+        let is_missing =
+            |name: &&String| wanted.kind(name) != LinkKind::Tun && !there.contains(&name.as_str());
+        if let Some(name) = wanted.named().find(is_missing) {
+            let sentence = format!(
                 "there is no interface {name} (there are: {list}): correct `interfaces` in the \
                  configuration"
-            )));
+            );
+            return Err(wanted.about(name, sentence));
         }
-        if !wanted.is_tun() && !tables.links().values().any(|link| wanted.wants(link)) {
+        if !wanted.has_tun() && !tables.links().values().any(|link| wanted.wants(link)) {
             return Err(RuntimeError::Refused(format!(
                 "there is no interface to work on (there are: {list}): name one with `interfaces` in the configuration"
             )));
         }
         Ok(Self {
             wanted,
-            entry,
             open: BTreeMap::new(),
             failed: BTreeMap::new(),
         })
     }
 
-    /// The names of the wanted interfaces that are there.
+    /// The names of the wanted interfaces that are there, but for TUN devices: what a guard goes on.
     #[must_use]
     pub fn wanted(&self, tables: &Tables) -> BTreeSet<String> {
-        let wanted = tables
-            .links()
-            .values()
-            .filter(|link| self.wanted.wants(link));
+        let links = tables.links().values();
+        let is_other = |link: &&tables::Link| self.wanted.kind(&link.name) != LinkKind::Tun;
+        let wanted = links
+            .filter(|link| self.wanted.wants(link))
+            .filter(is_other);
         wanted.map(|link| link.name.clone()).collect()
     }
 
-    /// Wants other interfaces from now on; lets go of those not wanted any more.
+    /// Wants other interfaces from now on; lets go of those not wanted any more, or by another kind of link.
     ///
     /// # Errors
     /// As [`Links::new`]; nothing changed then.
     pub fn want(&mut self, wanted: Wanted, tables: &Tables, workers: &[Handle]) -> Result<()> {
         self.wanted = Self::new(wanted, tables)?.wanted;
-        let is_wanted = |index| {
-            tables
-                .links()
-                .get(&index)
-                .is_none_or(|link| self.wanted.wants(link))
+        self.failed.clear();
+        let is_wanted = |index, open: &Open| {
+            let link = tables.links().get(&index);
+            open.kind == self.wanted.kind(&open.name)
+                && link.is_none_or(|link| self.wanted.wants(link))
         };
         let unwanted: Vec<u32> = self
             .open
-            .keys()
-            .copied()
-            .filter(|&index| !is_wanted(index))
+            .iter()
+            .filter(|&(&index, open)| !is_wanted(index, open))
+            .map(|(&index, _)| index)
             .collect();
         for index in unwanted {
             self.close(index, workers);
@@ -174,19 +223,19 @@ impl Links {
         for index in gone {
             self.close(index, workers);
         }
+        let found = |name: &str| links.values().find(|link| link.name == name);
         self.failed
-            .retain(|index, link| links.get(index) == Some(link));
+            .retain(|name, link| found(name) == link.as_ref());
         for name in self.missing(tables) {
-            match self.open_one(&name, workers, steering) {
-                Ok(()) => tracing::info!("working on {name}"),
-                Err(source) if strict => {
-                    return Err(RuntimeError::Refused(source.to_string()));
-                }
+            let kind = self.wanted.kind(&name);
+            let opened = self.open_one(&name, kind, workers, steering);
+            match opened.map_err(|error| self.wanted.about(&name, error)) {
+                Ok(()) => tracing::info!("working on {name} by {}", kind.name()),
+                Err(error) if strict => return Err(error),
                 Err(error) => {
                     tracing::warn!("{error}");
-                    let found = links.iter().find(|(_, link)| link.name == name);
-                    self.failed
-                        .extend(found.map(|(&index, link)| (index, link.clone())));
+                    let as_it_is = found(&name).cloned();
+                    self.failed.insert(name, as_it_is);
                 }
             }
         }
@@ -195,34 +244,33 @@ impl Links {
 
     /// The wanted interfaces that are there, not open, and did not fail as they are. TUN devices are made.
     fn missing(&self, tables: &Tables) -> Vec<String> {
-        if let Wanted::Tun(names) = &self.wanted {
-            let open = |name: &&String| self.open.values().any(|open| open.name == **name);
-            return names.iter().filter(|name| !open(name)).cloned().collect();
-        }
-        tables
-            .links()
-            .iter()
-            .filter(|(index, link)| {
-                self.wanted.wants(link)
-                    && !self.open.contains_key(index)
-                    && !self.failed.contains_key(index)
-            })
-            .map(|(_, link)| link.name.clone())
+        let links = tables.links().iter();
+        let there = links
+            .filter(|(index, link)| self.wanted.wants(link) && !self.open.contains_key(index))
+            .map(|(_, link)| &link.name);
+        let is_open = |name: &&String| self.open.values().any(|open| open.name == **name);
+        let tuns = self.wanted.tuns().filter(|name| !is_open(name));
+        let names: BTreeSet<&String> = there.chain(tuns).collect();
+        names
+            .into_iter()
+            .filter(|name| !self.failed.contains_key(*name))
+            .cloned()
             .collect()
     }
 
     fn open_one(
         &mut self,
         name: &str,
+        kind: LinkKind,
         workers: &[Handle],
         steering: &Steering,
-    ) -> std::result::Result<(), LinkError> {
+    ) -> std::result::Result<(), Box<dyn Error>> {
         let request = Request {
             name,
             workers: workers.len(),
             steering,
         };
-        let Opened { links, group } = (self.entry.open)(&request)?;
+        let Opened { links, group } = (entry(kind)?.open)(&request)?;
         let index = interface::index(name)
             .map_err(|source| LinkError::new("look up the interface", name, source))?;
         if let Some(first) = links.first() {
@@ -231,6 +279,7 @@ impl Links {
                 index,
                 Open {
                     name: name.to_owned(),
+                    kind,
                     group,
                     sender,
                 },
@@ -272,10 +321,53 @@ impl Links {
             .map(|(&index, open)| (index, open.name.as_str()))
     }
 
+    /// The same of those that are no TUN devices: they have link addresses, and the host hears what comes by them.
+    pub fn on_wires(&self) -> impl Iterator<Item = (u32, &str)> {
+        let open = self.open.iter();
+        open.filter(|(_, open)| open.kind != LinkKind::Tun)
+            .map(|(&index, open)| (index, open.name.as_str()))
+    }
+
+    /// The open TUN device by which packets go that no open interface leads to.
+    #[must_use]
+    pub fn tun(&self) -> Option<u32> {
+        let mut open = self.open.iter();
+        open.find(|(_, open)| open.kind == LinkKind::Tun)
+            .map(|(&index, _)| index)
+    }
+
+    /// Capabilities that the control thread keeps: to make a TUN device again that went away.
+    #[must_use]
+    pub fn capabilities(&self) -> &'static [Capability] {
+        if self.wanted.has_tun() {
+            &[Capability::CAP_NET_ADMIN]
+        } else {
+            &[]
+        }
+    }
+
+    /// Names of the open interfaces with their kinds of link.
+    pub fn kinds(&self) -> impl Iterator<Item = (&str, LinkKind)> {
+        let open = self.open.values();
+        open.map(|open| (open.name.as_str(), open.kind))
+    }
+
     /// Sends frames of the control thread's own by an interface.
     pub fn send(&self, index: u32, frames: &[Outgoing<'_>]) -> Transmitted {
         self.open
             .get(&index)
             .map_or_else(Transmitted::default, |open| open.sender.transmit(frames))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configured_kind_of_link_is_there() {
+        for kind in LinkKind::ALL {
+            assert_eq!(entry(kind).unwrap().name, kind.name());
+        }
     }
 }

@@ -9,16 +9,14 @@ pub const NAME: &str = "ulvs_status";
 /// What a daemon uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Name of the kind of link.
-    pub link: String,
     /// Threads that forward packets.
     pub workers: usize,
     /// Longest window of busy polling, microseconds; 0 = none.
     pub busy_poll: u64,
     /// How the kernel is kept silent; `None` = there is no guard.
     pub guard: Option<String>,
-    /// Interfaces that it works on.
-    pub interfaces: Vec<String>,
+    /// Interfaces that it works on, each with the name of its kind of link.
+    pub interfaces: Vec<(String, String)>,
     /// Those whose receive aggregation it turned on.
     pub gro: Vec<String>,
     /// VIPs, and whether the host's kernel (true) or ulvs answers for them.
@@ -30,14 +28,13 @@ const OWNED: &str = "owned";
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "link {}", self.link)?;
         writeln!(f, "workers {}", self.workers)?;
         writeln!(f, "busy_poll {}", self.busy_poll)?;
         if let Some(guard) = &self.guard {
             writeln!(f, "guard {guard}")?;
         }
-        for name in &self.interfaces {
-            writeln!(f, "interface {name}")?;
+        for (name, link) in &self.interfaces {
+            writeln!(f, "interface {name} {link}")?;
         }
         for name in &self.gro {
             writeln!(f, "gro {name}")?;
@@ -50,17 +47,25 @@ impl fmt::Display for Status {
 }
 
 impl Status {
+    /// The kind of link that it uses on an interface; `None` = it does not work on that one.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<&str> {
+        let mut interfaces = self.interfaces.iter();
+        interfaces
+            .find(|(interface, _)| interface == name)
+            .map(|(_, link)| link.as_str())
+    }
+
     /// Reads the text; lines that this version does not know are left out.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut status = Self::default();
         for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
             match key {
-                "link" => value.clone_into(&mut status.link),
                 "workers" => status.workers = value.parse().unwrap_or_default(),
                 "busy_poll" => status.busy_poll = value.parse().unwrap_or_default(),
                 "guard" => status.guard = Some(value.to_owned()),
-                "interface" => status.interfaces.push(value.to_owned()),
+                "interface" => status.interfaces.extend(interface(value)),
                 "gro" => status.gro.push(value.to_owned()),
                 "vip" => status.vips.extend(value.split_once(' ').and_then(vip)),
                 _ => {}
@@ -68,6 +73,11 @@ impl Status {
         }
         status
     }
+}
+
+fn interface(text: &str) -> Option<(String, String)> {
+    let (name, link) = text.split_once(' ')?;
+    Some((name.to_owned(), link.to_owned()))
 }
 
 fn vip((address, answer): (&str, &str)) -> Option<(IpAddr, bool)> {
@@ -81,11 +91,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let status = Status {
-            link: "af_packet".into(),
             workers: 3,
             busy_poll: 50,
             guard: Some("TCX".into()),
-            interfaces: vec!["eth0".into(), "eth1".into()],
+            interfaces: vec![
+                ("eth0".into(), "af_packet".into()),
+                ("ulvs0".into(), "tun".into()),
+            ],
             gro: vec!["eth0".into()],
             vips: vec![
                 ("10.0.0.1".parse().unwrap(), false),

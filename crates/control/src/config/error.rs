@@ -42,6 +42,13 @@ impl Source<'_> {
         }
     }
 
+    /// A place of the text as messages name it: file, line, and what stands there.
+    pub(super) fn place(&self, at: usize) -> String {
+        let line = self.line(at);
+        let text = self.text.lines().nth(line - 1).unwrap_or_default();
+        format!("{}:{line}: `{}`", self.name, text.trim())
+    }
+
     /// A fault that the TOML reader found.
     pub(super) fn toml_fault(&self, error: &toml::de::Error) -> ConfigError {
         let Range { start, .. } = error.span().unwrap_or_default();

@@ -29,6 +29,20 @@ pub enum LinkKind {
     Tun,
 }
 
+impl LinkKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::AfPacket, Self::Tun];
+
+    /// Name among the kinds of links that there are.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AfPacket => "af_packet",
+            Self::Tun => "tun",
+        }
+    }
+}
+
 /// Whether receive aggregation of veth interfaces is turned on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,7 +100,7 @@ pub enum LogFormat {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct File {
     pub(super) interfaces: Option<Vec<InterfaceName>>,
-    pub(super) link: LinkKind,
+    pub(super) link: Spanned<LinkKind>,
     pub(super) gro: Gro,
     pub(super) workers: Bounded<1, 64>,
     pub(super) busy_poll: Bounded<0, BUSY_POLL_MAX>,
@@ -99,6 +113,7 @@ pub(super) struct File {
     pub(super) timeouts: TimeoutsSection,
     pub(super) sysctl: BTreeMap<Spanned<String>, SysctlValue>,
     pub(super) log: LogSection,
+    pub(super) interface: Vec<InterfaceSection>,
     pub(super) vip: Vec<VipSection>,
     pub(super) mark: Vec<MarkSection>,
 }
@@ -107,7 +122,7 @@ impl Default for File {
     fn default() -> Self {
         Self {
             interfaces: None,
-            link: LinkKind::default(),
+            link: Spanned::new(0..0, LinkKind::default()),
             gro: Gro::default(),
             workers: Bounded::new::<1>(),
             busy_poll: Bounded::new::<0>(),
@@ -120,6 +135,7 @@ impl Default for File {
             timeouts: TimeoutsSection::default(),
             sysctl: BTreeMap::new(),
             log: LogSection::default(),
+            interface: Vec::new(),
             vip: Vec::new(),
             mark: Vec::new(),
         }
@@ -199,7 +215,15 @@ pub(super) struct VipSection {
     pub(super) address: Spanned<IpAddr>,
     #[serde(default)]
     pub(super) answer: VipAnswer,
-    pub(super) interface: Option<InterfaceName>,
+    pub(super) interface: Option<Spanned<InterfaceName>>,
+}
+
+/// `[[interface]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InterfaceSection {
+    pub(super) name: Spanned<InterfaceName>,
+    pub(super) link: Spanned<LinkKind>,
 }
 
 impl File {
@@ -210,13 +234,8 @@ impl File {
 
     /// What no single value shows.
     pub(super) fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        let mut seen = BTreeSet::new();
-        for VipSection { address, .. } in &self.vip {
-            if !seen.insert(*address.get_ref()) {
-                let reason = "this VIP has a section already: leave one of the two out";
-                return Err(source.fault(address.span().start, reason));
-            }
-        }
+        self.check_interfaces(source)?;
+        self.check_vips(source)?;
         let trial = Sysctls::default();
         for (key, value) in &self.sysctl {
             if let Err(error) = trial.write(key.get_ref(), &value.to_string()) {
@@ -231,6 +250,56 @@ impl File {
                     other => other.to_string(),
                 };
                 return Err(source.fault(key.span().start, &reason));
+            }
+        }
+        Ok(())
+    }
+    /// The kind of link of an interface.
+    fn kind(&self, name: &InterfaceName) -> LinkKind {
+        let mut sections = self.interface.iter();
+        let section = sections.find(|section| section.name.get_ref() == name);
+        *section
+            .map_or(&self.link, |section| &section.link)
+            .get_ref()
+    }
+
+    fn check_interfaces(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let named = self.interfaces.as_deref();
+        if *self.link.get_ref() == LinkKind::Tun && named.unwrap_or_default().is_empty() {
+            let reason = "TUN devices are made by their names: interfaces = [\"ulvs0\"]";
+            return Err(source.fault(self.link.span().start, reason));
+        }
+        let mut seen = BTreeSet::new();
+        for InterfaceSection { name, .. } in &self.interface {
+            let name_is_new = seen.insert(name.get_ref());
+            let reason = if !name_is_new {
+                "this interface has a section already: leave one of the two out"
+            } else if named.is_some_and(|named| !named.contains(name.get_ref())) {
+                "`interfaces` does not name it: add it there, or leave this section out"
+            } else {
+                continue;
+            };
+            return Err(source.fault(name.span().start, reason));
+        }
+        Ok(())
+    }
+
+    fn check_vips(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let mut seen = BTreeSet::new();
+        for VipSection {
+            address, interface, ..
+        } in &self.vip
+        {
+            if !seen.insert(*address.get_ref()) {
+                let reason = "this VIP has a section already: leave one of the two out";
+                return Err(source.fault(address.span().start, reason));
+            }
+            if let Some(name) = interface
+                && self.kind(name.get_ref()) == LinkKind::Tun
+            {
+                let reason = "nobody hears announcements on a TUN device: leave this key out, or name an interface \
+                              with another link";
+                return Err(source.fault(name.span().start, reason));
             }
         }
         Ok(())

@@ -74,6 +74,7 @@ fn every_key_is_explained_in_the_shipped_file() {
         "[control]",
         "[timeouts]",
         "[log]",
+        "[[interface]]",
         "[[vip]]",
         "[[mark]]",
     ] {
@@ -203,6 +204,53 @@ fn faults_of_sections_are_sentences() {
     assert!(
         unread.starts_with("ulvs.toml:1: `workers = [`: ") && !unread.contains('\n'),
         "{unread}"
+    );
+}
+
+#[test]
+fn interfaces_have_the_link_of_their_section_or_the_default() {
+    let text =
+        "interfaces = [\"eth0\", \"ulvs0\"]\n[[interface]]\nname = \"ulvs0\"\nlink = \"tun\"\n";
+    let config = parse(text).expect("two kinds of links");
+    assert_eq!(config.link, LinkKind::AfPacket);
+    let expected = InterfaceLink {
+        name: "ulvs0".into(),
+        link: LinkKind::Tun,
+        place: "ulvs.toml:4: `link = \"tun\"`".into(),
+    };
+    assert_eq!(config.links, [expected]);
+    parse("[[interface]]\nname = \"ulvs0\"\nlink = \"tun\"\n")
+        .expect("beside every Ethernet interface");
+}
+
+#[test]
+fn contradictions_about_links_are_sentences() {
+    let section = "[[interface]]\nname = \"eth1\"\nlink = \"tun\"\n";
+    let again = "ulvs.toml:5: `name = \"eth1\"`: this interface has a section already: leave one of the two out";
+    assert_eq!(said(&format!("{section}{section}")), again);
+    assert_eq!(
+        said(&format!("interfaces = [\"eth0\"]\n{section}")),
+        "ulvs.toml:3: `name = \"eth1\"`: `interfaces` does not name it: add it there, or leave this section out"
+    );
+    for text in ["link = \"tun\"", "link = \"tun\"\ninterfaces = []"] {
+        assert_eq!(
+            said(text),
+            "ulvs.toml:1: `link = \"tun\"`: TUN devices are made by their names: interfaces = [\"ulvs0\"]"
+        );
+    }
+    let vip = "[[vip]]\naddress = \"10.0.0.1\"\ninterface = \"eth1\"\n";
+    assert_eq!(
+        said(&format!("{section}{vip}")),
+        "ulvs.toml:6: `interface = \"eth1\"`: nobody hears announcements on a TUN device: leave this key out, or name \
+         an interface with another link"
+    );
+    assert_eq!(
+        said("[[interface]]\nname = \"eth1\"\n"),
+        "ulvs.toml:1: `[[interface]]`: missing field `link`"
+    );
+    assert_eq!(
+        said("[[interface]]\nname = \"eth1\"\nlink = \"carrier-pigeon\""),
+        "ulvs.toml:3: `link = \"carrier-pigeon\"`: unknown variant `carrier-pigeon`, expected `af-packet` or `tun`"
     );
 }
 

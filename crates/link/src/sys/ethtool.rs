@@ -8,6 +8,8 @@ use super::{check, socket};
 
 /// `ETHTOOL_GDRVINFO`
 const GET_DRIVER: u32 = 0x3;
+/// `ETHTOOL_GLINK`
+const GET_LINK: u32 = 0xa;
 /// Words of struct `ethtool_drvinfo`.
 const DRIVER_WORDS: usize = 49;
 /// Octets of the driver's name behind the command's word, the final 0 included.
@@ -68,6 +70,16 @@ pub fn driver(name: &str) -> io::Result<String> {
         .take_while(|octet| *octet != 0)
         .collect();
     Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+/// Whether an interface that is up has carrier; a TUN device has it while a program has it open.
+///
+/// # Errors
+/// `ENODEV`, `EOPNOTSUPP`.
+pub fn has_carrier(name: &str) -> io::Result<bool> {
+    let mut value = [GET_LINK, 0];
+    call(name, &mut value)?;
+    Ok(value[1] != 0)
 }
 
 /// Gives the kernel a command and lets it fill in the answer. The longest structure of the commands above is

@@ -128,6 +128,28 @@ fn refusals_name_the_capability() {
     );
 }
 
+/// A persistent TUN device works without CAP_NET_ADMIN for the user that it belongs to, and for nobody else.
+#[test]
+fn a_persistent_device_is_its_owners() {
+    if is("owner") {
+        tun::open("lkmine", 1).expect("this user's");
+        let said = |name| tun::open(name, 1).map(drop).expect_err(name).to_string();
+        let error = said("lkother");
+        assert!(error.contains("it belongs to somebody else"), "{error}");
+        let error = said("lknew");
+        assert!(error.contains("needs CAP_NET_ADMIN"), "{error}");
+        return;
+    }
+    let namespace = Namespace::new("t");
+    for (name, user) in [("lkmine", 65534), ("lkother", 65533)] {
+        namespace.ip(&format!("tuntap add {name} mode tun user {user}"));
+        namespace.ip(&format!("link set {name} up"));
+    }
+    // The mode of /dev/net/tun is the machine's affair.
+    let test = "privileges::a_persistent_device_is_its_owners";
+    as_user(&namespace, "owner", test, ",+dac_override");
+}
+
 #[test]
 fn tcx_is_taken_where_allowed_else_nftables() {
     // Without CAP_BPF only nftables is left, and it is taken.

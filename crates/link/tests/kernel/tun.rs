@@ -147,11 +147,42 @@ fn a_removed_device_is_an_error_and_one_that_is_down_takes_nothing() {
         error.starts_with("cannot receive on lktun: No such device"),
         "{error}"
     );
-    let error = namespace.enter("opening", || {
-        tun::open("lo", 1).expect_err("no TUN").to_string()
-    });
+}
+
+/// Each refusal is a sentence that says why, and what to do.
+#[test]
+fn refusals_are_sentences() {
+    let namespace = Namespace::new("t");
+    let said = |name: &'static str, workers| {
+        namespace.enter("opening", move || {
+            let error = tun::open(name, workers).map(drop).expect_err("refused");
+            error.to_string()
+        })
+    };
+    let begin = "cannot open a TUN queue (/dev/net/tun) on ";
+    let text = said("lo", 1);
     assert!(
-        error.starts_with("cannot open a TUN queue (/dev/net/tun) on lo: "),
-        "{error}"
+        text.starts_with(begin) && text.contains("it is no TUN device"),
+        "{text}"
     );
+    namespace.ip("tuntap add lktun mode tun");
+    let text = said("lktun", 2);
+    assert!(
+        text.starts_with(begin) && text.contains("has one queue only"),
+        "{text}"
+    );
+    let held = namespace.enter("opening", || tun::open("lktun", 1).expect("one queue"));
+    let text = said("lktun", 1);
+    assert!(
+        text.starts_with(begin) && text.contains("another program has it open"),
+        "{text}"
+    );
+    drop(held);
+    namespace.ip("tuntap del lktun mode tun");
+    namespace.ip("tuntap add lktun mode tun multi_queue");
+    let held = namespace.enter("opening", || tun::open("lktun", 1).expect("one of several"));
+    let text = said("lktun", 2);
+    assert!(text.contains("another program has it open"), "{text}");
+    drop(held);
+    namespace.enter("opening", || tun::open("lktun", 2).expect("two queues"));
 }

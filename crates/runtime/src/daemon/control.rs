@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
 use crate::links::Links;
 use crate::memory;
-use crate::network::{self, Watcher};
+use crate::network::{self, ByTun, Watcher};
 use crate::presence::Presence;
 use crate::proc_files::ProcFiles;
 use crate::reconcile;
@@ -107,11 +107,14 @@ impl Control {
         let mut vips: Vec<_> = self.presence.answers().into_iter().collect();
         vips.sort_unstable_by_key(|(vip, _)| *vip);
         Status {
-            link: self.settings.interfaces.link().to_owned(),
             workers: self.workers.len(),
             busy_poll: u64::try_from(self.settings.busy_poll.as_micros()).unwrap_or(u64::MAX),
             guard: self.shield.method().map(|method| method.to_string()),
-            interfaces: self.links.iter().map(|(_, name)| name.to_owned()).collect(),
+            interfaces: self
+                .links
+                .kinds()
+                .map(|(name, kind)| (name.to_owned(), kind.name().to_owned()))
+                .collect(),
             gro: self.aggregation.turned_on(),
             vips: vips
                 .into_iter()
@@ -152,25 +155,20 @@ impl Control {
     pub(super) fn place(&mut self) {
         // Takes the kernel some milliseconds, but only for new interfaces: no reason to do the rest less often.
         self.aggregation
-            .update(self.links.iter(), self.settings.gro);
+            .update(self.links.on_wires(), self.settings.gro);
         let begun = Instant::now();
         let wanted = self.wanted();
         let tables = self.watcher.tables();
-        let interfaces: BTreeSet<u32> = self.links.iter().map(|(index, _)| index).collect();
+        let interfaces: BTreeSet<u32> = self.links.on_wires().map(|(index, _)| index).collect();
         self.presence
             .update(tables, &wanted, &interfaces, Instant::now());
         let answers = self.presence.answers();
         self.guard(&answers);
         let tables = self.watcher.tables();
-        let tun = self
-            .links
-            .iter()
-            .next()
-            .filter(|_| self.settings.interfaces.is_tun());
-        let mut network = match tun {
-            Some((index, _)) => network::snapshot_tun(tables, answers, index),
-            None => network::snapshot(tables, answers),
-        };
+        let open: BTreeSet<u32> = self.links.iter().map(|(index, _)| index).collect();
+        let tun = self.links.tun();
+        let by_tun = tun.map(|tun| ByTun { open: &open, tun });
+        let mut network = network::snapshot(tables, answers, by_tun.as_ref());
         network.route_generation = self.watcher.route_generation();
         self.host.network.store(Arc::new(network));
         self.steer(wanted.into_keys().collect());
@@ -179,7 +177,11 @@ impl Control {
 
     /// Brings the guard in line with services, connections and host.
     fn guard(&mut self, answers: &HashMap<IpAddr, Answer>) {
-        let names = self.links.iter().map(|(_, name)| name.to_owned()).collect();
+        let names = self
+            .links
+            .on_wires()
+            .map(|(_, name)| name.to_owned())
+            .collect();
         let (tables, shared) = (self.watcher.tables(), &self.shared);
         self.shield
             .update(tables, shared, &self.settings, answers, names);
@@ -223,14 +225,14 @@ impl Control {
     ///
     /// # Errors
     /// A sentence that names the VIP and says what to do.
-    pub(super) fn check_vips(&self, settings: &Settings) -> Result<()> {
+    pub(super) fn check_vips(&self, settings: &Settings, shield: &Shield) -> Result<()> {
         let tables = self.watcher.tables();
         let rules = settings.desired.services.iter();
         let of_rules = rules.flat_map(|(config, _)| settings.vips_of(&config.key));
         for vip in of_rules.chain(settings.vips.keys().copied()) {
             let wish = settings.wish(vip, tables);
             vips::place(tables, vip, &wish).map_err(RuntimeError::Refused)?;
-            self.shield
+            shield
                 .check(tables, vip, &wish)
                 .map_err(RuntimeError::Refused)?;
         }
@@ -280,10 +282,17 @@ impl Control {
 
     /// Takes new settings; returns how many commands that took.
     fn take(&mut self, settings: Settings) -> Result<usize> {
-        self.check_vips(&settings)?;
+        let tables = self.watcher.tables();
+        let shield = if self.shield.suits(&settings.interfaces) {
+            None
+        } else {
+            let links = Links::new(settings.interfaces.clone(), tables)?;
+            Some(Shield::of(&settings.interfaces, &links, tables))
+        };
+        self.check_vips(&settings, shield.as_ref().unwrap_or(&self.shield))?;
         if settings.needs_restart(&self.settings) {
             tracing::warn!(
-                "changes of workers, busy_poll, max_connections, link, control, state and log take a restart"
+                "changes of workers, busy_poll, max_connections, control, state and log take a restart"
             );
         }
         self.links.want(
@@ -291,6 +300,9 @@ impl Control {
             self.watcher.tables(),
             &self.workers,
         )?;
+        if let Some(shield) = shield {
+            self.shield = shield;
+        }
         let steering = self.steering();
         self.links
             .update(self.watcher.tables(), &self.workers, &steering, false)?;
@@ -459,7 +471,12 @@ impl Control {
 
     /// Capabilities that the control thread needs after the start.
     pub(super) fn capabilities(&self) -> Vec<Capability> {
-        [self.shield.capabilities(), self.aggregation.capabilities()].concat()
+        [
+            self.shield.capabilities(),
+            self.aggregation.capabilities(),
+            self.links.capabilities(),
+        ]
+        .concat()
     }
 
     pub(super) fn stop_workers(&mut self) {

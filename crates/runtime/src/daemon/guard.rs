@@ -15,6 +15,7 @@ use link::guard::{Endpoint, Guard, Method, Rules};
 
 use super::control::Control;
 use super::settings::Settings;
+use crate::links::{Links, Wanted};
 use crate::log::Told;
 use crate::network::tables::Tables;
 use crate::vips::{self, Forwarding, Wish};
@@ -35,8 +36,17 @@ pub(super) struct Shield {
 }
 
 impl Shield {
+    /// What these interfaces need: a guard on those that the host hears too.
+    pub(super) fn of(interfaces: &Wanted, links: &Links, tables: &Tables) -> Self {
+        if interfaces.has_others() {
+            Self::raise(links.wanted(tables))
+        } else {
+            Self::needless()
+        }
+    }
+
     /// Attaches a guard to these interfaces, where the system permits; it drops nothing yet.
-    pub(super) fn raise(interfaces: BTreeSet<String>) -> Self {
+    fn raise(interfaces: BTreeSet<String>) -> Self {
         let guard = Guard::attach(&names(&interfaces));
         match &guard {
             Ok(guard) => tracing::info!("guard by {}", guard.method()),
@@ -57,7 +67,7 @@ impl Shield {
     }
 
     /// No guard, and no need of one.
-    pub(super) fn needless() -> Self {
+    fn needless() -> Self {
         Self {
             guard: Err("not needed".into()),
             interfaces: BTreeSet::new(),
@@ -66,6 +76,11 @@ impl Shield {
             told: Told::default(),
             needless: true,
         }
+    }
+
+    /// Whether these interfaces need it as it is: a guard, or none.
+    pub(super) fn suits(&self, interfaces: &Wanted) -> bool {
+        self.needless != interfaces.has_others()
     }
 
     /// How the kernel is kept silent; `None` = not at all.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::config::{Config, Gro, LinkKind, Log, MarkRule, VipAnswer};
+use control::config::{Config, Gro, InterfaceLink, Log, MarkRule, VipAnswer};
 use control::state::DesiredState;
 use director::net::Answer;
 use director::service::{Family, ServiceKey};
 use link::guard::Endpoint;
 
 use crate::error::{Result, RuntimeError};
-use crate::links::Wanted;
+use crate::links::{self, Wanted};
 use crate::network::tables::Tables;
 use crate::vips::{Choice, Wish};
 
@@ -88,7 +88,7 @@ impl Settings {
             interface: vip.interface.clone(),
         };
         Ok(Self {
-            interfaces: wanted(&config)?,
+            interfaces: wanted(&config),
             gro: config.gro,
             workers: config.workers,
             busy_poll: config.busy_poll,
@@ -113,7 +113,7 @@ impl Settings {
     pub(crate) fn wish(&self, vip: IpAddr, tables: &Tables) -> Wish {
         let mut wish = self.vips.get(&vip).cloned().unwrap_or_default();
         // The host routes packets into a TUN device whatever networks it is connected to.
-        if self.interfaces.is_tun() && wish.choice == Choice::Auto && !tables.is_local(vip) {
+        if self.interfaces.has_tun() && wish.choice == Choice::Auto && !tables.is_local(vip) {
             wish.choice = Choice::Fixed(Answer::Owned);
         }
         wish
@@ -179,7 +179,6 @@ impl Settings {
             || self.control != running.control
             || self.state != running.state
             || self.log != running.log
-            || self.interfaces.is_tun() != running.interfaces.is_tun()
     }
 }
 
@@ -217,15 +216,20 @@ fn refused(error: impl ToString) -> RuntimeError {
     RuntimeError::Refused(error.to_string())
 }
 
-fn wanted(config: &Config) -> Result<Wanted> {
-    match (config.link, config.interfaces.clone()) {
-        (LinkKind::AfPacket, None) => Ok(Wanted::All),
-        (LinkKind::AfPacket, Some(names)) => Ok(Wanted::Named(names)),
-        (LinkKind::Tun, Some(names)) if !names.is_empty() => Ok(Wanted::Tun(names)),
-        (LinkKind::Tun, _) => Err(RuntimeError::Refused(
-            "link = \"tun\" needs the names of the devices to make: interfaces = [\"ulvs0\"]"
-                .into(),
-        )),
+fn wanted(config: &Config) -> Wanted {
+    let choice = |one: &InterfaceLink| links::Choice {
+        link: one.link,
+        place: one.place.clone(),
+    };
+    let names = config.interfaces.as_ref();
+    Wanted {
+        names: names.map(|names| names.iter().cloned().collect()),
+        link: config.link,
+        links: config
+            .links
+            .iter()
+            .map(|one| (one.name.clone(), choice(one)))
+            .collect(),
     }
 }
 
@@ -267,7 +271,7 @@ mod tests {
             (read.state, read.state_by_default),
             (Some("/a/state".into()), false)
         );
-        assert_eq!(read.interfaces, Wanted::All);
+        assert_eq!(read.interfaces, Wanted::default());
         assert_eq!(read.busy_poll, Duration::from_micros(7));
         assert!(settings("").unwrap().state_by_default);
         assert_eq!(settings("state = \"\"").unwrap().state, None);
@@ -303,10 +307,24 @@ mod tests {
     }
 
     #[test]
-    fn tun_needs_names() {
+    fn interfaces_with_their_links() {
         let text = settings("link = \"tun\"").unwrap_err().to_string();
         assert!(text.contains("interfaces"), "{text}");
-        let read = settings("link = \"tun\"\ninterfaces = [\"ulvs0\"]").unwrap();
-        assert_eq!(read.interfaces, Wanted::Tun(vec!["ulvs0".into()]));
+        let tun = "[[interface]]\nname = \"ulvs0\"\nlink = \"tun\"\n";
+        for (text, has_tun, has_others) in [
+            ("", false, true),
+            ("link = \"tun\"\ninterfaces = [\"a\", \"b\"]", true, false),
+            (tun, true, true),
+            (&format!("interfaces = [\"ulvs0\"]\n{tun}"), true, false),
+            (
+                &format!("interfaces = [\"eth0\", \"ulvs0\"]\n{tun}"),
+                true,
+                true,
+            ),
+        ] {
+            let wanted = settings(text).unwrap().interfaces;
+            assert_eq!(wanted.has_tun(), has_tun, "{text}");
+            assert_eq!(wanted.has_others(), has_others, "{text}");
+        }
     }
 }

@@ -69,11 +69,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     }));
     let state = open_state(&shared, &settings)?;
 
-    let shield = if settings.interfaces.is_tun() {
-        Shield::needless()
-    } else {
-        Shield::raise(links.wanted(watcher.tables()))
-    };
+    let shield = Shield::of(&settings.interfaces, &links, watcher.tables());
     let clock = Clock::start();
     let host = Arc::new(Host::default());
     host.midnight_ms.store(clock.midnight_ms(), Relaxed);
@@ -99,7 +95,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         options: options.clone(),
         settings,
     };
-    control.check_vips(&control.settings)?;
+    control.check_vips(&control.settings, &control.shield)?;
     control.check_services()?;
     // Threads inherit it.
     privilege::confine()?;

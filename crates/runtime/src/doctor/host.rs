@@ -116,7 +116,7 @@ fn placed(look: &Look, guards: &Guards, vip: IpAddr) -> Option<(Row, Option<Stri
         Answer::Owned => "owned: ulvs answers ARP, neighbour discovery and ping",
     };
     let reason = vips::guard_reason(tables, vip, placement.answer, Forwarding::read());
-    let refusal = guards.refusal().filter(|_| !look.is_tun());
+    let refusal = guards.refusal().filter(|_| look.shares_with_host());
     let obstacle = reason
         .zip(refusal)
         .map(|(reason, refusal)| vips::unguarded(&reason, &refusal, vip, placement.answer));

@@ -1,14 +1,13 @@
 //! The interfaces that a director works on.
 
 use caps::Capability;
-use control::config::Gro;
+use control::config::{Gro, LinkKind};
 use link::steering::Steering;
 use link::sys::ethtool::{self, Feature};
 
 use super::table::{Row, Section};
 use super::{Look, has, wrong};
 use crate::error::Result;
-use crate::links::Wanted;
 use crate::network::tables::Link;
 
 /// The names of the interfaces to look at: those of the command line, those that a running director works on, or those
@@ -32,7 +31,11 @@ pub(super) fn names(look: &Look, asked: &[String]) -> Result<Vec<String>> {
         return Ok(asked.to_vec());
     }
     Ok(match &look.status {
-        Some(status) => status.interfaces.clone(),
+        Some(status) => status
+            .interfaces
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
         None => links
             .filter(|link| look.settings.interfaces.wants(link))
             .map(|link| link.name.clone())
@@ -60,22 +63,18 @@ fn missing<'a>(look: &mut Look, links: impl Iterator<Item = &'a Link> + Clone) {
     if look.tables.is_none() || look.status.is_some() {
         return;
     }
-    let named = match &look.settings.interfaces {
-        Wanted::Named(names) => names.clone(),
-        Wanted::Tun(_) => return,
-        Wanted::All => Vec::new(),
-    };
-    let none = named.is_empty()
-        && !links
-            .clone()
-            .any(|link| look.settings.interfaces.wants(link));
-    let absent: Vec<String> = named
-        .into_iter()
-        .filter(|name| !links.clone().any(|link| link.name == *name))
+    let wanted = &look.settings.interfaces;
+    let absent: Vec<String> = wanted
+        .named()
+        .filter(|name| wanted.kind(name) != LinkKind::Tun)
+        .filter(|name| !links.clone().any(|link| link.name == **name))
+        .cloned()
         .collect();
+    let none =
+        !wanted.has_tun() && absent.is_empty() && !links.clone().any(|link| wanted.wants(link));
     for name in absent {
         look.obstacle(format!(
-            "the configuration's `interfaces` names {name}, which is not there"
+            "the configuration names {name}, which is not there"
         ));
     }
     if none {
@@ -89,10 +88,8 @@ fn missing<'a>(look: &mut Look, links: impl Iterator<Item = &'a Link> + Clone) {
 fn rows_of(look: &mut Look, link: &Link) -> Vec<Row> {
     let name = &link.name;
     let driver = ethtool::driver(name).unwrap_or_else(|_| "unknown driver".into());
-    let used = match &look.status {
-        Some(status) => status.interfaces.contains(name),
-        None => look.settings.interfaces.wants(link),
-    };
+    let kind = look.link(link).map(str::to_owned);
+    let used = kind.is_some();
     let remark = match (link.up, link.enslaved) {
         (_, true) => {
             "a port of a bridge or bond, whose frames appear on that one too: by default ulvs works on the latter"
@@ -106,8 +103,12 @@ fn rows_of(look: &mut Look, link: &Link) -> Vec<Row> {
         used,
         remark,
     )];
-    if used && !look.is_tun() {
-        rows.push(ring(look, name));
+    if let Some(entry) = kind.as_deref().and_then(link::entry) {
+        let (kind, when) = (entry.name, entry.when);
+        rows.push(Row::fact(format!("{name} link {kind}"), when));
+        if kind == LinkKind::AfPacket.name() {
+            rows.push(ring(look, name));
+        }
     }
     rows.push(aggregation(look, name, &driver, used));
     rows.extend(sending(name, used));

@@ -8,17 +8,19 @@ mod interfaces;
 mod system;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
 use caps::Capability;
+use control::config::LinkKind;
 use control::netlink::{Reply, ReplyFrame, Request, replies};
 
 use crate::client::{self, Client};
 use crate::daemon::Settings;
 use crate::error::{Result, RuntimeError};
 use crate::network::Watcher;
-use crate::network::tables::Tables;
+use crate::network::tables::{Link, Tables};
 use crate::privilege;
 use crate::status::{self, Status};
 use table::{Row, Section, Table};
@@ -78,8 +80,43 @@ impl Look {
         self.obstacles.push(sentence.into());
     }
 
-    fn is_tun(&self) -> bool {
-        self.settings.interfaces.is_tun()
+    /// Names of the kinds of links that the director uses, or would.
+    fn links(&self) -> BTreeSet<&str> {
+        match &self.status {
+            Some(status) => status
+                .interfaces
+                .iter()
+                .map(|(_, link)| link.as_str())
+                .collect(),
+            None => {
+                let kinds = self.settings.interfaces.kinds().into_iter();
+                kinds.map(LinkKind::name).collect()
+            }
+        }
+    }
+
+    /// Whether that kind of link is among them.
+    fn uses(&self, kind: LinkKind) -> bool {
+        self.links().contains(kind.name())
+    }
+
+    /// Whether the host hears the packets of services too.
+    fn shares_with_host(&self) -> bool {
+        self.links()
+            .iter()
+            .any(|link| *link != LinkKind::Tun.name())
+    }
+
+    /// The name of the kind of link that the director uses on an interface, or would; `None` = it does not work on it.
+    fn link(&self, link: &Link) -> Option<&str> {
+        match &self.status {
+            Some(status) => status.link(&link.name),
+            None => {
+                let wanted = &self.settings.interfaces;
+                let kind = wanted.kind(&link.name);
+                wanted.wants(link).then(|| kind.name())
+            }
+        }
     }
 }
 
@@ -161,16 +198,19 @@ fn ask(path: PathBuf) -> std::io::Result<Status> {
 /// What was chosen rather than found.
 fn director(look: &Look) -> Section {
     let settings = &look.settings;
-    let (link, workers, busy_poll) = match &look.status {
-        Some(status) => (status.link.as_str(), status.workers, status.busy_poll),
+    let (workers, busy_poll) = match &look.status {
+        Some(status) => (status.workers, status.busy_poll),
         None => {
             let window = settings.busy_poll.as_micros();
             let window = u64::try_from(window).unwrap_or(u64::MAX);
-            (settings.interfaces.link(), settings.workers, window)
+            (settings.workers, window)
         }
     };
     let rows = vec![
-        Row::fact(format!("link {link}"), "the configuration's `link`"),
+        Row::fact(
+            format!("link {}", Vec::from_iter(look.links()).join(", ")),
+            "the configuration's `link` and [[interface]]; docs/LINKS.md says when to use which",
+        ),
         Row::fact(
             format!("{workers} worker{}", if workers == 1 { "" } else { "s" }),
             "the configuration's `workers`: more help where one core is full",

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use caps::Capability;
+use control::config::LinkKind;
 use link::LinkError;
 use link::guard::{Guard, Method};
 use link::probe;
@@ -88,7 +89,7 @@ fn capabilities(look: &mut Look, guards: &Guards) -> Vec<Row> {
         has(Capability::CAP_NET_ADMIN),
         has(Capability::CAP_BPF) || has(Capability::CAP_SYS_ADMIN),
     );
-    if !raw && !look.is_tun() {
+    if !raw && look.uses(LinkKind::AfPacket) {
         look.obstacle(
             "without CAP_NET_RAW it cannot open packet sockets: start it as root, by a container engine (which gives \
              the capability by default), or after `setcap cap_net_raw+ep` on the program",
@@ -119,7 +120,7 @@ fn capabilities(look: &mut Look, guards: &Guards) -> Vec<Row> {
 
 /// The facilities of packet sockets with what it means to lack them.
 fn packet_socket(look: &mut Look) -> Vec<Row> {
-    let used = !look.is_tun();
+    let used = look.uses(LinkKind::AfPacket);
     let several = look
         .status
         .as_ref()
@@ -162,7 +163,7 @@ fn packet_socket(look: &mut Look) -> Vec<Row> {
 fn guard(look: &Look, guards: &Guards) -> [Row; 2] {
     let used = match &look.status {
         Some(status) => status.guard.clone(),
-        None if look.is_tun() => None,
+        None if !look.shares_with_host() => None,
         None => guards.choice().map(|method| method.to_string()),
     };
     let row = |method: Method, result: &Result<(), LinkError>, remark: &str| {
@@ -190,7 +191,7 @@ fn guard(look: &Look, guards: &Guards) -> [Row; 2] {
 }
 
 fn tun(look: &mut Look) -> Row {
-    let used = look.is_tun();
+    let used = look.uses(LinkKind::Tun);
     match probe::tun() {
         Ok(found) => {
             let can = |can| if can { "yes" } else { "no" };

@@ -7,7 +7,7 @@
 pub mod tables;
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, RawFd};
@@ -167,9 +167,53 @@ impl AsRawFd for Watcher {
     }
 }
 
+/// How packets leave a director some of whose interfaces are TUN devices.
+#[derive(Clone, Copy, Debug)]
+pub struct ByTun<'a> {
+    /// All interfaces that it works on.
+    pub open: &'a BTreeSet<u32>,
+    /// The TUN device by which go packets that none of these leads to: the host routes them on.
+    pub tun: u32,
+}
+
+impl ByTun<'_> {
+    /// The route as the director takes it. What the host sends out by an interface of its own, or refuses, goes to the
+    /// host, in packets that fit what it does with them.
+    fn lead(&self, tables: &Tables, route: &tables::Route) -> tables::Route {
+        if route.kind == RouteKind::Local || self.open.contains(&route.interface) {
+            return route.clone();
+        }
+        let link = tables.links().get(&route.interface);
+        tables::Route {
+            kind: RouteKind::Unicast,
+            interface: self.tun,
+            gateway: None,
+            mtu: route.mtu.or_else(|| link.map(|link| link.mtu)),
+            ..route.clone()
+        }
+    }
+
+    /// What no route of the host leads to: that is the host's to say.
+    fn everything_else(&self) -> director::net::Route {
+        director::net::Route {
+            kind: RouteKind::Unicast,
+            interface: self.tun,
+            gateway: None,
+            source: None,
+            mtu: None,
+            metric: u32::MAX,
+        }
+    }
+}
+
 /// The tables as the director sees them, with who answers for which VIP; the number of the routes is the caller's.
+/// `None` = it works on no TUN device.
 #[must_use]
-pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
+pub fn snapshot(
+    tables: &Tables,
+    vips: HashMap<IpAddr, Answer>,
+    by_tun: Option<&ByTun<'_>>,
+) -> Network {
     let interfaces = tables.links().iter().map(|(&index, link)| Interface {
         index,
         name: link.name.clone(),
@@ -179,34 +223,14 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
         addresses: tables.addresses(index).to_vec(),
         up: link.up,
     });
-    let mut ordered: Vec<&tables::Route> = tables
-        .routes()
-        .iter()
-        .filter(|route| tables.is_usable(route))
-        .collect();
-    // Of equal prefixes the kernel takes table local before main before default; the core keeps the first.
-    ordered.sort_by_key(|route| (Reverse(route.table), route.priority));
-    let mut routes = Routes::default();
-    for route in ordered {
-        routes.insert(
-            route.destination,
-            route.prefix_len,
-            director::net::Route {
-                kind: route.kind,
-                interface: route.interface,
-                gateway: route.gateway,
-                source: route.source,
-                mtu: route.mtu,
-                // Order among equal prefixes is settled above; between tables the metric does not count.
-                metric: TABLE_LOCAL - route.table.min(TABLE_LOCAL),
-            },
-        );
-    }
     let interfaces: Vec<Interface> = interfaces.collect();
+    let mut redirects = redirects(&interfaces);
+    // The host routes what leaves by a TUN device, and tells of shorter ways itself.
+    redirects.retain(|index| tables.links().get(index).is_some_and(|link| link.ethernet));
     Network {
-        redirects: redirects(&interfaces),
+        redirects,
         interfaces,
-        routes,
+        routes: routes(tables, by_tun),
         route_generation: 0,
         neighbours: tables
             .neighbours()
@@ -223,40 +247,37 @@ pub fn snapshot(tables: &Tables, vips: HashMap<IpAddr, Answer>) -> Network {
     }
 }
 
-/// As [`snapshot`], for a director that works on the TUN device `tun` alone: everything leaves by it, and the host
-/// routes it on.
-#[must_use]
-pub fn snapshot_tun(tables: &Tables, vips: HashMap<IpAddr, Answer>, tun: u32) -> Network {
-    let whole = snapshot(tables, vips);
-    let mut routes = Routes::default();
-    let everything = |metric| director::net::Route {
-        kind: RouteKind::Unicast,
-        interface: tun,
-        gateway: None,
-        source: None,
-        mtu: None,
-        metric,
-    };
-    routes.insert(Ipv4Addr::UNSPECIFIED.into(), 0, everything(1));
-    routes.insert(Ipv6Addr::UNSPECIFIED.into(), 0, everything(1));
-    for (address, _) in whole
-        .interfaces
+fn routes(tables: &Tables, by_tun: Option<&ByTun<'_>>) -> Routes {
+    let mut ordered: Vec<&tables::Route> = tables
+        .routes()
         .iter()
-        .flat_map(|interface| &interface.addresses)
-    {
-        let len = if address.is_ipv4() { 32 } else { 128 };
-        let local = director::net::Route {
-            kind: RouteKind::Local,
-            ..everything(0)
-        };
-        routes.insert(*address, len, local);
+        .filter(|route| tables.is_usable(route))
+        .collect();
+    // Of equal prefixes the kernel takes table local before main before default; the core keeps the first.
+    ordered.sort_by_key(|route| (Reverse(route.table), route.priority));
+    let mut routes = Routes::default();
+    for route in ordered {
+        let route = by_tun.map_or_else(|| route.clone(), |by_tun| by_tun.lead(tables, route));
+        routes.insert(
+            route.destination,
+            route.prefix_len,
+            director::net::Route {
+                kind: route.kind,
+                interface: route.interface,
+                gateway: route.gateway,
+                source: route.source,
+                mtu: route.mtu,
+                // Order among equal prefixes is settled above; between tables the metric does not count.
+                metric: TABLE_LOCAL - route.table.min(TABLE_LOCAL),
+            },
+        );
     }
-    Network {
-        routes,
-        // The host routes what leaves by the device, and tells of shorter ways itself.
-        redirects: HashSet::new(),
-        ..whole
+    if let Some(by_tun) = by_tun {
+        for any in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()] {
+            routes.insert(any, 0, by_tun.everything_else());
+        }
     }
+    routes
 }
 
 /// `net.ipv4.icmp_ratelimit`, milliseconds; the kernel's default where it cannot be read.
@@ -364,12 +385,15 @@ fn for_each_message(
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_route::route::{RouteAttribute, RouteType};
+
+    use super::tables::tests::{ip, route, world};
     use super::*;
 
     #[test]
     fn the_loopback_of_this_host() {
         let watcher = Watcher::open().unwrap();
-        let network = snapshot(watcher.tables(), HashMap::new());
+        let network = snapshot(watcher.tables(), HashMap::new(), None);
         let lo = network
             .interfaces
             .iter()
@@ -377,6 +401,49 @@ mod tests {
             .unwrap();
         assert_eq!(lo.link_len, 14);
         assert!(lo.mtu >= 1280, "{lo:?}");
+    }
+
+    #[test]
+    fn what_no_open_interface_leads_to_goes_by_the_tun_device() {
+        let mut tables = world();
+        let by_eth1 = vec![RouteAttribute::Oif(3)];
+        let behind_eth1 = route("10.2.0.0", 24, RouteType::Unicast, by_eth1);
+        tables.apply(&RouteNetlinkMessage::NewRoute(behind_eth1), false);
+        let hop = |by_tun: Option<&ByTun<'_>>, to: &str| {
+            let network = snapshot(&tables, HashMap::new(), by_tun);
+            let route = network.routes.lookup(ip(to)).copied();
+            route.map(|route| (route.kind, route.interface, route.gateway, route.mtu))
+        };
+        let router = Some(ip("10.1.0.254"));
+        let unicast = RouteKind::Unicast;
+        assert_eq!(hop(None, "fd00::1"), None);
+        let mixed = ByTun {
+            open: &BTreeSet::from([2, 9]),
+            tun: 9,
+        };
+        let alone = ByTun {
+            open: &BTreeSet::from([9]),
+            tun: 9,
+        };
+        let by_eth0 = (unicast, 2, router, None);
+        let by_tun = |mtu| Some((unicast, 9, None, mtu));
+        let local = (RouteKind::Local, 2, None, None);
+        for (to, in_mixed, in_alone) in [
+            ("8.8.8.8", Some(by_eth0), by_tun(Some(1500))),
+            (
+                "10.1.0.7",
+                Some((unicast, 2, None, None)),
+                by_tun(Some(1500)),
+            ),
+            ("10.2.0.7", by_tun(Some(1500)), by_tun(Some(1500))),
+            // The host refuses it, and says so itself.
+            ("10.9.0.7", by_tun(None), by_tun(None)),
+            ("10.1.0.1", Some(local), Some(local)),
+            ("fd00::1", by_tun(None), by_tun(None)),
+        ] {
+            assert_eq!(hop(Some(&mixed), to), in_mixed, "{to}");
+            assert_eq!(hop(Some(&alone), to), in_alone, "{to}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -29,7 +29,12 @@ fn address(index: u32, text: &str, prefix_len: u8) -> AddressMessage {
     message
 }
 
-fn route(to: &str, len: u8, kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+pub(crate) fn route(
+    to: &str,
+    len: u8,
+    kind: RouteType,
+    attributes: Vec<RouteAttribute>,
+) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = 2.into();
     message.header.destination_prefix_length = len;
