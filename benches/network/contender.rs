@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::director::Link;
 use crate::process::{Process, eventually};
 use crate::serve::{BULK, ECHO, SINK};
 use crate::world::{BESIDE, SERVERS, VIP, World};
+use crate::{bare, director};
 
 /// TCP ports of the service.
-const TCP: [u16; 3] = [80, BULK, ECHO];
+pub(crate) const TCP: [u16; 3] = [80, BULK, ECHO];
 
 /// What stands between client and real servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,6 +21,8 @@ pub(crate) enum Kind {
     Direct,
     /// The kernel forwards to one real server; no balancing.
     Forward,
+    /// The link of ulvs forwards to one real server; no director.
+    Bare,
     /// nftables DNAT by a hash of the client's address and port.
     Nft,
     /// iptables DNAT by the statistic match.
@@ -37,9 +41,10 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Direct,
         Self::Forward,
+        Self::Bare,
         Self::Nft,
         Self::Iptables,
         Self::Haproxy,
@@ -54,6 +59,7 @@ impl Kind {
         match self {
             Self::Direct => "direct",
             Self::Forward => "forward",
+            Self::Bare => "bare",
             Self::Nft => "nft",
             Self::Iptables => "iptables",
             Self::Haproxy => "haproxy",
@@ -80,21 +86,30 @@ impl Kind {
 pub(crate) struct Contender {
     /// What it is.
     pub(crate) kind: Kind,
-    /// What reports call it: the kind's name, with `@BUILD` where there are several builds of ulvs.
+    /// What reports call it: the kind's name, with `+LINK` for another link than the default, and
+    /// `@BUILD` where there are several builds of ulvs.
     pub(crate) name: String,
+    /// How it gets frames, for ulvs.
+    pub(crate) link: Link,
     /// The program, for ulvs.
-    build: PathBuf,
+    pub(crate) build: PathBuf,
 }
 
 impl Contender {
     /// Something other than ulvs.
     pub(crate) fn peer(kind: Kind) -> Self {
-        Self::ulvs(kind, kind.name().to_owned(), PathBuf::new())
+        Self::ulvs(kind, Link::AfPacket, None, PathBuf::new())
     }
 
-    /// A build of ulvs.
-    pub(crate) fn ulvs(kind: Kind, name: String, build: PathBuf) -> Self {
-        Self { kind, name, build }
+    /// A build of ulvs over a link; `named` where it is one of several.
+    pub(crate) fn ulvs(kind: Kind, link: Link, named: Option<&str>, build: PathBuf) -> Self {
+        let build_name = named.map(|name| format!("@{name}")).unwrap_or_default();
+        Self {
+            kind,
+            name: format!("{}{}{build_name}", kind.name(), link.suffix()),
+            link,
+            build,
+        }
     }
 
     /// Starts it in a world of its own. Panics with a sentence where that is not possible.
@@ -106,15 +121,16 @@ impl Contender {
                 world.director.forwards();
                 (SERVERS[0], Vec::new(), Vec::new())
             }
+            Kind::Bare => (SERVERS[0], bare(&world), Vec::new()),
             Kind::Nft => (VIP, nftables(&world), Vec::new()),
             Kind::Iptables => (VIP, iptables(&world), Vec::new()),
             Kind::Haproxy => (VIP, haproxy(&world), Vec::new()),
             Kind::Nginx => (VIP, nginx(&world), Vec::new()),
-            Kind::Dr => (VIP, self.director(&world, "-g"), Vec::new()),
-            Kind::Nat => (VIP, self.director(&world, "-m"), Vec::new()),
+            Kind::Dr => (VIP, director::start(self, &world, "-g"), Vec::new()),
+            Kind::Nat => (VIP, director::start(self, &world, "-m"), Vec::new()),
             Kind::Tun => {
-                let decap = self.decap(&world);
-                (VIP, self.director(&world, "-i"), decap)
+                let decap = director::decap(&self.build, &world);
+                (VIP, director::start(self, &world, "-i"), decap)
             }
         };
         Standing {
@@ -123,57 +139,6 @@ impl Contender {
             address,
             world,
         }
-    }
-
-    /// `ulvs run` with the service, on all three of the director's interfaces.
-    fn director(&self, world: &World, method: &str) -> Vec<Process> {
-        world.vip_on_director();
-        if method == "-g" {
-            world.vip_on_servers();
-        }
-        let mut rules = String::new();
-        let services = TCP
-            .map(|port| ("-t", port))
-            .into_iter()
-            .chain([("-u", SINK)]);
-        for (protocol, port) in services {
-            rules += &format!("-A {protocol} {VIP}:{port} -s wlc\n");
-            for server in SERVERS {
-                rules += &format!("-a {protocol} {VIP}:{port} -r {server}:{port} {method}\n");
-            }
-        }
-        let directory = world.lab.directory();
-        let config = directory.join("ulvs.toml");
-        let text =
-            format!("interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nrules = \"\"\"\n{rules}\"\"\"\n");
-        std::fs::write(&config, text).expect("a configuration is written");
-        let socket = directory.join("control.sock");
-        let mut command = world.director.command(path(&self.build));
-        command.args(["run", "--config", path(&config), "--control", path(&socket)]);
-        command.args(["--state", path(&directory.join("state.rules"))]);
-        let process = Process::spawn(command, &directory.join("ulvs.log"));
-        vec![await_answer(process, || {
-            let mut ask = world.director.command(path(&self.build));
-            ask.args(["ipvsadm", "-Ln"]).env("ULVS_CONTROL", &socket);
-            ask.output().is_ok_and(|output| output.status.success())
-        })]
-    }
-
-    /// `ulvs decap` on every real server.
-    fn decap(&self, world: &World) -> Vec<Process> {
-        world.vip_on_servers();
-        let start = |server: &crate::lab::Host| {
-            let mut command = server.command(path(&self.build));
-            command.args(["decap", "--vip", VIP]);
-            let log = world
-                .lab
-                .directory()
-                .join(format!("decap-{}", server.role()));
-            await_answer(Process::spawn(command, &log), || {
-                server.shell("cat /proc/net/raw").contains(":0004 ")
-            })
-        };
-        world.servers.iter().map(start).collect()
     }
 }
 
@@ -190,17 +155,28 @@ pub(crate) struct Standing {
     pub(crate) world: World,
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("the path is text")
 }
 
 /// Waits until a process that was just started is ready; panics with what it printed where it ends.
-fn await_answer(mut process: Process, mut ready: impl FnMut() -> bool) -> Process {
+pub(crate) fn await_answer(mut process: Process, mut ready: impl FnMut() -> bool) -> Process {
     eventually("a contender answers", Duration::from_secs(15), || {
         assert!(process.ended().is_none(), "it ended:\n{}", process.output());
         ready().then_some(())
     });
     process
+}
+
+fn bare(world: &World) -> Vec<Process> {
+    let ends = [("eth0", &world.client), ("eth1", &world.servers[0])];
+    let words = bare::words(&world.director, ends);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let log = world.lab.directory().join("bare.log");
+    let process = Process::spawn(World::myself(&world.director, &words), &log);
+    vec![await_answer(process, || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("forwarding"))
+    })]
 }
 
 fn nftables(world: &World) -> Vec<Process> {

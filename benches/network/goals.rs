@@ -148,25 +148,50 @@ pub(crate) fn summaries(results: &Results) -> Vec<Summary> {
     all
 }
 
-/// ulvs against every peer's goals; with two builds, the second against the first.
+/// ulvs by its default link against every peer's goals; its other links against the default; with two builds, the
+/// second against the first.
 pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
-    let ours =
-        |name: &&String| ["dr", "nat", "tun"].contains(&name.split('@').next().unwrap_or_default());
     let mut all = Vec::new();
-    for contender in results.contenders.iter().filter(ours) {
-        for (peer, metric, bound) in GOALS {
-            all.extend(compare(results, metric, (contender, peer), Some(bound)));
+    for contender in &results.contenders {
+        let (kind, link, build) = parts(contender);
+        if !OURS.contains(&kind) {
+            continue;
         }
-    }
-    if let [first, second] = results.builds.as_slice() {
-        for kind in ["dr", "nat", "tun"] {
-            let names = (format!("{kind}@{second}"), format!("{kind}@{first}"));
+        if link.is_empty() {
+            for (peer, metric, bound) in GOALS {
+                all.extend(compare(results, metric, (contender, peer), Some(bound)));
+            }
+        } else {
+            let default = format!("{kind}{build}");
             for Metric { name, .. } in &METRICS {
-                all.extend(compare(results, name, (&names.0, &names.1), None));
+                all.extend(compare(results, name, (contender, &default), None));
+            }
+        }
+        if let [first, second] = results.builds.as_slice()
+            && build == format!("@{second}")
+        {
+            let before = format!("{kind}{link}@{first}");
+            for Metric { name, .. } in &METRICS {
+                all.extend(compare(results, name, (contender, &before), None));
             }
         }
     }
     all
+}
+
+/// The methods of ulvs, as contenders are named after them.
+const OURS: [&str; 3] = ["dr", "nat", "tun"];
+
+/// Whether a contender of this name is ulvs.
+pub(crate) fn is_ours(contender: &str) -> bool {
+    OURS.contains(&parts(contender).0)
+}
+
+/// Kind, `+LINK`, `@BUILD` of a contender's name; the latter two are empty where it has none.
+fn parts(contender: &str) -> (&str, &str, &str) {
+    let (rest, build) = contender.split_at(contender.find('@').unwrap_or(contender.len()));
+    let (kind, link) = rest.split_at(rest.find('+').unwrap_or(rest.len()));
+    (kind, link, build)
 }
 
 fn compare(
@@ -186,7 +211,12 @@ fn compare(
             continue;
         };
         let difference = matches!(bound, Some(Plus(_)));
-        rounds.push(if difference { our - their } else { our / their });
+        let value = if difference { our - their } else { our / their };
+        if !value.is_finite() {
+            // Of nothing lost there is no multiple.
+            continue;
+        }
+        rounds.push(value);
         quiet += usize::from(!our_noise && !their_noise);
     }
     if rounds.is_empty() {
@@ -210,4 +240,132 @@ fn compare(
         quiet,
         reached: reached.filter(|_| judged),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::run::Cell;
+
+    /// Rounds of contenders: name, then for each round a number and whether it was noisy.
+    fn results(
+        metric: &'static str,
+        contenders: &[(&str, &[(f64, bool)])],
+        builds: &[&str],
+    ) -> Results {
+        let mut cells = Vec::new();
+        for (name, rounds) in contenders {
+            for (round, (value, noisy)) in (1..).zip(*rounds) {
+                cells.push(Cell {
+                    round,
+                    contender: (*name).to_owned(),
+                    test: String::new(),
+                    numbers: BTreeMap::from([(metric, *value)]),
+                    failure: None,
+                    others: 0.0,
+                    noise: noisy.then(|| "noise".to_owned()),
+                });
+            }
+        }
+        Results {
+            machine: String::new(),
+            command: String::new(),
+            rounds: 3,
+            seconds: 1,
+            offloads: true,
+            contenders: contenders.iter().map(|one| one.0.to_owned()).collect(),
+            builds: builds.iter().map(|&name| name.to_owned()).collect(),
+            absent: Vec::new(),
+            cells,
+            canaries: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn medians_are_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_of_one_round_and_the_median_is_of_ratios() {
+        let quiet = |values: [f64; 3]| values.map(|value| (value, false));
+        let (ours, theirs) = (quiet([10.0, 30.0, 8.0]), quiet([10.0, 10.0, 10.0]));
+        let results = results("tcp1_gbits", &[("nft", &theirs), ("dr", &ours)], &[]);
+        let [ratio] = ratios(&results).try_into().expect("one goal");
+        // The ratio of medians would be 1.0 as well; that of means 1.6.
+        assert_eq!((ratio.rounds, ratio.median), (vec![1.0, 3.0, 0.8], 1.0));
+        assert_eq!((ratio.quiet, ratio.reached), (3, Some(true)));
+    }
+
+    #[test]
+    fn a_noisy_majority_is_not_judged() {
+        let ours = [(1.0, false), (1.0, true), (1.0, false)];
+        let theirs = [(10.0, false), (10.0, false), (10.0, true)];
+        let results = results("tcp1_gbits", &[("nft", &theirs), ("dr", &ours)], &[]);
+        let [ratio] = ratios(&results).try_into().expect("one goal");
+        assert_eq!((ratio.quiet, ratio.reached, ratio.median), (1, None, 0.1));
+    }
+
+    #[test]
+    fn round_trips_against_the_kernel_are_differences() {
+        let results = results(
+            "rtt_p50_us",
+            &[("forward", &[(40.0, false)]), ("nat", &[(54.5, false)])],
+            &[],
+        );
+        let [ratio] = ratios(&results).try_into().expect("one goal");
+        assert_eq!((ratio.median, ratio.reached), (14.5, Some(false)));
+    }
+
+    #[test]
+    fn a_round_that_failed_is_left_out_of_the_ratio_only() {
+        let mut results = results(
+            "udp_mpps",
+            &[
+                ("nft", &[(1.0, false), (2.0, false)]),
+                ("dr", &[(3.0, false), (5.0, false)]),
+            ],
+            &[],
+        );
+        results.cells[0].numbers.clear();
+        let [ratio] = ratios(&results).try_into().expect("one goal");
+        assert_eq!(ratio.rounds, [2.5]);
+        let dr = summaries(&results)
+            .into_iter()
+            .find(|one| one.contender == "dr");
+        assert_eq!(
+            dr.map(|one| (one.median, one.range)),
+            Some((4.0, [3.0, 5.0]))
+        );
+    }
+
+    #[test]
+    fn other_links_are_held_against_the_default_and_builds_against_each_other() {
+        let one: &[(f64, bool)] = &[(2.0, false)];
+        let four: &[(f64, bool)] = &[(8.0, false)];
+        let links = results(
+            "udp_mpps",
+            &[("nft", one), ("dr", one), ("dr+tun", four)],
+            &[],
+        );
+        let named = |ratio: &Ratio| (ratio.ours.clone(), ratio.peer.clone(), ratio.median);
+        let found: Vec<_> = ratios(&links).iter().map(named).collect();
+        let expected = [("dr", "nft", 1.0), ("dr+tun", "dr", 4.0)];
+        assert_eq!(
+            found,
+            expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c))
+        );
+        let builds = results(
+            "udp_mpps",
+            &[("dr+tun@a", one), ("dr+tun@b", four)],
+            &["a", "b"],
+        );
+        let found: Vec<_> = ratios(&builds).iter().map(named).collect();
+        assert_eq!(found, [("dr+tun@b".to_owned(), "dr+tun@a".to_owned(), 4.0)]);
+        assert!(is_ours("nat+tun@x") && !is_ours("direct"));
+    }
 }

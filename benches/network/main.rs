@@ -3,13 +3,15 @@
 //!
 //! One process drives everything: it makes a world of network namespaces for each contender, measures one contender
 //! after the other, test by test and round by round, with a canary between any two measurements, and writes what it
-//! saw. The same program is the load and the servers (`network serve`, `network load ...`) inside the namespaces.
+//! saw. The same program is the load and the servers (`network serve`, `network load ...`, `network bare ...`) inside the namespaces.
 //! Never touches the machine's own interfaces, routes or sysctls, and never calls a machine quiet that it did not
 //! see quiet.
 #![forbid(unsafe_code)]
 
+mod bare;
 mod canary;
 mod contender;
+mod director;
 mod goals;
 #[path = "../../tests/harness/lab.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["serve"] => serve::run().map_err(|error| error.to_string()),
+        ["bare", rest @ ..] => bare::run(rest),
         ["load", rest @ ..] => load::run(rest),
         _ => run::run(&options::parse()),
     };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::contender::{Contender, Kind};
+use crate::director::Link;
 use crate::measure::Test;
 
 #[derive(Debug, Parser)]
@@ -25,6 +26,9 @@ struct Arguments {
     /// These contenders only.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     only: Vec<Kind>,
+    /// ulvs over these links only; all of them where none is named.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    links: Vec<Link>,
     /// These tests only.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     tests: Vec<Test>,
@@ -66,19 +70,27 @@ pub(crate) fn parse() -> Options {
     let given = Arguments::parse();
     let builds: Vec<(String, PathBuf)> = given.builds.iter().map(|text| build(text)).collect();
     let all = |kind: &Kind| given.only.is_empty() || given.only.contains(kind);
+    let links = Link::ALL
+        .into_iter()
+        .filter(|link| given.links.is_empty() || given.links.contains(link));
     let mut contenders = Vec::new();
     for kind in Kind::ALL.into_iter().filter(all) {
         if !kind.is_ulvs() {
             contenders.push(Contender::peer(kind));
-        } else if let [] | [_] = builds.as_slice() {
-            let path = builds
-                .first()
-                .map_or_else(default_build, |(_, path)| path.clone());
-            contenders.push(Contender::ulvs(kind, kind.name().to_owned(), path));
-        } else {
-            contenders.extend(builds.iter().map(|(name, path)| {
-                Contender::ulvs(kind, format!("{}@{name}", kind.name()), path.clone())
-            }));
+            continue;
+        }
+        for link in links.clone() {
+            if let [] | [_] = builds.as_slice() {
+                let named = builds.first().map(|(_, path)| path.clone());
+                let path = named.unwrap_or_else(default_build);
+                contenders.push(Contender::ulvs(kind, link, None, path));
+            } else {
+                let several = builds.iter();
+                contenders.extend(
+                    several
+                        .map(|(name, path)| Contender::ulvs(kind, link, Some(name), path.clone())),
+                );
+            }
         }
     }
     let tests = Test::ALL

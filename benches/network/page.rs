@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::goals::{Summary, ratios, summaries};
+use crate::goals::{Summary, is_ours, ratios, summaries};
 use crate::measure::{METRICS, Metric};
 use crate::report::{seen, verdict};
 use crate::run::Results;
@@ -77,9 +77,10 @@ fn plot(metric: &Metric, rows: &[&Summary]) -> String {
     let mut top = 0.0;
     for row in rows {
         let at = |value: f64| LEFT + WIDTH * (value / most).max(0.0);
-        let class = match row.contender.split('@').next() {
-            Some("dr" | "nat" | "tun") => "ours",
-            _ => "peer",
+        let class = if is_ours(&row.contender) {
+            "ours"
+        } else {
+            "peer"
         };
         let middle = top + ROW / 2.0;
         let _ = write!(

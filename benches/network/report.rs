@@ -108,6 +108,9 @@ pub(crate) fn text(results: &Results) -> String {
             cell.round, cell.contender, cell.test
         );
     }
+    for why in &results.absent {
+        let _ = writeln!(text, "MISSING: {why}");
+    }
     let _ = writeln!(text, "\n{}", verdict(results));
     text
 }

@@ -50,6 +50,8 @@ pub(crate) struct Results {
     pub(crate) contenders: Vec<String>,
     /// The builds compared, where there are two.
     pub(crate) builds: Vec<String>,
+    /// Why contenders are missing that could not be started.
+    pub(crate) absent: Vec<String>,
     /// Every measurement.
     pub(crate) cells: Vec<Cell>,
     /// The looks between them: one before the first, one after each.
@@ -67,13 +69,16 @@ impl Results {
 /// Measures, prints, writes `bench.json` and `bench.html`.
 ///
 /// # Errors
-/// A sentence: a contender that cannot stand, or a file that cannot be written.
+/// A sentence: no cable without director, or a file that cannot be written.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let direct = stand(&Contender::peer(Kind::Direct), options)?;
-    let mut standing = Vec::new();
+    let (mut standing, mut absent) = (Vec::new(), Vec::new());
     for contender in &options.contenders {
         eprintln!("starting {}", contender.name);
-        standing.push((contender, stand(contender, options)?));
+        match stand(contender, options) {
+            Ok(world) => standing.push((contender, world)),
+            Err(sentence) => absent.push(sentence),
+        }
     }
     let mut cells = Vec::new();
     let mut canaries = vec![Canary::look(&direct)?];
@@ -128,12 +133,12 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             rounds: options.rounds,
             seconds: options.seconds,
             offloads: options.offloads,
-            contenders: options
-                .contenders
+            contenders: standing
                 .iter()
-                .map(|one| one.name.clone())
+                .map(|(contender, _)| contender.name.clone())
                 .collect(),
             builds: options.builds.clone(),
+            absent,
             cells,
             canaries,
         },

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// The virtual address.
 pub(crate) const VIP: &str = "10.1.0.1";
+/// The client's address.
+pub(crate) const CLIENT: &str = "10.1.0.2";
 /// The real servers' addresses on the director's side.
 pub(crate) const SERVERS: [&str; 2] = ["10.2.1.20", "10.2.2.20"];
 /// The first real server's address on the client's own cable.
@@ -45,7 +47,7 @@ impl World {
         let [client, director] = ["client", "director"].map(|role| machine(&lab, role));
         let servers: Vec<Host> = ["rs1", "rs2"].map(|role| machine(&lab, role)).into();
         cable((&client, "eth0"), (&director, "eth0"));
-        client.addresses("eth0", &["10.1.0.2/24"]);
+        client.addresses("eth0", &[&format!("{CLIENT}/24")]);
         director.addresses("eth0", &["10.1.0.10/24"]);
         client.ip("route add default via 10.1.0.10");
         for (server, number) in servers.iter().zip(1..) {
@@ -58,7 +60,7 @@ impl World {
             server.addresses("eth1", &[&format!("10.3.{number}.20/24")]);
             server.ip(&format!("route add default via 10.2.{number}.10"));
             if straight {
-                server.ip("route add 10.1.0.2/32 dev eth1");
+                server.ip(&format!("route add {CLIENT}/32 dev eth1"));
             }
         }
         if !offloads {
