@@ -122,33 +122,3 @@ pub(crate) fn judge(canaries: &[Canary]) -> Vec<Option<String>> {
     };
     canaries.iter().map(verdict).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_noise_what_is_not_like_the_best_of_the_run() {
-        let canary = |work_ms, waited, probe_mpps| Canary {
-            work_ms,
-            waited,
-            probe_mpps,
-        };
-        let looks = [
-            canary(100.0, 0.01, 0.90),
-            canary(114.0, 0.05, 0.68),
-            canary(116.0, 0.01, 0.90),
-            canary(100.0, 0.06, 0.90),
-            canary(100.0, 0.01, 0.67),
-        ];
-        let verdicts = judge(&looks);
-        assert_eq!(verdicts[..2], [None, None]);
-        for (verdict, part) in verdicts[2..]
-            .iter()
-            .zip(["1.16 x as long", "6 %", "0.74 x as much"])
-        {
-            let text = verdict.as_deref().unwrap_or_default();
-            assert!(text.contains(part), "{text}");
-        }
-    }
-}
