@@ -38,6 +38,8 @@ enum Command {
     Sysctl(SysctlArguments),
     /// Print what kernel IPVS has below /proc/net: ip_vs, ip_vs_conn, ip_vs_stats and the like.
     Proc(ProcArguments),
+    /// Print what a running director has counted: frames, drops by reason, connections, memory.
+    Stats(StatsArguments),
     /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
     Doctor(DoctorArguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
@@ -91,6 +93,13 @@ struct ProcArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct StatsArguments {
+    /// All counters, of each worker too, as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct DoctorArguments {
     /// Configuration file of the director that is to run here.
     #[arg(long, value_name = "FILE")]
@@ -139,6 +148,9 @@ fn main() -> ExitCode {
         }
         Command::Proc(ProcArguments { name }) => {
             asking(|out, err, transport| cli::texts::run(&name, out, err, transport))
+        }
+        Command::Stats(StatsArguments { json }) => {
+            asking(|out, err, transport| cli::stats::run(json, out, err, transport))
         }
         Command::Doctor(arguments) => doctor(arguments),
         Command::Decap(arguments) => decap(arguments),

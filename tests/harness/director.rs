@@ -284,7 +284,7 @@ impl Director {
 impl Drop for Director {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for line in ["ipvsadm -Ln --stats", "ipvsadm -Lcn"] {
+            for line in ["ipvsadm -Ln --stats", "ipvsadm -Lcn | head -n 200"] {
                 let output = self.try_shell(line);
                 eprintln!("--- {line}\n{}{}", stdout(&output), stderr(&output));
             }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use packet::{Fragment, Headers, Mac, Malformed, Packet, Transport, Vlan};
+use packet::{Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
 use crate::cut::Pieces;
@@ -22,7 +22,7 @@ use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
 use crate::orphans::Orphans;
 use crate::owners::Owners;
 use crate::protocol::{Direction, Protocol};
-use crate::reassembly::{Progress, Reassembly};
+use crate::reassembly::Reassembly;
 use crate::redirect::RedirectLimit;
 use crate::services::Services;
 use crate::shared::{Shared, Timeouts};
@@ -54,6 +54,14 @@ pub struct Host {
     pub(crate) icmp_limit: IcmpLimit,
     /// Redirects that each neighbour may still get.
     pub(crate) redirect_limit: RedirectLimit,
+}
+
+impl Host {
+    /// Packets of all workers that wait for a next hop's link address.
+    #[must_use]
+    pub fn waiting_packets(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 /// The director of one worker: owns its connections, shares services with the other workers.
@@ -241,6 +249,12 @@ impl Director {
         &self.worker.counters
     }
 
+    /// Fragments that wait for the rest of their datagrams.
+    #[must_use]
+    pub const fn waiting_fragments(&self) -> u64 {
+        self.worker.reassembly.waiting()
+    }
+
     /// Which worker owns which FTP data connection.
     #[must_use]
     pub fn owners(&self) -> &Owners {
@@ -302,53 +316,8 @@ impl Worker {
         }
     }
 
-    /// A fragment: kept until its datagram is whole.
-    fn fragment<'a>(
-        &mut self,
-        batch: &Batch<'_>,
-        datagram: &mut Datagram<'a, '_>,
-        fragment: Fragment,
-        output: &mut Output<'a>,
-    ) -> Verdict {
-        let Datagram {
-            frame,
-            headers,
-            ingress,
-            ..
-        } = datagram;
-        let progress = self
-            .reassembly
-            .add(batch.now, ingress.mark, frame, headers, fragment);
-        self.count_given_up();
-        match progress {
-            Progress::Incomplete => Verdict::Held,
-            Progress::Invalid => Verdict::Drop(DropReason::Reassembly),
-            Progress::Complete(mut whole) => match whole.frame.headers() {
-                Err(malformed) => Verdict::Drop(DropReason::Malformed(malformed)),
-                Ok(mut headers) => {
-                    let frame = Frame::Owned(whole.frame);
-                    let mark = whole.mark;
-                    let ingress = Ingress { mark, ..*ingress };
-                    let mut datagram = Datagram {
-                        frame,
-                        pieces: Pieces::of(&headers, &whole.pieces),
-                        headers: &mut headers,
-                        ingress,
-                    };
-                    self.datagram(batch, &mut datagram, output)
-                }
-            },
-        }
-    }
-
-    /// Counts the datagrams whose fragments are no longer waited for.
-    pub(crate) fn count_given_up(&mut self) {
-        let given_up = self.reassembly.take_given_up();
-        self.counters.dropped[DropReason::Reassembly.index()] += given_up;
-    }
-
     /// A whole datagram: an ICMP message, a packet of a known connection, or perhaps the first of a new one.
-    fn datagram<'a>(
+    pub(crate) fn datagram<'a>(
         &mut self,
         batch: &Batch<'_>,
         datagram: &mut Datagram<'a, '_>,

@@ -180,6 +180,7 @@ impl Worker {
             .hold(self.index, interface.index, address, kept, batch.now)
         {
             Ok(first) => {
+                self.counters.neighbours.taken += 1;
                 if first {
                     output
                         .frames
@@ -213,16 +214,11 @@ impl Worker {
                     frames,
                     ..
                 } => {
-                    let Some(interface) = network.interface(interface) else {
-                        continue;
-                    };
-                    for mut frame in frames {
-                        if frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
-                            let frame = Frame::Owned(frame);
-                            output.frames.push(Outgoing {
-                                interface: interface.index,
-                                frame,
-                            });
+                    let interface = network.interface(interface);
+                    for frame in frames {
+                        match release(interface, mac, frame, output) {
+                            Ok(()) => self.counters.neighbours.released += 1,
+                            Err(reason) => self.drop_waiting(reason),
                         }
                     }
                 }
@@ -231,10 +227,37 @@ impl Worker {
             }
         }
         for frame in failed {
-            self.counters.dropped[DropReason::NeighbourUnreachable.index()] += 1;
+            self.drop_waiting(DropReason::NeighbourUnreachable);
             self.refuse_unreachable(batch, frame, output);
         }
     }
+
+    /// Counts a packet that waited in vain.
+    fn drop_waiting(&mut self, reason: DropReason) {
+        self.counters.neighbours.dropped += 1;
+        self.counters.dropped[reason.index()] += 1;
+    }
+}
+
+/// Sends a packet that has waited for `mac`.
+///
+/// # Errors
+/// Its interface has gone meanwhile, or the frame has no room for the link header.
+fn release(
+    interface: Option<&Interface>,
+    mac: Mac,
+    mut frame: OwnedFrame,
+    output: &mut Output<'_>,
+) -> Result<(), DropReason> {
+    let interface = interface.ok_or(DropReason::NoInterface)?;
+    if !frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
+        return Err(DropReason::NoHeadroom);
+    }
+    output.frames.push(Outgoing {
+        interface: interface.index,
+        frame: Frame::Owned(frame),
+    });
+    Ok(())
 }
 
 /// The address, when it was learned or confirmed recently enough to end a resolution.

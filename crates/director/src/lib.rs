@@ -19,6 +19,7 @@ pub mod destination;
 pub mod director;
 mod egress;
 pub mod forward;
+mod fragments;
 pub mod frame;
 pub mod ftp;
 mod icmp_limit;

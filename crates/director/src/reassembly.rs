@@ -13,6 +13,7 @@ use packet::{Family, Fragment, Headers, Packet};
 
 use crate::frame::{Frame, OwnedFrame};
 use crate::time::Instant;
+use crate::verdict::Kept;
 
 /// How long the fragments of a datagram may take to arrive: `net.ipv4.ipfrag_time` (30 s).
 const TIME_V4: Duration = Duration::from_secs(30);
@@ -61,6 +62,8 @@ struct Incomplete {
     mark: u32,
     /// Payload octets.
     bytes: usize,
+    /// Fragments that came, duplicates included.
+    frames: u64,
     /// Which ECN values its fragments carry, a bit each.
     ecn: u8,
     number: u64,
@@ -108,8 +111,10 @@ pub(crate) struct Reassembly {
     octets: usize,
     /// Datagrams so far.
     count: u64,
-    /// Datagrams given up since [`Reassembly::take_given_up`] was called, those apart that contradicted themselves.
-    given_up: u64,
+    /// Fragments that wait.
+    waiting: u64,
+    /// What became of fragments since [`Reassembly::take_kept`] was called.
+    kept: Kept,
 }
 
 /// How long the fragments of a datagram may take, and its queue in [`Reassembly::order`].
@@ -155,6 +160,7 @@ impl Reassembly {
                 first: None,
                 mark: 0,
                 bytes: 0,
+                frames: 0,
                 ecn: 0,
                 number: self.count,
             }
@@ -166,17 +172,27 @@ impl Reassembly {
             datagram.mark = mark;
         }
         if !fits {
-            self.forget(&key);
+            self.kept.dropped += self.forget(&key).map_or(0, |datagram| datagram.frames);
             self.tidy(queue);
             return Progress::Invalid;
         }
         if !datagram.is_complete() {
+            datagram.frames += 1;
+            self.waiting += 1;
+            self.kept.taken += 1;
             self.make_room();
             return Progress::Incomplete;
         }
-        let complete = self.forget(&key).and_then(Incomplete::assemble);
+        let complete = self.forget(&key);
+        let frames = complete.as_ref().map_or(0, |datagram| datagram.frames);
         self.tidy(queue);
-        complete.map_or(Progress::Invalid, Progress::Complete)
+        if let Some(datagram) = complete.and_then(Incomplete::assemble) {
+            self.kept.released += frames;
+            Progress::Complete(datagram)
+        } else {
+            self.kept.dropped += frames;
+            Progress::Invalid
+        }
     }
 
     /// Gives up datagrams whose time has run out, at most [`EXPIRED_MAX`]; returns the first fragment of each that had
@@ -200,9 +216,15 @@ impl Reassembly {
         expired
     }
 
-    /// How many datagrams have run out of time or given way to others since the last call.
-    pub(crate) fn take_given_up(&mut self) -> u64 {
-        std::mem::take(&mut self.given_up)
+    /// What became of the fragments that were kept, since the last call: dropped are those whose datagram ran out of
+    /// time, gave way to others, or contradicted itself with the fragment that is not kept.
+    pub(crate) fn take_kept(&mut self) -> Kept {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// Fragments that wait for others.
+    pub(crate) const fn waiting(&self) -> u64 {
+        self.waiting
     }
 
     /// When [`Reassembly::expire`] has something to do next.
@@ -251,13 +273,15 @@ impl Reassembly {
         if datagram.number != place.number {
             return None;
         }
-        self.given_up += 1;
-        self.forget(&place.key)
+        let datagram = self.forget(&place.key);
+        self.kept.dropped += datagram.as_ref().map_or(0, |datagram| datagram.frames);
+        datagram
     }
 
     fn forget(&mut self, key: &Key) -> Option<Incomplete> {
         let datagram = self.incomplete.remove(key)?;
         self.octets -= DATAGRAM_OVERHEAD + datagram.octets();
+        self.waiting -= datagram.frames;
         Some(datagram)
     }
 }
@@ -436,7 +460,7 @@ mod tests {
         assert!(reassembly.octets <= OCTETS_MAX);
         let kept = reassembly.incomplete.len();
         assert!(kept <= OCTETS_MAX / DATAGRAM_OVERHEAD, "{kept} datagrams");
-        let given_up = usize::try_from(reassembly.take_given_up()).unwrap();
+        let given_up = usize::try_from(reassembly.take_kept().dropped).unwrap();
         assert_eq!(given_up, 30_000 - kept, "the others are counted");
         assert!(matches!(
             add(&mut reassembly, false, 29_999, 0, true),
@@ -458,7 +482,7 @@ mod tests {
         let _ = add(&mut reassembly, false, 2, 1, true);
         assert_eq!(reassembly.next_deadline(), Some(after(30)));
         assert_eq!(reassembly.expire(after(30)).len(), 1);
-        assert_eq!(reassembly.take_given_up(), 2);
+        assert_eq!(reassembly.take_kept().dropped, 2);
         assert_eq!(reassembly.next_deadline(), Some(after(60)));
         assert_eq!(reassembly.expire(after(60)).len(), 1);
         assert_eq!(reassembly.next_deadline(), None);

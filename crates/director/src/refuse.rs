@@ -118,7 +118,7 @@ impl Worker {
     /// Tells the senders of datagrams whose fragments did not all arrive (RFC 792, RFC 8200 section 4.5).
     pub(crate) fn expire_fragments(&mut self, batch: &Batch<'_>, output: &mut Output<'_>) {
         let expired = self.reassembly.expire(batch.now);
-        self.count_given_up();
+        self.count_fragments();
         for frame in expired {
             let mut frame = Frame::Owned(frame);
             if let Ok(headers) = frame.headers()

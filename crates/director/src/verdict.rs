@@ -133,7 +133,21 @@ impl DropReason {
     }
 }
 
+/// What became of frames that were kept for later: as many are waiting as were taken, but neither released nor dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Kept, so far.
+    pub taken: u64,
+    /// Went on.
+    pub released: u64,
+    /// Given up, and counted under their drop reason as well.
+    pub dropped: u64,
+}
+
 /// Counts of one worker, each verdict and each drop reason apart.
+///
+/// Every frame has one verdict, and a fragment or a packet that was held may be dropped later, so that always
+/// `received + fragments.dropped + neighbours.dropped = forwarded + answered + passed + held + all of dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames given to the director.
@@ -146,8 +160,13 @@ pub struct Counters {
     pub answered: u64,
     /// [`Verdict::Pass`].
     pub passed: u64,
-    /// [`Verdict::Drop`], by [`DropReason::index`].
+    /// [`Verdict::Drop`], by [`DropReason::index`], and what was given up later.
     pub dropped: [u64; DropReason::ALL.len()],
+    /// Fragments whose datagram was not whole yet.
+    pub fragments: Kept,
+    /// Packets that waited for a next hop's link address, the director's own among them. They are counted by the worker
+    /// that did it, which need not be the same for one packet: the sums of all workers add up.
+    pub neighbours: Kept,
 }
 
 impl Counters {

@@ -8,7 +8,7 @@ use director::destination::Method;
 use director::net::{Route, RouteKind};
 use director::protocol::Protocol;
 use director::service::ServiceConfig;
-use director::verdict::{DropReason, Verdict};
+use director::verdict::{DropReason, Kept, Verdict};
 use etherparse::PacketBuilder;
 use packet::Malformed;
 use world::{CLIENT_SIDE, CLIENTS, GATEWAY, SERVERS, VIP, World, ip};
@@ -245,15 +245,28 @@ fn reassembly() {
         world.receive(CLIENTS, &fragment(0, true, 64)).0,
         Verdict::Held
     );
-    // Overlaps the first one.
-    assert_dropped(&mut world, &fragment(4, true, 64), DropReason::Reassembly);
+    // Overlaps the first one, which goes with it.
+    assert_eq!(
+        world.receive(CLIENTS, &fragment(4, true, 64)).0,
+        Verdict::Drop(DropReason::Reassembly)
+    );
+    assert_eq!(world.director.counters().dropped(DropReason::Reassembly), 2);
     // Incomplete until its time runs out.
     assert_eq!(
         world.receive(CLIENTS, &fragment(0, true, 64)).0,
         Verdict::Held
     );
+    assert_eq!(world.director.waiting_fragments(), 1);
     world.sleep(Duration::from_secs(31));
-    assert_eq!(world.director.counters().dropped(DropReason::Reassembly), 2);
+    let counters = world.director.counters();
+    assert_eq!(counters.dropped(DropReason::Reassembly), 3);
+    let kept = Kept {
+        taken: 2,
+        released: 0,
+        dropped: 2,
+    };
+    assert_eq!((counters.fragments, counters.received), (kept, 3));
+    assert_eq!(world.director.waiting_fragments(), 0);
 }
 
 #[test]

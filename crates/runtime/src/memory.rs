@@ -1,4 +1,4 @@
-//! How much memory the host has left, for the defences whose mode depends on it.
+//! How much memory the host has left, for the defences whose mode depends on it, and how much this process has.
 
 use std::fs;
 
@@ -10,6 +10,18 @@ const PAGE_SIZE: usize = 6;
 pub(crate) fn free_pages() -> Option<i32> {
     let page = page_size(&fs::read("/proc/self/auxv").ok()?)?;
     pages(&fs::read_to_string("/proc/meminfo").ok()?, page)
+}
+
+/// Octets of this process in memory (`VmRSS`, proc_pid_status(5)); none where `/proc` does not say.
+pub(crate) fn resident() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS")?.checked_mul(1024)
+}
+
+/// The number behind `name` in a text of lines `NAME: NUMBER kB`.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Octets of a page, from an auxiliary vector: pairs of a type and a value, each of the machine's word.
@@ -28,13 +40,8 @@ fn page_size(vector: &[u8]) -> Option<u64> {
 
 /// Pages of `page` octets that `/proc/meminfo` counts as MemFree and Buffers.
 fn pages(meminfo: &str, page: u64) -> Option<i32> {
-    let kibibytes = |name: &str| {
-        let mut lines = meminfo.lines();
-        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        value.split_ascii_whitespace().next()?.parse::<u64>().ok()
-    };
-    let octets = kibibytes("MemFree")?
-        .checked_add(kibibytes("Buffers")?)?
+    let octets = kibibytes(meminfo, "MemFree")?
+        .checked_add(kibibytes(meminfo, "Buffers")?)?
         .checked_mul(1024)?;
     Some(i32::try_from(octets.checked_div(page)?).unwrap_or(i32::MAX))
 }
@@ -54,5 +61,6 @@ mod tests {
     #[test]
     fn this_machine_tells() {
         assert!(free_pages().is_some_and(|pages| pages > 0));
+        assert!(resident().is_some_and(|octets| octets > 100_000));
     }
 }

@@ -69,6 +69,10 @@ pub struct Table {
     wheel: Wheel,
     pub(super) tracked: Tracked,
     max_connections: usize,
+    /// Connections taken in so far.
+    made: u64,
+    /// Connections that have ended so far.
+    ended: u64,
 }
 
 /// Life that is left to a connection that is given up. The kernel ends it with its next tick, within 10 ms at the
@@ -86,7 +90,21 @@ impl Table {
             wheel: Wheel::new(),
             tracked: Tracked::default(),
             max_connections: config.max_connections.min(LIMIT),
+            made: 0,
+            ended: 0,
         }
+    }
+
+    /// Connections taken in so far.
+    #[must_use]
+    pub const fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// Connections that have ended so far, in whatever way: the others are in the table.
+    #[must_use]
+    pub const fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// Connections in the table, expiring ones included.
@@ -207,6 +225,7 @@ impl Table {
         }
         connection.prolong(now);
         let index = self.slab.insert(connection);
+        self.made += 1;
         self.enlist(index);
         self.wheel.arm(&mut self.slab, index);
         let id = self.id(index).ok_or(Full)?;
@@ -365,6 +384,7 @@ impl Table {
         self.untrack(index);
         self.forget(index);
         let connection = self.slab.remove(index);
+        self.ended += u64::from(connection.is_some());
         debug_assert!(!self.is_empty() || self.tracked.is_empty());
         connection
     }

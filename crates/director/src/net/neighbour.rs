@@ -211,6 +211,12 @@ impl Resolver {
         self.pending.values().map(|pending| pending.next).min()
     }
 
+    /// Packets that wait.
+    pub(crate) fn len(&self) -> usize {
+        let queues = self.pending.values();
+        queues.map(|pending| pending.frames.len()).sum()
+    }
+
     /// Whether nothing is under resolution.
     pub(crate) fn is_idle(&self) -> bool {
         self.pending.is_empty()

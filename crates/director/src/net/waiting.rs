@@ -71,6 +71,12 @@ impl Waiting {
         }
     }
 
+    /// Packets that wait, or waited in vain and are not refused yet.
+    pub(crate) fn len(&self) -> usize {
+        let queues = self.lock();
+        queues.resolver.len() + queues.failed.len()
+    }
+
     /// Whether nothing is under resolution.
     pub(crate) fn is_idle(&self) -> bool {
         !self.any.load(Relaxed)
@@ -150,16 +156,16 @@ mod tests {
         let poll = |worker, seconds| {
             let now = now.after(Duration::from_secs(seconds));
             let (steps, own) = waiting.poll(worker, now, |_, _| None, &table);
-            (steps.len(), own.len())
+            (steps.len(), own.len(), waiting.len())
         };
         assert_eq!(
             [poll(1, 1), poll(0, 1), poll(0, 2)],
-            [(1, 0), (0, 0), (1, 0)]
+            [(1, 0, 2), (0, 0, 2), (1, 0, 2)]
         );
         // The first one's refusal comes first.
         assert_eq!(
             [poll(1, 3), poll(0, 3), poll(1, 3)],
-            [(1, 0), (0, 1), (0, 1)]
+            [(1, 0, 2), (0, 1, 1), (0, 1, 0)]
         );
         assert!(waiting.is_idle());
     }

@@ -86,8 +86,9 @@ impl Control {
                 replies.push(refuse(&frame, port, Errno::EADDRNOTAVAIL, &sentence));
                 continue;
             }
-            if matches!(request, Request::DumpText(name) if name == status::NAME) {
-                let text = self.status().to_string().into_bytes();
+            if let Request::DumpText(name) = request
+                && let Some(text) = self.text(name)
+            {
                 let pieces = text.chunks(Reply::PIECE_MAX);
                 let pieces = pieces.map(|piece| Reply::Text(piece.to_vec())).collect();
                 replies.extend(respond(&frame, port, &Ok(Reaction::List(pieces))));
@@ -100,6 +101,16 @@ impl Control {
             replies.extend(respond(&frame, port, &answer));
         }
         replies
+    }
+
+    /// The texts that only a daemon has.
+    fn text(&self, name: &str) -> Option<Vec<u8>> {
+        match name {
+            status::NAME => Some(self.status().to_string()),
+            control::counters::NAME => Some(self.counters().to_string()),
+            _ => None,
+        }
+        .map(String::into_bytes)
     }
 
     /// What is used, for `ulvs doctor`.

@@ -6,6 +6,7 @@
 
 mod ask;
 mod control;
+mod counters;
 mod gro;
 mod guard;
 mod pace;

@@ -36,6 +36,8 @@ pub(super) enum Fate {
 pub(super) struct Fragments {
     owners: HashMap<Key, (usize, Instant)>,
     waiting: HashMap<Key, (Vec<Handed>, Instant)>,
+    /// Fragments whose first one did not come in time.
+    unclaimed: u64,
 }
 
 impl Fragments {
@@ -70,15 +72,30 @@ impl Fragments {
         if let Some(&(owner, _)) = self.owners.get(&key) {
             return Fate::To(owner, Vec::new());
         }
-        self.waiting
-            .retain(|_, (_, since)| now.since(*since) < MEMORY);
-        let count: usize = self.waiting.values().map(|(frames, _)| frames.len()).sum();
-        if count >= WAITING_MAX {
+        let unclaimed = &mut self.unclaimed;
+        self.waiting.retain(|_, (frames, since)| {
+            let stays = now.since(*since) < MEMORY;
+            if !stays {
+                *unclaimed += u64::try_from(frames.len()).unwrap_or(u64::MAX);
+            }
+            stays
+        });
+        if self.waiting() >= WAITING_MAX {
             return Fate::Drop;
         }
         let (frames, _) = self.waiting.entry(key).or_insert_with(|| (Vec::new(), now));
         frames.push(copy());
         Fate::Wait
+    }
+
+    /// Fragments that wait for their first one.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.values().map(|(frames, _)| frames.len()).sum()
+    }
+
+    /// Fragments so far whose first one did not come in time.
+    pub(super) const fn unclaimed(&self) -> u64 {
+        self.unclaimed
     }
 
     fn make_room(&mut self, now: Instant) {

@@ -105,6 +105,10 @@ pub fn start(
 /// What a worker counts beside its director.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
+    /// Frames that came from the links.
+    pub received: u64,
+    /// Frames that other workers handed over to this one.
+    pub taken_over: u64,
     /// What became of the frames that were sent.
     pub transmitted: Transmitted,
     /// Frames for an interface that this daemon does not send by.
@@ -205,6 +209,12 @@ impl Worker {
             counters: Counters::clone(self.director.counters()),
             tally: self.tally.clone(),
             links: self.ports.statistics(),
+            waiting_fragments: self.director.waiting_fragments(),
+            unassigned_fragments: self.ports.team().waiting_fragments(),
+            unclaimed_fragments: self.ports.team().unclaimed_fragments(),
+            connections_made: self.director.connections().made(),
+            connections_ended: self.director.connections().ended(),
+            connections_live: self.director.connections().len(),
         }
     }
 

@@ -96,6 +96,18 @@ pub struct Report {
     pub tally: Tally,
     /// What each link received and lost, by interface index.
     pub links: Vec<(u32, Statistics)>,
+    /// Fragments that wait for the rest of their datagrams.
+    pub waiting_fragments: u64,
+    /// Fragments that wait for the first one of their datagram, which says which worker they belong to.
+    pub unassigned_fragments: usize,
+    /// Fragments so far whose first one did not come in time.
+    pub unclaimed_fragments: u64,
+    /// Connections taken in so far.
+    pub connections_made: u64,
+    /// Connections that have ended so far.
+    pub connections_ended: u64,
+    /// Connections that there are.
+    pub connections_live: usize,
 }
 
 /// How a worker tells the control thread something.

@@ -95,6 +95,11 @@ impl Ports {
         self.team.waker().map(|waker| waker.clear());
     }
 
+    /// The sharing out of frames among workers.
+    pub(super) const fn team(&self) -> &Team {
+        &self.team
+    }
+
     pub(super) fn statistics(&mut self) -> Vec<(u32, Statistics)> {
         let statistics = |port: &mut Port| (port.interface, port.receiver.statistics());
         self.receivers.iter_mut().map(statistics).collect()
@@ -124,6 +129,7 @@ impl Ports {
                 Ok(0) => port.ready = false,
                 Ok(count) => {
                     total += count;
+                    tally.received += u64::try_from(count).unwrap_or(u64::MAX);
                     let now = clock.now();
                     director.refresh();
                     director.prefetch(&batch);
@@ -166,6 +172,7 @@ impl Ports {
         if handed.is_empty() {
             return false;
         }
+        tally.taken_over += u64::try_from(handed.len()).unwrap_or(u64::MAX);
         let now = clock.now();
         director.refresh();
         for one in &mut handed {

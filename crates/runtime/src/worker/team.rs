@@ -155,6 +155,18 @@ impl Team {
         }
     }
 
+    /// Fragments that wait for the first one of their datagram, which says whose they are.
+    #[must_use]
+    pub fn waiting_fragments(&self) -> usize {
+        self.fragments.waiting()
+    }
+
+    /// Fragments so far whose first one did not come in time.
+    #[must_use]
+    pub const fn unclaimed_fragments(&self) -> u64 {
+        self.fragments.unclaimed()
+    }
+
     /// Frames that others handed over, at most a batch.
     #[must_use]
     pub fn take(&self) -> Vec<Handed> {
