@@ -132,7 +132,7 @@ impl Shared {
         let template = if let Some(template) = found {
             template.destination.bind(false);
             template
-        } else if !self.templates.has_room(&shard) {
+        } else if !self.templates.has_room() {
             return Scheduled::Full;
         } else {
             let lifetime = self.cache_lifetime(service);

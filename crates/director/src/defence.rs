@@ -18,8 +18,8 @@ use crate::time::Instant;
 const PERIOD: Duration = Duration::from_secs(1);
 /// One search looks at one in so many places of the table.
 const SHARE: u32 = 32;
-/// Places of the table that one tick looks at.
-const PLACES: u32 = 1024;
+/// Places of the table that one tick looks at, each of them somewhere else in memory.
+const PLACES: u32 = 256;
 /// Free pages where nobody has said how many there are.
 const PLENTY: i32 = i32::MAX;
 

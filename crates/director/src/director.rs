@@ -8,7 +8,6 @@ use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use packet::{Headers, Mac, Malformed, Packet, Transport, Vlan};
 
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
@@ -26,6 +25,7 @@ use crate::reassembly::Reassembly;
 use crate::redirect::RedirectLimit;
 use crate::services::Services;
 use crate::shared::{Shared, Timeouts};
+use crate::snapshot::Snapshot;
 use crate::sysctl::Sysctl;
 use crate::template::Ended;
 use crate::time::Instant;
@@ -35,13 +35,13 @@ use crate::ways::Ways;
 /// UDP port of the key exchange that ESP and AH belong to.
 const ISAKMP_PORT: u16 = 500;
 /// Connections that one [`Director::tick`] may end, so that it takes well under a millisecond.
-const EXPIRY_BUDGET: u32 = 1024;
+const EXPIRY_BUDGET: u32 = 512;
 
 /// What all workers share of the host.
 #[derive(Debug, Default)]
 pub struct Host {
     /// Interfaces, routes, kernel neighbours and VIPs; swapped whole when the host changes.
-    pub network: ArcSwap<Network>,
+    pub network: Snapshot<Network>,
     /// Link addresses learned by ulvs itself.
     pub neighbours: NeighbourTable,
     /// Path MTUs learned from ICMP errors.

@@ -43,6 +43,7 @@ pub mod scheduler;
 pub mod service;
 pub mod services;
 pub mod shared;
+pub mod snapshot;
 pub mod solicit;
 mod stack;
 pub mod stats;

@@ -127,7 +127,7 @@ impl Shared {
                 found = None;
             }
         }
-        if found.is_none() && !self.templates.has_room(&shard) {
+        if found.is_none() && !self.templates.has_room() {
             return None;
         }
         destination.bind(false);

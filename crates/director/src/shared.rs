@@ -5,8 +5,6 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
-
 pub use crate::command::CommandError;
 use crate::command::{check_destination, check_service, is_unicast};
 use crate::defence::{Defence, Watch};
@@ -18,6 +16,7 @@ use crate::real_servers::RealServers;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
+use crate::snapshot::Snapshot;
 use crate::stats::{ESTIMATION_PERIOD, Stats};
 use crate::sync::Roles;
 use crate::sysctl::{LONGEST_SECONDS, Sysctl, SysctlError, Sysctls};
@@ -34,7 +33,6 @@ const MOST_SAMPLES: u32 = 128;
 pub(crate) struct Control {
     trash: Trash,
     services_made: u64,
-    pub(crate) real_servers: RealServers,
     next_sample: Option<Instant>,
     watch: Watch,
     /// Deletions whose templates have been looked for, and when to look for those of the newer ones.
@@ -45,7 +43,7 @@ pub(crate) struct Control {
 /// What all workers share.
 #[derive(Debug)]
 pub struct Shared {
-    services: Arc<ArcSwap<Services>>,
+    services: Snapshot<Services>,
     /// The `net.ipv4.vs.*` settings.
     pub sysctls: Sysctls,
     /// Counters of the whole director.
@@ -53,6 +51,7 @@ pub struct Shared {
     /// Which synchronisation daemons run.
     pub sync: Roles,
     pub(crate) templates: Templates,
+    pub(crate) real_servers: RealServers,
     pub(crate) defence: Defence,
     /// Which worker owns which FTP data connection.
     pub owners: Owners,
@@ -72,11 +71,12 @@ impl Shared {
     pub fn new(options: Options) -> Self {
         let Timeouts { tcp, tcp_fin, udp } = Timeouts::default();
         Self {
-            services: Arc::default(),
+            services: Snapshot::default(),
             sysctls: Sysctls::default(),
             stats: Stats::new(options.workers),
             sync: Roles::default(),
             templates: Templates::new(options.seed, options.max_templates),
+            real_servers: RealServers::default(),
             defence: Defence::default(),
             owners: Owners::default(),
             trackers: Trackers::default(),
@@ -150,8 +150,7 @@ impl Shared {
         let mut control = self.control();
         let services = self.snapshot();
         let service = services.get(key).ok_or(CommandError::NoService)?;
-        control.discard(service);
-        self.trackers.end(service);
+        self.discard(&mut control, service);
         self.publish(services.without(key));
         self.note_deletion();
         Ok(())
@@ -162,8 +161,7 @@ impl Shared {
         let mut control = self.control();
         let services = self.snapshot();
         for service in services.iter() {
-            control.discard(service);
-            self.trackers.end(service);
+            self.discard(&mut control, service);
         }
         self.publish(Services::default());
         self.note_deletion();
@@ -199,7 +197,7 @@ impl Shared {
         };
         let others = service.destinations.iter().cloned();
         let destinations: Destinations = core::iter::once(destination).chain(others).collect();
-        control.real_servers.add(*key, address, port);
+        self.real_servers.add(*key, address, port);
         self.trackers.begin(service, config.method);
         let service = service.with_destinations(destinations, Change::Added(0));
         self.publish(services.with(Arc::new(service)));
@@ -246,7 +244,7 @@ impl Shared {
         let mut destinations = service.destinations.to_vec();
         let destination = destinations.remove(index);
         destination.retire();
-        control.real_servers.remove(key, address, port);
+        self.real_servers.remove(key, address, port);
         control.trash.put(*key, service.number, destination);
         let service = service.with_destinations(destinations.into(), Change::Removed(index));
         self.publish(services.with(Arc::new(service)));
@@ -366,6 +364,7 @@ impl Shared {
     pub fn tick(&self, now: Instant) {
         let mut control = self.control();
         control.trash.expire(now);
+        self.services.release();
         self.sweep_templates(&mut control, now);
         self.watch(&mut control.watch, now);
         let mut due = *control
@@ -435,19 +434,19 @@ impl Shared {
     pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Control {
-    /// Puts a service's real servers into the trash.
-    fn discard(&mut self, service: &Service) {
+    /// Ends a service, and puts its real servers into the trash.
+    fn discard(&self, control: &mut Control, service: &Service) {
         let key = service.config.key;
         service.close();
         for destination in service.destinations.iter() {
             destination.retire();
             let (address, port) = (destination.address, destination.port);
             self.real_servers.remove(&key, address, port);
-            self.trash.put(key, service.number, Arc::clone(destination));
+            let destination = Arc::clone(destination);
+            control.trash.put(key, service.number, destination);
         }
-        self.trash.put_service(key, &service.stats);
+        control.trash.put_service(key, &service.stats);
+        self.trackers.end(service);
     }
 }

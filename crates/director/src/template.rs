@@ -7,7 +7,7 @@
 use core::cmp::Ordering;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use core::time::Duration;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,8 +35,11 @@ pub enum Ended {
 const EXTENSION: Duration = Duration::from_secs(60);
 /// Port shown for both ends of a template that was given up.
 const INVALID_PORT: u16 = 0xffff;
-/// Shards of the map.
-const SHARDS: usize = 64;
+/// Shards of the map: so many that a shard of a map of sixteen million has some thousand templates, and nothing that is
+/// done to all of a shard keeps a worker waiting that wants another of its templates.
+const SHARDS: usize = 8192;
+/// Templates that [`Templates::expire`] looks at before it lets others into their shard.
+const AT_ONCE: usize = 64;
 
 /// What a template answers to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -310,6 +313,7 @@ impl Shard {
             at: expires,
             template: Arc::clone(&template),
         });
+        templates.count.fetch_add(1, Relaxed);
         template
     }
 
@@ -352,24 +356,26 @@ pub(crate) struct Templates {
     shards: Box<[Mutex<Shard>]>,
     /// Key of the hash: clients choose the addresses.
     seed: (u64, u64),
-    /// Most templates in a shard.
-    shard_max: usize,
+    /// Templates in all shards, those that have ended and wait for their time included.
+    count: AtomicUsize,
+    max: usize,
 }
 
 impl Templates {
-    /// None yet, and at most about `max` ever.
+    /// None yet, and at most `max` ever; a few more when several workers make their last ones at once.
     pub(crate) fn new(seed: (u64, u64), max: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             seed,
-            shard_max: max.div_ceil(SHARDS),
+            count: AtomicUsize::new(0),
+            max,
         }
     }
 
-    /// Whether one more template fits into this shard. Those that were ended count until their time has come,
-    /// because only then their memory is given back.
-    pub(crate) fn has_room(&self, shard: &Shard) -> bool {
-        shard.by_time.len() < self.shard_max
+    /// Whether there may be one more template. Those that were ended count until their time has come, because only then
+    /// their memory is given back.
+    pub(crate) fn has_room(&self) -> bool {
+        self.count.load(Relaxed) < self.max
     }
 
     fn hash(&self, key: &TemplateKey) -> u64 {
@@ -410,25 +416,38 @@ impl Templates {
     pub(crate) fn expire(&self, now: Instant, budget: usize) -> usize {
         let mut seen = 0;
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            while seen < budget && shard.by_time.peek().is_some_and(|first| first.at <= now) {
-                let Some(Deadline { template, .. }) = shard.by_time.pop() else {
+            loop {
+                let some = self.expire_some(&mut lock(shard), now, AT_ONCE.min(budget - seen));
+                seen += some;
+                if some < AT_ONCE {
                     break;
-                };
-                seen += 1;
-                if template.ended.load(Relaxed) {
-                    continue;
-                }
-                if template.is_over(now) {
-                    let hash = self.hash(&template.key);
-                    shard.end(&template, hash);
-                } else {
-                    let at = template.expires();
-                    shard.by_time.push(Deadline { at, template });
                 }
             }
         }
         seen
+    }
+
+    /// [`Templates::expire`] for one shard.
+    fn expire_some(&self, shard: &mut Shard, now: Instant, budget: usize) -> usize {
+        for seen in 0..budget {
+            if shard.by_time.peek().is_none_or(|first| first.at > now) {
+                return seen;
+            }
+            let Some(Deadline { template, .. }) = shard.by_time.pop() else {
+                return seen;
+            };
+            if template.ended.load(Relaxed) {
+                self.count.fetch_sub(1, Relaxed);
+            } else if template.is_over(now) {
+                self.count.fetch_sub(1, Relaxed);
+                let hash = self.hash(&template.key);
+                shard.end(&template, hash);
+            } else {
+                let at = template.expires();
+                shard.by_time.push(Deadline { at, template });
+            }
+        }
+        budget
     }
 
     /// Ends the templates of deleted real servers that no connection holds.

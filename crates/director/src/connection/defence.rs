@@ -149,7 +149,7 @@ mod tests {
         let mut dropped = Vec::new();
         let rest = table.sweep(
             Cursor::default(),
-            100,
+            1000,
             |connection| rates.drops(connection, seconds(100)),
             |connection| dropped.push(connection.client().1),
         );

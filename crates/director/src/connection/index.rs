@@ -1,7 +1,7 @@
 //! From the hash of a flow to its connection: buckets of one cache line that split one at a time.
 //!
 //! Promises: a lookup reads one bucket, and in the rare case its overflow, before it touches a
-//! connection; growth is linear hashing, a bounded number of splits with each insertion, so there
+//! connection; growth is linear hashing, at most one split with each insertion, so there
 //! is never a moment at which everything is rehashed; of several entries with the same key the
 //! newest is found. Never shrinks.
 
@@ -14,9 +14,6 @@ const FIRST: usize = 16;
 /// Mean entries in a bucket at which the number of buckets begins to double: 1 bucket in 8
 /// overflows then.
 const FULL: usize = 9;
-/// Buckets split with each insertion while the index grows; with 2, growth ends long before the
-/// next one is due.
-const SPLITS: u32 = 2;
 /// No overflow bucket.
 const NIL: u32 = u32::MAX;
 
@@ -130,7 +127,8 @@ pub(super) struct Index {
     overflow: Chunks<Bucket>,
     free_overflow: u32,
     len: usize,
-    moved: Vec<(u8, u32)>,
+    /// Memory for the entries of a bucket that is split: tag, entry, low bits of the hash.
+    moved: Vec<(u8, u32, u32)>,
     /// Buckets read and entries rehashed by insertions and removals, ever.
     work: u64,
 }
@@ -248,14 +246,16 @@ impl Index {
 
     /// Does a bounded part of the growth that is due; to be called with each insertion. `low_of`
     /// gives the low bits of the hash that an entry was inserted under.
+    ///
+    /// One bucket is split: its entries' connections are read, each somewhere else in memory, and a
+    /// batch of new connections inserts twice as many entries. Growth ends long before the next one
+    /// is due all the same.
     pub(super) fn grow(&mut self, low_of: impl Fn(u32) -> u32) {
         if !self.growing {
             self.growing = self.len > self.buckets.len() * FULL;
         }
-        for _ in 0..SPLITS {
-            if self.growing {
-                self.split(&low_of);
-            }
+        if self.growing {
+            self.split(&low_of);
         }
     }
 
@@ -264,11 +264,11 @@ impl Index {
         let old = self.buckets.len() - self.base;
         let mut moved = core::mem::take(&mut self.moved);
         let first = core::mem::replace(&mut self.buckets[old], Bucket::EMPTY);
-        moved.extend(first.entries());
+        moved.extend(first.entries().map(|(tag, entry)| (tag, entry, 0)));
         let mut overflow = first.overflow;
         while overflow != NIL {
             let bucket = &self.overflow[index(overflow)];
-            moved.extend(bucket.entries());
+            moved.extend(bucket.entries().map(|(tag, entry)| (tag, entry, 0)));
             let next = bucket.overflow;
             self.release(overflow);
             overflow = next;
@@ -279,8 +279,12 @@ impl Index {
             self.growing = false;
         }
         self.work += 1 + moved.len() as u64;
-        for (tag, entry) in moved.drain(..) {
-            self.append(low_of(entry), tag, entry);
+        // Nothing but these reads, each of a connection somewhere else, so that all of them are under way at once.
+        for (_, entry, low) in &mut moved {
+            *low = low_of(*entry);
+        }
+        for (tag, entry, low) in moved.drain(..) {
+            self.append(low, tag, entry);
         }
         self.moved = moved;
     }

@@ -39,5 +39,5 @@ pub use record::{Connection, FLAG_INACTIVE, FLAG_NO_OUTPUT, NewConnection, State
 pub(crate) use segment::Segment;
 pub use state::State;
 pub(crate) use synced::Adopted;
-pub use table::{ConnectionId, Cursor, Full, Table, TableConfig};
+pub use table::{ConnectionId, Cursor, END_COST, Full, Table, TableConfig};
 pub use tracking::{Shift, Tracking};

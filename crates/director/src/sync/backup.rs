@@ -168,7 +168,7 @@ impl Shared {
             // Its real server is there at last.
             shard.replace(&template, &key);
         }
-        if !self.templates.has_room(&shard) {
+        if !self.templates.has_room() {
             return;
         }
         let destination = known.unwrap_or_else(|| unknown(entry.server, flags));

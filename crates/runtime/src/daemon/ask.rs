@@ -11,7 +11,7 @@ use director::director::Director;
 use crate::worker::{Handle, Order, Report};
 
 /// Places of a connection table that a worker looks at in one go: some 100 microseconds.
-const LIST_PIECE: u32 = 4096;
+const LIST_PIECE: u32 = 1024;
 /// Longest wait for a worker's answer; it takes a batch's time in fact.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -36,7 +36,7 @@ use crate::vips::{self, Forwarding, Wish};
 use crate::worker::{Handle, Marks, Order};
 
 /// Templates that one tick may end.
-const TEMPLATE_BUDGET: usize = 10_000;
+const TEMPLATE_BUDGET: usize = 100_000;
 
 /// Everything that commands and the host's changes act on.
 pub(super) struct Control {

@@ -152,13 +152,12 @@ impl Worker {
             let now = self.clock.now();
             let deadline = self.director.next_deadline();
             let due = deadline.is_some_and(|deadline| deadline <= now);
-            if due {
-                self.tick(now);
-            }
+            // When that is more than one tick may do, a batch of packets follows each tick, so that neither waits long.
+            let behind = due && self.tick(now);
             if !self.obey() {
                 return;
             }
-            let more = self.work();
+            let more = self.work(if behind { 1 } else { ROUNDS });
             rest = if due || more {
                 Some(Duration::ZERO)
             } else {
@@ -218,8 +217,9 @@ impl Worker {
         }
     }
 
-    /// Takes what other workers handed over and what the ready rings hold; returns whether there may be more.
-    fn work(&mut self) -> bool {
+    /// Takes what other workers handed over and what the ready rings hold, at most so many batches; returns whether
+    /// there may be more.
+    fn work(&mut self, rounds: usize) -> bool {
         let Self {
             director,
             ports,
@@ -234,7 +234,7 @@ impl Worker {
         if handed {
             spin.arrived(*clock);
         }
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let (count, lost) = ports.receive(director, *clock, tally);
             if ports.holds_new() {
                 reporter.report(Event::Announced { worker: index });
@@ -251,7 +251,8 @@ impl Worker {
         true
     }
 
-    fn tick(&mut self, now: Instant) {
+    /// What is due; returns whether there is more of it.
+    fn tick(&mut self, now: Instant) -> bool {
         let Self {
             director,
             ports,
@@ -260,5 +261,8 @@ impl Worker {
         } = self;
         director.refresh();
         ports.send_from(tally, |output| director.tick(now, output));
+        director
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now)
     }
 }
