@@ -269,8 +269,9 @@ impl Links {
             name,
             workers: workers.len(),
             steering,
+            flows: None,
         };
-        let Opened { links, group } = (entry(kind)?.open)(&request)?;
+        let Opened { links, group, .. } = (entry(kind)?.open)(&request)?;
         let index = interface::index(name)
             .map_err(|source| LinkError::new("look up the interface", name, source))?;
         if let Some(first) = links.first() {
