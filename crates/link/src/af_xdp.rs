@@ -132,7 +132,7 @@ impl fmt::Display for Status {
         let protocols = if self.tcp { "TCP and UDP" } else { "UDP" };
         let plural = if self.queues == 1 { "" } else { "s" };
         let Self { mode, queues, .. } = self;
-        write!(f, "AF_XDP {mode}, {queues} queue{plural}, {protocols}")
+        write!(f, "{mode}, {queues} queue{plural}, {protocols}")
     }
 }
 

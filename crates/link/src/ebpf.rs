@@ -103,11 +103,6 @@ impl Assembler {
         self.jump_by(0x25, register, 0, value, label);
     }
 
-    /// Jumps when two registers differ.
-    pub(crate) fn jump_if_different(&mut self, register: u8, other: u8, label: Label) {
-        self.jump_by(0x5d, register, other, 0, label);
-    }
-
     /// Jumps when the first register, such as a pointer into a packet, is beyond the second.
     pub(crate) fn jump_if_beyond(&mut self, register: u8, end: u8, label: Label) {
         self.jump_by(0x2d, register, end, 0, label);
@@ -123,10 +118,6 @@ impl Assembler {
 
     pub(crate) fn add(&mut self, to: u8, from: u8) {
         self.push(0x0f, to, from, 0, 0);
-    }
-
-    pub(crate) fn subtract(&mut self, from: u8, what: u8) {
-        self.push(0x1f, from, what, 0, 0);
     }
 
     pub(crate) fn add_constant(&mut self, register: u8, value: i32) {

@@ -1,8 +1,8 @@
 //! The XDP program (RFC 9669 instruction set), written out by a small assembler. Of the frames of an
 //! interface it gives to the AF_XDP socket of their receive queue:
 //! ```text
-//! Ethernet, at most one 802.1Q tag, no longer than a socket's chunk holds, in one piece
-//! IPv4, or IPv6 without extension headers; no fragment
+//! Ethernet, at most one 802.1Q tag, no longer than a socket's chunk holds
+//! IPv4 without options, or IPv6 without extension headers; no fragment
 //! UDP, and TCP where that is asked for
 //! of a flow that the guard's rules name:
 //!     to an owned virtual address, to a service, or from a real server and not to the host
@@ -12,7 +12,7 @@
 
 use std::os::fd::RawFd;
 
-use crate::ebpf::{Assembler, BYTE, HALF, Label, R0, R1, R2, R3, R4, WORD, network_order};
+use crate::ebpf::{Assembler, BYTE, HALF, Label, R0, R1, R2, R3, WORD, network_order};
 use crate::guard::matching::{self, DESTINATION_AT, PORTS_AT, PROTOCOL, SOURCE_AT};
 
 /// What a program is built for.
@@ -85,20 +85,21 @@ pub(super) fn build(plan: Plan) -> Vec<[u8; 8]> {
 }
 
 /// Loads where the frame is; what a socket does not take whole passes.
+///
+/// Here and below, constants alone are added to pointers, and pointers are compared and not
+/// subtracted: everything else would take `CAP_PERFMON`.
 fn frame(code: &mut Assembler, plan: Plan, pass: Label) {
+    let capacity = i32::try_from(plan.capacity).unwrap_or(i32::MAX);
     code.copy(CONTEXT, R1);
     if plan.pieces {
         code.call(XDP_GET_BUFF_LEN);
+        code.jump_if_above(R0, capacity, pass);
     }
     code.load(WORD, DATA_START, CONTEXT, DATA);
     code.load(WORD, END, CONTEXT, DATA_END);
-    code.copy(R2, END);
-    code.subtract(R2, DATA_START);
-    if plan.pieces {
-        code.jump_if_different(R0, R2, pass);
-    }
-    let capacity = i32::try_from(plan.capacity).unwrap_or(i32::MAX);
-    code.jump_if_above(R2, capacity, pass);
+    code.copy(R2, DATA_START);
+    code.add_constant(R2, capacity);
+    code.jump_if_beyond(END, R2, pass);
 }
 
 /// Passes unless `len` octets from the frame's first on are there.
@@ -134,16 +135,14 @@ fn ipv4(code: &mut Assembler, plan: Plan, pass: Label) {
     }
     code.move_to_stack(WORD, (DATA_START, NETWORK + 12), SOURCE_AT + 12);
     code.move_to_stack(WORD, (DATA_START, NETWORK + 16), DESTINATION_AT + 12);
-    // An offset, or more fragments.
+    // Version 4 without options; no offset, nor more fragments.
+    code.load(BYTE, R2, DATA_START, NETWORK);
+    code.jump_if_not_equal(R2, 0x45, pass);
     code.load(HALF, R2, DATA_START, NETWORK + 6);
     code.and(R2, network_order(0x3fff));
     code.jump_if_not_equal(R2, 0, pass);
     protocol(code, NETWORK + 9, plan, pass);
-    code.load(BYTE, R4, DATA_START, NETWORK);
-    code.and(R4, 15);
-    code.shift_left(R4, 2);
-    code.add(R4, DATA_START);
-    ports(code, NETWORK, pass);
+    ports(code, NETWORK + 20, pass);
 }
 
 fn ipv6(code: &mut Assembler, plan: Plan, pass: Label) {
@@ -158,7 +157,6 @@ fn ipv6(code: &mut Assembler, plan: Plan, pass: Label) {
         );
     }
     protocol(code, NETWORK + 6, plan, pass);
-    code.copy(R4, DATA_START);
     ports(code, NETWORK + 40, pass);
 }
 
@@ -174,10 +172,8 @@ fn protocol(code: &mut Assembler, at: i16, plan: Plan, pass: Label) {
     code.place(known);
 }
 
-/// Puts the ports, `offset` behind R4, where the matching looks for them.
-fn ports(code: &mut Assembler, offset: i16, pass: Label) {
-    code.copy(R3, R4);
-    code.add_constant(R3, i32::from(offset) + 4);
-    code.jump_if_beyond(R3, END, pass);
-    code.move_to_stack(WORD, (R4, offset), PORTS_AT);
+/// Puts the ports that stand at that place where the matching looks for them.
+fn ports(code: &mut Assembler, at: i16, pass: Label) {
+    need(code, at + 4, pass);
+    code.move_to_stack(WORD, (DATA_START, at), PORTS_AT);
 }

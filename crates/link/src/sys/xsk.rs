@@ -27,6 +27,8 @@ const _: () = assert!(
     KERNEL_HEADROOM as usize >= HEADROOM,
     "room for outer headers"
 );
+/// Octets of a frame that drivers leave in one piece, at least: a page without the kernel's share of it.
+const ONE_PIECE: u32 = 3500;
 /// Octets of a page: memory of chunks begins on one.
 const PAGE: usize = 4096;
 
@@ -52,7 +54,8 @@ pub(crate) struct Size {
 impl Size {
     /// Octets of the longest frame that is received whole.
     pub(crate) const fn capacity(self) -> u32 {
-        self.chunk - KERNEL_HEADROOM
+        let room = self.chunk - KERNEL_HEADROOM;
+        if room < ONE_PIECE { room } else { ONE_PIECE }
     }
 
     fn octets(self) -> usize {

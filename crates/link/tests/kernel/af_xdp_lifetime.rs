@@ -95,10 +95,7 @@ fn a_worker_without_a_queue_has_its_packet_socket() {
     guard.update(&rules()).expect("update");
     let mut all = open(&topology.director, "d0", (&guard, 3, Scope::Automatic));
     assert_eq!((all.status.queues, all.links.len()), (1, 3));
-    assert_eq!(
-        all.status.to_string(),
-        "AF_XDP native, copied, 1 queue, UDP"
-    );
+    assert_eq!(all.status.to_string(), "native, copied, 1 queue, UDP");
     // The queue's worker gets what is for services, whosever flow it is.
     send(&topology.client, (VIPS[0], PORT), vec![b"one".to_vec(); 20]);
     assert_eq!(

@@ -115,6 +115,11 @@ impl Control {
                 .kinds()
                 .map(|(name, kind)| (name.to_owned(), kind.name().to_owned()))
                 .collect(),
+            details: self
+                .links
+                .details()
+                .map(|(name, detail)| (name.to_owned(), detail.to_owned()))
+                .collect(),
             gro: self.aggregation.turned_on(),
             vips: vips
                 .into_iter()
@@ -301,6 +306,7 @@ impl Control {
             &self.workers,
         )?;
         if let Some(shield) = shield {
+            self.links.follow(shield.flows());
             self.shield = shield;
         }
         let steering = self.steering();
@@ -474,7 +480,7 @@ impl Control {
         [
             self.shield.capabilities(),
             self.aggregation.capabilities(),
-            self.links.capabilities(),
+            &self.links.capabilities(),
         ]
         .concat()
     }
