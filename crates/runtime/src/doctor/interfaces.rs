@@ -105,15 +105,10 @@ fn rows_of(look: &mut Look, link: &Link) -> Vec<Row> {
     )];
     if let Some(entry) = kind.as_deref().and_then(link::entry) {
         let (kind, when) = (entry.name, entry.when);
-        let details = look.status.iter().flat_map(|status| &status.details);
-        let detail = details
-            .filter(|(one, _)| one == name)
-            .map(|(_, detail)| detail);
-        let what = format!("{name} link {kind}");
-        rows.push(match detail.last() {
-            Some(detail) => Row::fact(what, format!("{detail}. {when}")),
-            None => Row::fact(what, when),
-        });
+        let mut details = look.status.iter().flat_map(|status| &status.details);
+        let detail = details.find(|(one, _)| one == name);
+        let remark = detail.map_or_else(|| when.to_owned(), |(_, how)| format!("{how}. {when}"));
+        rows.push(Row::fact(format!("{name} link {kind}"), remark));
         if kind != LinkKind::Tun.name() {
             rows.push(ring(look, name));
         }
