@@ -12,6 +12,10 @@ use super::process::{Process, eventually, stderr, stdout};
 /// How long a director may take until it answers on its control socket.
 const START: Duration = Duration::from_secs(10);
 
+/// Environment variable with the kind of link that directors are to use where a test does not say:
+/// `ULVS_TEST_LINK=af-xdp cargo test --test end_to_end`.
+const LINK: &str = "ULVS_TEST_LINK";
+
 /// The `ulvs` under test: `ULVS_BIN` where set (scripts/test sets the static release build),
 /// else the one cargo built beside this test.
 pub(crate) fn binary() -> PathBuf {
@@ -55,7 +59,10 @@ impl DirectorBuilder {
     pub(crate) fn new(lab: &Lab, host: &Host, interfaces: &[&str]) -> Self {
         let directory = lab.directory().join(host.role());
         std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
-        let config = format!("interfaces = {interfaces:?}\n");
+        let mut config = format!("interfaces = {interfaces:?}\n");
+        if let Ok(link) = std::env::var(LINK) {
+            config.push_str(&format!("link = \"{link}\"\n"));
+        }
         Self {
             host: host.clone(),
             directory,

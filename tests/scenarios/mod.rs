@@ -1,5 +1,6 @@
 //! What the director must do on real networks, a module a subject.
 
+mod af_xdp;
 mod bad_input;
 mod bulk;
 mod cables;

@@ -36,6 +36,7 @@ pub const ENTRY: Entry = Entry {
         Ok(Opened {
             links,
             group: Some(group),
+            detail: None,
         })
     },
 };

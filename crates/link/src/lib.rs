@@ -1,4 +1,4 @@
-//! Frames in and out: memory, pcap, AF_PACKET, TUN; the only crate with unsafe.
+//! Frames in and out: memory, pcap, AF_PACKET, AF_XDP, TUN; the only crate with unsafe.
 //!
 //! A link is opened and gives one [`Link`] per worker: a [`Receive`] that owns what it reads from
 //! (a ring, a queue, a file) and a [`Transmit`] that any thread may use. Frames received are
@@ -15,6 +15,8 @@
 #![deny(unsafe_code)]
 
 pub mod af_packet;
+pub mod af_xdp;
+mod ebpf;
 mod error;
 mod frame;
 pub mod guard;
@@ -108,6 +110,7 @@ pub struct Entry {
 /// Every kind of link there is.
 pub const ENTRIES: &[Entry] = &[
     af_packet::ENTRY,
+    af_xdp::ENTRY,
     tun::ENTRY,
     tun_plain::ENTRY,
     pcap::ENTRY,
@@ -129,6 +132,9 @@ pub struct Request<'a> {
     pub workers: usize,
     /// How frames are shared out among the workers, where the link can do that.
     pub steering: &'a Steering,
+    /// What the director is to have ([`guard::Guard::flows`]), for a link that takes it away from
+    /// the host.
+    pub flows: Option<&'a guard::Flows>,
 }
 
 /// Links that were opened together.
@@ -139,6 +145,8 @@ pub struct Opened {
     /// By which to change the steering; `None` where the link does not steer. Keep it as long as the
     /// links.
     pub group: Option<Group>,
+    /// How it is done, where there is a choice: a few words for the log.
+    pub detail: Option<String>,
 }
 
 /// What a receiver has seen since it was opened.

@@ -24,6 +24,7 @@ pub const ENTRY: Entry = Entry {
         Ok(Opened {
             links: vec![loopback()],
             group: None,
+            detail: None,
         })
     },
 };

@@ -36,6 +36,7 @@ pub const ENTRY: Entry = Entry {
         Ok(Opened {
             links: vec![link],
             group: None,
+            detail: None,
         })
     },
 };

@@ -31,6 +31,7 @@ pub const ENTRY: Entry = Entry {
         Ok(Opened {
             links: open(request.name, request.workers)?,
             group: None,
+            detail: None,
         })
     },
 };

@@ -17,6 +17,7 @@ pub const ENTRY: Entry = Entry {
         Ok(Opened {
             links: vec![open(request.name)?],
             group: None,
+            detail: None,
         })
     },
 };

@@ -2,6 +2,12 @@
 
 #[path = "kernel/af_packet.rs"]
 mod af_packet;
+#[path = "kernel/af_xdp.rs"]
+mod af_xdp;
+#[path = "kernel/af_xdp_lifetime.rs"]
+mod af_xdp_lifetime;
+#[path = "kernel/af_xdp_sending.rs"]
+mod af_xdp_sending;
 #[path = "kernel/bulk.rs"]
 mod bulk;
 #[path = "kernel/guard.rs"]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use caps::Capability;
 use control::config::LinkKind;
+use link::guard::Flows;
 use link::steering::Steering;
 use link::sys::interface;
 use link::{Entry, Group, LinkError, Opened, Outgoing, Request, Transmit, Transmitted};
@@ -111,6 +112,8 @@ struct Open {
     kind: LinkKind,
     group: Option<Group>,
     sender: Arc<dyn Transmit>,
+    /// How it is done, where there is a choice.
+    detail: Option<String>,
 }
 
 /// All open interfaces, by index.
@@ -119,6 +122,8 @@ pub struct Links {
     open: BTreeMap<u32, Open>,
     /// Interfaces that could not be opened, by name, as they were: told once, and tried again when they change.
     failed: BTreeMap<String, Option<tables::Link>>,
+    /// What links take that take it away from the host.
+    flows: Option<Flows>,
 }
 
 impl std::fmt::Debug for Links {
@@ -163,7 +168,13 @@ impl Links {
             wanted,
             open: BTreeMap::new(),
             failed: BTreeMap::new(),
+            flows: None,
         })
+    }
+
+    /// What links opened from now on take away from the host: what the guard drops.
+    pub fn follow(&mut self, flows: Option<&Flows>) {
+        self.flows = flows.cloned();
     }
 
     /// The names of the wanted interfaces that are there, but for TUN devices: what a guard goes on.
@@ -230,7 +241,10 @@ impl Links {
             let kind = self.wanted.kind(&name);
             let opened = self.open_one(&name, kind, workers, steering);
             match opened.map_err(|error| self.wanted.about(&name, error)) {
-                Ok(()) => tracing::info!("working on {name} by {}", kind.name()),
+                Ok(None) => tracing::info!("working on {name} by {}", kind.name()),
+                Ok(Some(detail)) => {
+                    tracing::info!("working on {name} by {} ({detail})", kind.name());
+                }
                 Err(error) if strict => return Err(error),
                 Err(error) => {
                     tracing::warn!("{error}");
@@ -258,19 +272,25 @@ impl Links {
             .collect()
     }
 
+    /// Opens an interface for each worker; returns how it is done, where there is a choice.
     fn open_one(
         &mut self,
         name: &str,
         kind: LinkKind,
         workers: &[Handle],
         steering: &Steering,
-    ) -> std::result::Result<(), Box<dyn Error>> {
+    ) -> std::result::Result<Option<String>, Box<dyn Error>> {
         let request = Request {
             name,
             workers: workers.len(),
             steering,
+            flows: self.flows.as_ref(),
         };
-        let Opened { links, group } = (entry(kind)?.open)(&request)?;
+        let Opened {
+            links,
+            group,
+            detail,
+        } = (entry(kind)?.open)(&request)?;
         let index = interface::index(name)
             .map_err(|source| LinkError::new("look up the interface", name, source))?;
         if let Some(first) = links.first() {
@@ -282,6 +302,7 @@ impl Links {
                     kind,
                     group,
                     sender,
+                    detail: detail.clone(),
                 },
             );
         }
@@ -291,7 +312,7 @@ impl Links {
                 link,
             });
         }
-        Ok(())
+        Ok(detail)
     }
 
     /// Lets go of an interface that is gone.
@@ -336,20 +357,28 @@ impl Links {
             .map(|(&index, _)| index)
     }
 
-    /// Capabilities that the control thread keeps: to make a TUN device again that went away.
+    /// Capabilities that the control thread keeps: to make a TUN device again that went away, and to give AF_XDP sockets
+    /// their memory again.
     #[must_use]
-    pub fn capabilities(&self) -> &'static [Capability] {
-        if self.wanted.has_tun() {
-            &[Capability::CAP_NET_ADMIN]
-        } else {
-            &[]
-        }
+    pub fn capabilities(&self) -> Vec<Capability> {
+        let needed = |kind| match kind {
+            LinkKind::Tun => Some(Capability::CAP_NET_ADMIN),
+            LinkKind::AfXdp => Some(Capability::CAP_IPC_LOCK),
+            LinkKind::AfPacket => None,
+        };
+        self.wanted.kinds().into_iter().filter_map(needed).collect()
     }
 
     /// Names of the open interfaces with their kinds of link.
     pub fn kinds(&self) -> impl Iterator<Item = (&str, LinkKind)> {
         let open = self.open.values();
         open.map(|open| (open.name.as_str(), open.kind))
+    }
+
+    /// Names of the open interfaces whose kind of link has a choice, with how it is done.
+    pub fn details(&self) -> impl Iterator<Item = (&str, &str)> {
+        let open = self.open.values();
+        open.filter_map(|open| Some((open.name.as_str(), open.detail.as_deref()?)))
     }
 
     /// Sends frames of the control thread's own by an interface.

@@ -17,6 +17,8 @@ pub struct Status {
     pub guard: Option<String>,
     /// Interfaces that it works on, each with the name of its kind of link.
     pub interfaces: Vec<(String, String)>,
+    /// Those whose kind of link has a choice, each with how it is done.
+    pub details: Vec<(String, String)>,
     /// Those whose receive aggregation it turned on.
     pub gro: Vec<String>,
     /// VIPs, and whether the host's kernel (true) or ulvs answers for them.
@@ -35,6 +37,9 @@ impl fmt::Display for Status {
         }
         for (name, link) in &self.interfaces {
             writeln!(f, "interface {name} {link}")?;
+        }
+        for (name, detail) in &self.details {
+            writeln!(f, "detail {name} {detail}")?;
         }
         for name in &self.gro {
             writeln!(f, "gro {name}")?;
@@ -65,7 +70,8 @@ impl Status {
                 "workers" => status.workers = value.parse().unwrap_or_default(),
                 "busy_poll" => status.busy_poll = value.parse().unwrap_or_default(),
                 "guard" => status.guard = Some(value.to_owned()),
-                "interface" => status.interfaces.extend(interface(value)),
+                "interface" => status.interfaces.extend(pair(value)),
+                "detail" => status.details.extend(pair(value)),
                 "gro" => status.gro.push(value.to_owned()),
                 "vip" => status.vips.extend(value.split_once(' ').and_then(vip)),
                 _ => {}
@@ -75,9 +81,9 @@ impl Status {
     }
 }
 
-fn interface(text: &str) -> Option<(String, String)> {
-    let (name, link) = text.split_once(' ')?;
-    Some((name.to_owned(), link.to_owned()))
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, rest) = text.split_once(' ')?;
+    Some((name.to_owned(), rest.to_owned()))
 }
 
 fn vip((address, answer): (&str, &str)) -> Option<(IpAddr, bool)> {
@@ -98,6 +104,7 @@ mod tests {
                 ("eth0".into(), "af_packet".into()),
                 ("ulvs0".into(), "tun".into()),
             ],
+            details: vec![("eth0".into(), "two words".into())],
             gro: vec!["eth0".into()],
             vips: vec![
                 ("10.0.0.1".parse().unwrap(), false),

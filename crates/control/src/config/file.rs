@@ -25,19 +25,22 @@ pub enum LinkKind {
     /// Packet sockets on existing interfaces.
     #[default]
     AfPacket,
+    /// AF_XDP sockets for what services get, packet sockets for the rest, on existing interfaces.
+    AfXdp,
     /// TUN devices that ulvs makes, named by `interfaces`; the host routes packets into them.
     Tun,
 }
 
 impl LinkKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::AfPacket, Self::Tun];
+    pub const ALL: [Self; 3] = [Self::AfPacket, Self::AfXdp, Self::Tun];
 
     /// Name among the kinds of links that there are.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::AfPacket => "af_packet",
+            Self::AfXdp => "af_xdp",
             Self::Tun => "tun",
         }
     }

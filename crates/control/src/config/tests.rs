@@ -141,7 +141,7 @@ fn faults_are_sentences() {
         ),
         (
             "link = \"xdp\"",
-            "`link = \"xdp\"`: unknown variant `xdp`, expected `af-packet` or `tun`",
+            "`link = \"xdp\"`: unknown variant `xdp`, expected one of `af-packet`, `af-xdp`, `tun`",
         ),
         (
             "rules = \"-A -t nonsense\"",
@@ -250,7 +250,7 @@ fn contradictions_about_links_are_sentences() {
     );
     assert_eq!(
         said("[[interface]]\nname = \"eth1\"\nlink = \"carrier-pigeon\""),
-        "ulvs.toml:3: `link = \"carrier-pigeon\"`: unknown variant `carrier-pigeon`, expected `af-packet` or `tun`"
+        "ulvs.toml:3: `link = \"carrier-pigeon\"`: unknown variant `carrier-pigeon`, expected one of `af-packet`, `af-xdp`, `tun`"
     );
 }
 

@@ -17,6 +17,7 @@
 //!   never comes;
 //! * IPv6 packets with more than six extension headers (TCX).
 
+pub(crate) mod matching;
 mod nftables;
 mod tcx;
 mod tcx_program;
@@ -26,6 +27,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::LinkError;
+pub use matching::Flows;
 
 /// What a guard drops.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,13 +76,13 @@ impl fmt::Display for Method {
 /// others are routed as they are, as beside the kernel's director.
 const TRANSLATED_ERRORS: [u8; 3] = [3, 4, 11];
 
-/// What an entry stands for. The numbers are the program's.
+/// What an entry stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
-    Service = 0,
-    RealServer = 1,
-    Local = 2,
-    Owned = 3,
+    Service,
+    RealServer,
+    Local,
+    Owned,
 }
 
 /// One entry of a guard. IPv4 addresses are mapped (RFC 4291, 2.5.5.2).
@@ -137,6 +139,8 @@ fn mapped(address: IpAddr) -> Ipv6Addr {
 pub struct Guard {
     backend: Backend,
     entries: BTreeSet<Entry>,
+    /// The entries as BPF programs see them; beside nftables only where BPF maps are to be had.
+    flows: Option<Flows>,
 }
 
 #[derive(Debug)]
@@ -165,14 +169,55 @@ impl Guard {
     /// # Errors
     /// Refusal by the kernel; nothing stays behind.
     pub fn attach_by(method: Method, interfaces: &[&str]) -> Result<Self, LinkError> {
-        let backend = match method {
-            Method::Tcx => Backend::Tcx(tcx::Tcx::attach(interfaces)?),
-            Method::Nftables => Backend::Nftables(nftables::Nftables::attach(interfaces)?),
+        let (backend, flows) = match method {
+            Method::Tcx => {
+                let all = interfaces.join(", ");
+                let flows =
+                    Flows::new().map_err(tcx::failed("make a BPF map for the guard", &all))?;
+                let tcx = tcx::Tcx::attach(interfaces, &flows)?;
+                (Backend::Tcx(tcx), Some(flows))
+            }
+            Method::Nftables => {
+                let table = nftables::Nftables::attach(interfaces)?;
+                (Backend::Nftables(table), Flows::new().ok())
+            }
         };
         Ok(Self {
             backend,
             entries: BTreeSet::new(),
+            flows,
         })
+    }
+
+    /// What the guard drops, for links that take it from the interface themselves and pass the rest
+    /// on; it follows [`Guard::extend`] and [`Guard::update`]. `None` without `CAP_BPF`.
+    #[must_use]
+    pub fn flows(&self) -> Option<&Flows> {
+        self.flows.as_ref()
+    }
+
+    fn insert(&mut self, entries: &[Entry]) -> Result<(), LinkError> {
+        // The host keeps silent before a link takes anything.
+        if let Backend::Nftables(nftables) = &mut self.backend {
+            nftables.insert(entries)?;
+        }
+        let inserted = self
+            .flows
+            .as_ref()
+            .map_or(Ok(()), |flows| flows.insert(entries));
+        inserted.map_err(tcx::failed("change the guard's BPF map", "all interfaces"))
+    }
+
+    fn remove(&mut self, entries: &[Entry]) -> Result<(), LinkError> {
+        let removed = self
+            .flows
+            .as_ref()
+            .map_or(Ok(()), |flows| flows.remove(entries));
+        removed.map_err(tcx::failed("change the guard's BPF map", "all interfaces"))?;
+        match &mut self.backend {
+            Backend::Tcx(_) => Ok(()),
+            Backend::Nftables(nftables) => nftables.remove(entries),
+        }
     }
 
     /// How this guard does it.
@@ -191,10 +236,7 @@ impl Guard {
     pub fn extend(&mut self, rules: &Rules) -> Result<(), LinkError> {
         let wanted = rules.entries();
         let new: Vec<Entry> = wanted.difference(&self.entries).copied().collect();
-        match &mut self.backend {
-            Backend::Tcx(tcx) => tcx.insert(&new)?,
-            Backend::Nftables(nftables) => nftables.insert(&new)?,
-        }
+        self.insert(&new)?;
         self.entries.extend(new);
         Ok(())
     }
@@ -209,15 +251,9 @@ impl Guard {
         let new: Vec<Entry> = wanted.difference(&self.entries).copied().collect();
         // Twice is no harm, so on failure all that may be there counts as there.
         self.entries.extend(&new);
-        match &mut self.backend {
-            Backend::Tcx(tcx) => tcx.insert(&new)?,
-            Backend::Nftables(nftables) => nftables.insert(&new)?,
-        }
+        self.insert(&new)?;
         let old: Vec<Entry> = self.entries.difference(&wanted).copied().collect();
-        match &mut self.backend {
-            Backend::Tcx(tcx) => tcx.remove(&old)?,
-            Backend::Nftables(nftables) => nftables.remove(&old)?,
-        }
+        self.remove(&old)?;
         self.entries = wanted;
         Ok(())
     }

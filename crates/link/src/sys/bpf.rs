@@ -1,8 +1,8 @@
-//! bpf(2): a hash map, a traffic-control program, and the link that attaches it to an interface.
+//! bpf(2): maps, programs, and the links that attach them to interfaces.
 
 use std::ffi::{CStr, c_long, c_uint};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::errno;
 use super::socket::{Plain, plain, socklen};
@@ -19,12 +19,56 @@ const LINK_CREATE: i32 = 28;
 const MAP_TYPE_HASH: u32 = 1;
 /// `BPF_F_NO_PREALLOC`: entries take memory when they are made.
 const NO_PREALLOCATION: u32 = 1;
-/// `BPF_PROG_TYPE_SCHED_CLS`.
-const PROGRAM_TYPE_SCHED_CLS: u32 = 3;
-/// `BPF_TCX_INGRESS` (Linux 6.6).
-const ATTACH_TCX_INGRESS: u32 = 46;
+/// `BPF_MAP_TYPE_XSKMAP`.
+const MAP_TYPE_XSK: u32 = 17;
 /// Octets of verifier text asked for when a program is refused.
 const LOG_LEN: usize = 1 << 16;
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `BPF_PROG_TYPE_SCHED_CLS`.
+    TrafficControl,
+    /// `BPF_PROG_TYPE_XDP`.
+    Xdp {
+        /// It can do with frames in several pieces, such as super-frames (`BPF_F_XDP_HAS_FRAGS`,
+        /// Linux 5.18).
+        pieces: bool,
+    },
+}
+
+impl Kind {
+    /// The kernel's number, and flags.
+    const fn numbers(self) -> (u32, u32) {
+        match self {
+            Self::TrafficControl => (3, 0),
+            Self::Xdp { pieces: false } => (6, 0),
+            Self::Xdp { pieces: true } => (6, 1 << 5),
+        }
+    }
+}
+
+/// Where an interface runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// Ahead of the host's own stack (`BPF_TCX_INGRESS`, Linux 6.6).
+    TcxIngress,
+    /// In the interface's driver (`BPF_XDP` with `XDP_FLAGS_DRV_MODE`, Linux 5.9).
+    XdpNative,
+    /// Ahead of packet sockets, for any driver (`BPF_XDP` with `XDP_FLAGS_SKB_MODE`, Linux 5.9).
+    XdpGeneric,
+}
+
+impl Hook {
+    /// The kernel's number, and flags.
+    const fn numbers(self) -> (u32, u32) {
+        match self {
+            Self::TcxIngress => (46, 0),
+            Self::XdpNative => (37, 1 << 2),
+            Self::XdpGeneric => (37, 1 << 1),
+        }
+    }
+}
 
 /// Calls bpf(2).
 ///
@@ -100,6 +144,8 @@ struct ProgramLoad {
     log_level: u32,
     log_size: u32,
     log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
 }
 
 #[repr(C)]
@@ -139,46 +185,27 @@ plain!(MapCreate, MapElement, ProgramLoad, LinkCreate, InfoByFd);
 impl<const KEY: usize, const VALUE: usize> HashMap<KEY, VALUE> {
     /// An empty map (`CAP_BPF`).
     pub(crate) fn new(max_entries: u32) -> io::Result<Self> {
-        let mut attribute = MapCreate {
+        let fd = new_map(MapCreate {
             map_type: MAP_TYPE_HASH,
             key_size: u32::try_from(KEY).unwrap_or(0),
             value_size: u32::try_from(VALUE).unwrap_or(0),
             max_entries,
             map_flags: NO_PREALLOCATION,
-        };
-        // SAFETY: the attribute is that of MAP_CREATE and holds no address.
-        let fd = unsafe { open(MAP_CREATE, &mut attribute) }?;
+        })?;
         Ok(Self { fd })
     }
 
     /// Sets an entry. Needs no capability.
     pub(crate) fn insert(&self, key: [u8; KEY], value: [u8; VALUE]) -> io::Result<()> {
-        self.element(MAP_UPDATE_ELEM, &key, Some(&value))
+        element(&self.fd, MAP_UPDATE_ELEM, &key, Some(&value))
     }
 
     /// Takes an entry out; none there is no error.
     pub(crate) fn remove(&self, key: [u8; KEY]) -> io::Result<()> {
-        match self.element(MAP_DELETE_ELEM, &key, None) {
+        match element::<KEY, VALUE>(&self.fd, MAP_DELETE_ELEM, &key, None) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             result => result,
         }
-    }
-
-    fn element(
-        &self,
-        command: i32,
-        key: &[u8; KEY],
-        value: Option<&[u8; VALUE]>,
-    ) -> io::Result<()> {
-        let mut attribute = MapElement {
-            map_fd: number(&self.fd),
-            pad: 0,
-            key: address(key),
-            value: value.map_or(0, |value| address(value)),
-            flags: 0,
-        };
-        // SAFETY: the map has keys of KEY and values of VALUE octets, which the kernel only reads.
-        unsafe { call(command, &mut attribute) }.map(drop)
     }
 
     /// The number by which a program's instructions name the map.
@@ -187,7 +214,67 @@ impl<const KEY: usize, const VALUE: usize> HashMap<KEY, VALUE> {
     }
 }
 
-/// A program for the traffic-control hook.
+fn new_map(mut attribute: MapCreate) -> io::Result<OwnedFd> {
+    // SAFETY: the attribute is that of MAP_CREATE and holds no address.
+    unsafe { open(MAP_CREATE, &mut attribute) }
+}
+
+/// Changes the entry of `key` in a map that was made with keys and values of these lengths.
+fn element<const KEY: usize, const VALUE: usize>(
+    map: &OwnedFd,
+    command: i32,
+    key: &[u8; KEY],
+    value: Option<&[u8; VALUE]>,
+) -> io::Result<()> {
+    let mut attribute = MapElement {
+        map_fd: number(map),
+        pad: 0,
+        key: address(key),
+        value: value.map_or(0, |value| address(value)),
+        flags: 0,
+    };
+    // SAFETY: by the lengths of the map's keys and values, which the kernel only reads.
+    unsafe { call(command, &mut attribute) }.map(drop)
+}
+
+/// The AF_XDP sockets of an interface, by receive queue (`BPF_MAP_TYPE_XSKMAP`). A socket leaves it
+/// when it is closed.
+#[derive(Debug)]
+pub(crate) struct SocketMap {
+    fd: OwnedFd,
+}
+
+impl SocketMap {
+    /// A map without sockets for as many queues (`CAP_BPF`).
+    pub(crate) fn new(queues: u32) -> io::Result<Self> {
+        let fd = new_map(MapCreate {
+            map_type: MAP_TYPE_XSK,
+            key_size: 4,
+            value_size: 4,
+            max_entries: queues,
+            map_flags: 0,
+        })?;
+        Ok(Self { fd })
+    }
+
+    /// Gives the frames of a queue to a socket.
+    pub(crate) fn set(&self, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let value = socket.as_raw_fd().to_ne_bytes();
+        element(
+            &self.fd,
+            MAP_UPDATE_ELEM,
+            &queue.to_ne_bytes(),
+            Some(&value),
+        )
+    }
+
+    /// The number by which a program's instructions name the map.
+    pub(crate) fn number(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// A program that the kernel has taken.
 #[derive(Debug)]
 pub(crate) struct Program {
     fd: OwnedFd,
@@ -196,16 +283,19 @@ pub(crate) struct Program {
 impl Program {
     /// Has the kernel check and load a program (`CAP_BPF` and `CAP_NET_ADMIN`). The maps it names
     /// must be open.
-    pub(crate) fn load(instructions: &[[u8; 8]]) -> io::Result<Self> {
+    pub(crate) fn load(kind: Kind, instructions: &[[u8; 8]]) -> io::Result<Self> {
         const LICENSE: &CStr = c"GPL";
+        let (prog_type, prog_flags) = kind.numbers();
         let mut attribute = ProgramLoad {
-            prog_type: PROGRAM_TYPE_SCHED_CLS,
+            prog_type,
             insn_cnt: u32::try_from(instructions.len()).map_err(|_| errno(libc::E2BIG))?,
             insns: address(instructions.as_ptr()),
             license: address(LICENSE.as_ptr()),
             log_level: 0,
             log_size: 0,
             log_buf: 0,
+            kern_version: 0,
+            prog_flags,
         };
         // SAFETY: instructions and license outlive the call, and the kernel only reads them.
         let loaded = unsafe { open(PROG_LOAD, &mut attribute) };
@@ -228,14 +318,15 @@ impl Program {
         Ok(Self { fd })
     }
 
-    /// Attaches the program to what an interface receives, ahead of the host's own stack, for as
-    /// long as the link lives (`CAP_NET_ADMIN`, Linux 6.6).
-    pub(crate) fn attach(&self, interface: u32) -> io::Result<Attachment> {
+    /// Attaches the program to what an interface receives, for as long as the link lives
+    /// (`CAP_NET_ADMIN`).
+    pub(crate) fn attach(&self, interface: u32, hook: Hook) -> io::Result<Attachment> {
+        let (attach_type, flags) = hook.numbers();
         let mut attribute = LinkCreate {
             prog_fd: number(&self.fd),
             target_ifindex: interface,
-            attach_type: ATTACH_TCX_INGRESS,
-            flags: 0,
+            attach_type,
+            flags,
             relative_fd: 0,
             pad: 0,
             expected_revision: 0,

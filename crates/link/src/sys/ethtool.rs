@@ -10,6 +10,10 @@ use super::{check, socket};
 const GET_DRIVER: u32 = 0x3;
 /// `ETHTOOL_GLINK`
 const GET_LINK: u32 = 0xa;
+/// `ETHTOOL_GCHANNELS`
+const GET_CHANNELS: u32 = 0x3c;
+/// Words of struct `ethtool_channels`.
+const CHANNEL_WORDS: usize = 9;
 /// Words of struct `ethtool_drvinfo`.
 const DRIVER_WORDS: usize = 49;
 /// Octets of the driver's name behind the command's word, the final 0 included.
@@ -82,10 +86,23 @@ pub fn has_carrier(name: &str) -> io::Result<bool> {
     Ok(value[1] != 0)
 }
 
-/// Gives the kernel a command and lets it fill in the answer. The longest structure of the commands above is
-/// `ethtool_drvinfo`; those of two words are `ethtool_value`.
+/// Receive and transmit queues in use. Anybody may ask.
+///
+/// # Errors
+/// `ENODEV`, `EOPNOTSUPP` (the driver does not say).
+pub fn queues(name: &str) -> io::Result<(u32, u32)> {
+    let mut channels = [0; CHANNEL_WORDS];
+    channels[0] = GET_CHANNELS;
+    call(name, &mut channels)?;
+    let [_, _, _, _, _, receive, transmit, _, combined] = channels;
+    let sum = |alone: u32| alone.saturating_add(combined);
+    Ok((sum(receive), sum(transmit)))
+}
+
+/// Gives the kernel a command and lets it fill in the answer. Structures of two words are `ethtool_value`, the others
+/// those of the commands above.
 fn call<const WORDS: usize>(name: &str, words: &mut [u32; WORDS]) -> io::Result<()> {
-    const { assert!(WORDS == 2 || WORDS == DRIVER_WORDS) };
+    const { assert!(WORDS == 2 || WORDS == DRIVER_WORDS || WORDS == CHANNEL_WORDS) };
     let socket = socket::open(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
     let mut request = named_request(name)?;
     request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
@@ -105,6 +122,12 @@ mod tests {
         assert!(is_on("lo", Feature::ReceiveAggregation).is_ok());
         let refused = is_on("nosuch0", Feature::TransmitChecksum).expect_err("no such interface");
         assert_eq!(refused.raw_os_error(), Some(libc::ENODEV));
+        assert_eq!(
+            queues("nosuch0")
+                .expect_err("no such interface")
+                .raw_os_error(),
+            Some(libc::ENODEV)
+        );
         let refused = driver("").expect_err("no such interface");
         assert_eq!(refused.raw_os_error(), Some(libc::ENODEV));
     }

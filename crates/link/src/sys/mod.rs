@@ -25,6 +25,7 @@ pub mod seqpacket;
 pub mod signal;
 pub(crate) mod socket;
 pub(crate) mod tun;
+pub(crate) mod xsk;
 
 use std::io;
 

@@ -57,6 +57,43 @@ fn wait(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<(
     }
 }
 
+/// Several descriptors as one that is readable while any of them is (`epoll(7)`).
+#[derive(Debug)]
+pub struct Set {
+    fd: OwnedFd,
+}
+
+impl Set {
+    /// A set of these. A descriptor leaves it when it is closed.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`; `EPERM` for what cannot be polled.
+    pub fn of<'a>(fds: impl IntoIterator<Item = BorrowedFd<'a>>) -> io::Result<Self> {
+        // SAFETY: epoll_create1(2) takes no pointers.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the kernel just made this descriptor, nothing else owns it.
+        let set = unsafe { OwnedFd::from_raw_fd(fd) };
+        for fd in fds {
+            let mut event = libc::epoll_event {
+                events: u32::try_from(libc::EPOLLIN).unwrap_or(1),
+                u64: 0,
+            };
+            let add = libc::EPOLL_CTL_ADD;
+            // SAFETY: the kernel reads `event` during the call.
+            check(unsafe {
+                libc::epoll_ctl(set.as_raw_fd(), add, fd.as_raw_fd(), &raw mut event)
+            })?;
+        }
+        Ok(Self { fd: set })
+    }
+
+    /// What to poll.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// An event counter (`eventfd(2)`) by which one thread wakes another out of [`readable`].
 #[derive(Debug)]
 pub struct Waker {
@@ -114,5 +151,19 @@ mod tests {
         assert!(!second.clear());
         assert_eq!(readable(&fds, moment).expect("poll"), [false, false]);
         assert!(writable(first.fd(), Duration::ZERO).expect("poll"));
+    }
+
+    #[test]
+    fn a_set_is_readable_while_one_of_it_is() {
+        let wakers = [Waker::new(), Waker::new()].map(|waker| waker.expect("eventfd"));
+        let set = Set::of(wakers.iter().map(Waker::fd)).expect("epoll");
+        let seen = || readable(&[set.fd()], Some(Duration::ZERO)).expect("poll");
+        for waker in &wakers {
+            assert_eq!(seen(), [false]);
+            waker.wake();
+            assert_eq!((seen(), seen()), (vec![true], vec![true]));
+            waker.clear();
+        }
+        assert_eq!(seen(), [false]);
     }
 }

@@ -198,7 +198,7 @@ fn super_frames_pass_whole() {
 }
 
 /// A frame of UDP datagrams in one, its checksum field holding the pseudo-header sum.
-fn udp_super_frame(datagrams: usize, size: usize) -> Vec<u8> {
+pub(crate) fn udp_super_frame(datagrams: usize, size: usize) -> Vec<u8> {
     let mut bytes = [mac(2), mac(1)].concat();
     bytes.extend([8, 0]);
     let udp = u16::try_from(8 + datagrams * size).expect("below 64 KiB");

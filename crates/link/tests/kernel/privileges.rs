@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 use std::process::Command;
 
+use link::af_xdp::{self, Scope};
 use link::guard::Guard;
 use link::steering::Steering;
 use link::sys::multicast::{Membership, solicited_node};
@@ -163,4 +164,55 @@ fn tcx_is_taken_where_allowed_else_nftables() {
     as_user(&left, "net_admin", test, ",+net_admin");
     let guard = left.enter("attaching", || Guard::attach(&["v0"]).expect("attach"));
     assert_eq!(guard.method(), link::guard::Method::Tcx);
+}
+
+#[test]
+fn af_xdp_needs_three_capabilities_and_locked_memory() {
+    const TEST: &str = "privileges::af_xdp_needs_three_capabilities_and_locked_memory";
+    let open = |scope| {
+        let guard = Guard::attach(&["v0"]).expect("attach");
+        let flows = guard.flows().expect("a map");
+        af_xdp::open("v0", 1, &Steering::new(&[], 1), flows, scope)
+    };
+    if is("all") {
+        for scope in [Scope::Automatic, Scope::All] {
+            open(scope).expect("open");
+        }
+        return;
+    }
+    if is("no_lock") {
+        let error = open(Scope::Automatic)
+            .expect_err("8 MiB are not enough")
+            .to_string();
+        assert_eq!(
+            error,
+            "cannot lock memory for AF_XDP on v0: the limit of locked memory is too low: give this program CAP_IPC_LOCK, \
+             or raise the limit (`ulimit -l unlimited`, LimitMEMLOCK=infinity of systemd, `--ulimit memlock=-1` of a \
+             container)"
+        );
+        return;
+    }
+    if is("no_bpf") {
+        let guard = Guard::attach(&["v0"]).expect("attach");
+        assert!(guard.flows().is_none());
+        let steering = Steering::new(&[], 1);
+        let request = link::Request {
+            name: "v0",
+            workers: 1,
+            steering: &steering,
+            flows: None,
+        };
+        let error = (af_xdp::ENTRY.open)(&request)
+            .expect_err("no capability")
+            .to_string();
+        assert!(
+            error.contains("give this program CAP_NET_ADMIN and CAP_BPF"),
+            "{error}"
+        );
+        return;
+    }
+    let (left, _right) = namespaces();
+    as_user(&left, "all", TEST, ",+net_raw,+net_admin,+bpf,+ipc_lock");
+    as_user(&left, "no_lock", TEST, ",+net_raw,+net_admin,+bpf");
+    as_user(&left, "no_bpf", TEST, ",+net_raw,+net_admin");
 }

@@ -31,7 +31,7 @@ use crate::presence::Presence;
 use crate::proc_files::ProcFiles;
 use crate::reconcile;
 use crate::state::StateFile;
-use crate::status::{self, Status};
+use crate::status;
 use crate::vips::{self, Forwarding, Wish};
 use crate::worker::{Handle, Marks, Order};
 
@@ -111,27 +111,6 @@ impl Control {
             _ => None,
         }
         .map(String::into_bytes)
-    }
-
-    /// What is used, for `ulvs doctor`.
-    fn status(&self) -> Status {
-        let mut vips: Vec<_> = self.presence.answers().into_iter().collect();
-        vips.sort_unstable_by_key(|(vip, _)| *vip);
-        Status {
-            workers: self.workers.len(),
-            busy_poll: u64::try_from(self.settings.busy_poll.as_micros()).unwrap_or(u64::MAX),
-            guard: self.shield.method().map(|method| method.to_string()),
-            interfaces: self
-                .links
-                .kinds()
-                .map(|(name, kind)| (name.to_owned(), kind.name().to_owned()))
-                .collect(),
-            gro: self.aggregation.turned_on(),
-            vips: vips
-                .into_iter()
-                .map(|(vip, answer)| (vip, answer == Answer::Local))
-                .collect(),
-        }
     }
 
     /// A service whose packets the kernel would answer too is impossible when nothing can keep it from that.
@@ -312,6 +291,7 @@ impl Control {
             &self.workers,
         )?;
         if let Some(shield) = shield {
+            self.links.follow(shield.flows());
             self.shield = shield;
         }
         let steering = self.steering();
@@ -485,7 +465,7 @@ impl Control {
         [
             self.shield.capabilities(),
             self.aggregation.capabilities(),
-            self.links.capabilities(),
+            &self.links.capabilities(),
         ]
         .concat()
     }

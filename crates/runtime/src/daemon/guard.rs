@@ -11,7 +11,7 @@ use director::protocol::Protocol;
 use director::service::ServiceKey;
 use director::services::FTP_PORT;
 use director::shared::Shared;
-use link::guard::{Endpoint, Guard, Method, Rules};
+use link::guard::{Endpoint, Flows, Guard, Method, Rules};
 
 use super::control::Control;
 use super::settings::Settings;
@@ -86,6 +86,11 @@ impl Shield {
     /// How the kernel is kept silent; `None` = not at all.
     pub(super) fn method(&self) -> Option<Method> {
         self.guard.as_ref().ok().map(Guard::method)
+    }
+
+    /// What the guard drops, for links that take it from the interface themselves.
+    pub(super) fn flows(&self) -> Option<&Flows> {
+        self.guard.as_ref().ok().and_then(Guard::flows)
     }
 
     /// Capabilities that the control thread keeps: to open an interface again that went away and came back, and to

@@ -12,6 +12,7 @@ mod guard;
 mod pace;
 mod settings;
 mod start;
+mod status;
 mod summary;
 
 use std::time::{Duration, Instant};

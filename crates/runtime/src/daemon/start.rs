@@ -61,7 +61,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let (sender, events) = channel::unbounded();
     let reporter = Reporter::new(sender, Arc::new(waker));
 
-    let links = Links::new(settings.interfaces.clone(), watcher.tables())?;
+    let mut links = Links::new(settings.interfaces.clone(), watcher.tables())?;
     let shared = Arc::new(Shared::new(director::shared::Options {
         workers: settings.workers,
         seed: (random()?, random()?),
@@ -70,6 +70,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let state = open_state(&shared, &settings)?;
 
     let shield = Shield::of(&settings.interfaces, &links, watcher.tables());
+    links.follow(shield.flows());
     let clock = Clock::start();
     let host = Arc::new(Host::default());
     host.midnight_ms.store(clock.midnight_ms(), Relaxed);

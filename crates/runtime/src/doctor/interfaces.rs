@@ -105,8 +105,11 @@ fn rows_of(look: &mut Look, link: &Link) -> Vec<Row> {
     )];
     if let Some(entry) = kind.as_deref().and_then(link::entry) {
         let (kind, when) = (entry.name, entry.when);
-        rows.push(Row::fact(format!("{name} link {kind}"), when));
-        if kind == LinkKind::AfPacket.name() {
+        let mut details = look.status.iter().flat_map(|status| &status.details);
+        let detail = details.find(|(one, _)| one == name);
+        let remark = detail.map_or_else(|| when.to_owned(), |(_, how)| format!("{how}. {when}"));
+        rows.push(Row::fact(format!("{name} link {kind}"), remark));
+        if kind != LinkKind::Tun.name() {
             rows.push(ring(look, name));
         }
     }

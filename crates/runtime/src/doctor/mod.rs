@@ -100,6 +100,11 @@ impl Look {
         self.links().contains(kind.name())
     }
 
+    /// Whether packet sockets are among what its links are made of.
+    fn uses_packet_sockets(&self) -> bool {
+        self.uses(LinkKind::AfPacket) || self.uses(LinkKind::AfXdp)
+    }
+
     /// Whether the host hears the packets of services too.
     fn shares_with_host(&self) -> bool {
         self.links()

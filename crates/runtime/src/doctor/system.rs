@@ -54,10 +54,7 @@ pub(super) fn section(look: &mut Look, guards: &Guards) -> Section {
     rows.extend(packet_socket(look));
     rows.extend(guard(look, guards));
     rows.push(tun(look));
-    rows.push(match probe::af_xdp() {
-        Ok(()) => Row::spare("AF_XDP", true, "no link of this version uses it"),
-        Err(error) => Row::spare("AF_XDP", false, format!("{error}; nothing uses it")),
-    });
+    rows.push(af_xdp(look));
     let tables = look.tables.is_some();
     rows.push(Row::new(
         "rtnetlink",
@@ -89,10 +86,16 @@ fn capabilities(look: &mut Look, guards: &Guards) -> Vec<Row> {
         has(Capability::CAP_NET_ADMIN),
         has(Capability::CAP_BPF) || has(Capability::CAP_SYS_ADMIN),
     );
-    if !raw && look.uses(LinkKind::AfPacket) {
+    if !raw && look.uses_packet_sockets() {
         look.obstacle(
             "without CAP_NET_RAW it cannot open packet sockets: start it as root, by a container engine (which gives \
              the capability by default), or after `setcap cap_net_raw+ep` on the program",
+        );
+    }
+    if !(admin && bpf) && look.uses(LinkKind::AfXdp) {
+        look.obstacle(
+            "without CAP_NET_ADMIN and CAP_BPF it cannot put an XDP program on an interface: start it as root, give it \
+             both, or take `link = \"af-packet\"`",
         );
     }
     vec![
@@ -120,7 +123,7 @@ fn capabilities(look: &mut Look, guards: &Guards) -> Vec<Row> {
 
 /// The facilities of packet sockets with what it means to lack them.
 fn packet_socket(look: &mut Look) -> Vec<Row> {
-    let used = look.uses(LinkKind::AfPacket);
+    let used = look.uses_packet_sockets();
     let several = look
         .status
         .as_ref()
@@ -216,6 +219,25 @@ fn tun(look: &mut Look) -> Row {
     }
 }
 
+fn af_xdp(look: &mut Look) -> Row {
+    let used = look.uses(LinkKind::AfXdp);
+    match probe::af_xdp() {
+        Ok(()) => Row::new(
+            "AF_XDP",
+            true,
+            used,
+            "`link = \"af-xdp\"`; packets of services straight from an interface's driver",
+        ),
+        Err(error) => {
+            if used {
+                look.obstacle(format!("AF_XDP sockets are refused: {error}"));
+            }
+            let remark = format!("{error}; only `link = \"af-xdp\"` needs it");
+            Row::new("AF_XDP", false, used, remark)
+        }
+    }
+}
+
 /// Receive rings are not locked memory; BPF maps were until Linux 5.11.
 fn memory(look: &Look) -> Row {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -229,7 +251,8 @@ fn memory(look: &Look) -> Row {
         "memory",
         format!(
             "8 MiB of ring for each interface and worker (workers = {workers}); the limit of locked memory ({locked} \
-             octets) counts none of it, only the guard's BPF map before Linux 5.11"
+             octets) counts none of it, only the guard's BPF map before Linux 5.11, and 12 to 24 MiB for each queue of \
+             an interface with `link = \"af-xdp\"` where CAP_IPC_LOCK is lacking"
         ),
     )
 }
