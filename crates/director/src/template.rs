@@ -390,6 +390,12 @@ impl Templates {
         (HashedKey { key, hash }, lock(self.shard_of(hash)))
     }
 
+    /// The shards that may hold something: none where there is nothing at all.
+    fn used(&self) -> &[Mutex<Shard>] {
+        let there = self.count.load(Relaxed) > 0;
+        if there { &self.shards } else { &[] }
+    }
+
     /// Bits in the middle, as the tables use the lowest and the highest.
     fn shard_of(&self, hash: u64) -> &Mutex<Shard> {
         let index = usize::try_from(hash >> 32).unwrap_or(0) % SHARDS;
@@ -415,7 +421,7 @@ impl Templates {
     /// Ends templates whose time has come, at most about `budget`; returns how many it looked at.
     pub(crate) fn expire(&self, now: Instant, budget: usize) -> usize {
         let mut seen = 0;
-        for shard in &self.shards {
+        for shard in self.used() {
             loop {
                 let some = self.expire_some(&mut lock(shard), now, AT_ONCE.min(budget - seen));
                 seen += some;
@@ -452,7 +458,7 @@ impl Templates {
 
     /// Ends the templates of deleted real servers that no connection holds.
     pub(crate) fn end_orphans(&self) {
-        for shard in &self.shards {
+        for shard in self.used() {
             self.end_where(&mut lock(shard), |template| {
                 template.connections() == 0 && !template.destination.is_available()
             });
@@ -487,7 +493,7 @@ impl Templates {
 
     /// Calls `visit` for each template, the given-up ones too, in no particular order.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Template>)) {
-        for shard in &self.shards {
+        for shard in self.used() {
             let listed: Vec<_> = {
                 let shard = lock(shard);
                 let templates = shard.by_time.iter().map(|deadline| &deadline.template);
