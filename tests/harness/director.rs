@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::combination::Combination;
 use super::lab::{Host, Lab};
 use super::process::{Process, eventually, stderr, stdout};
 
@@ -42,6 +43,7 @@ fn names() -> &'static Path {
 pub(crate) struct DirectorBuilder {
     host: Host,
     directory: PathBuf,
+    interfaces: Vec<String>,
     config: String,
     launch: Launch,
 }
@@ -66,6 +68,7 @@ impl DirectorBuilder {
         Self {
             host: host.clone(),
             directory,
+            interfaces: interfaces.iter().map(ToString::to_string).collect(),
             config,
             launch: Launch {
                 wrapper: Vec::new(),
@@ -135,7 +138,11 @@ impl DirectorBuilder {
 
     /// Starts it without waiting: for starts that are meant to fail.
     pub(crate) fn launch(self) -> Director {
-        std::fs::write(self.directory.join("ulvs.toml"), &self.config)
+        let config = match Combination::of_this_run() {
+            Some(run) => run.director(&self.host, &self.interfaces, &self.config),
+            None => self.config,
+        };
+        std::fs::write(self.directory.join("ulvs.toml"), config)
             .expect("the lab's directory can be written");
         let process = spawn(&self.host, &self.directory, &self.launch);
         Director {

@@ -197,6 +197,11 @@ impl Switch {
     }
 }
 
+/// Whether interfaces of this run have no offloads: every frame is at most as long as the MTU, its checksum complete.
+fn without_offloads() -> bool {
+    std::env::var("ULVS_COMBINATION").is_ok_and(|run| run.ends_with("/off"))
+}
+
 /// A cable between two new interfaces, both up.
 pub(crate) fn cable(a: (&Host, &str), b: (&Host, &str)) {
     run(
@@ -216,8 +221,14 @@ pub(crate) fn cable(a: (&Host, &str), b: (&Host, &str)) {
             b.0.namespace(),
         ],
     );
-    a.0.ip(&format!("link set {} up", a.1));
-    b.0.ip(&format!("link set {} up", b.1));
+    for (host, interface) in [a, b] {
+        if without_offloads() {
+            host.shell(&format!(
+                "ethtool -K {interface} tx off tso off gso off gro off >/dev/null"
+            ));
+        }
+        host.ip(&format!("link set {interface} up"));
+    }
 }
 
 /// The network namespace of a running process as a machine called `role`.

@@ -7,6 +7,7 @@
 //! sysctls: everything is made inside namespaces whose names begin with `ulvs-PID-`.
 
 mod capture;
+mod combination;
 mod container;
 mod director;
 mod lab;

@@ -6,6 +6,9 @@ use crate::harness::{
     checksum_errors, download, upload,
 };
 
+/// The default, said so that a run with other defaults keeps it.
+const AUTO: &str = "gro = \"auto\"";
+
 /// Whether it is on, as ethtool(8) says.
 fn is_on(host: &Host, interface: &str) -> bool {
     let features = host.shell(&format!("ethtool -k {interface}"));
@@ -52,7 +55,7 @@ fn nat() {
     let net = TwoArm::new(1);
     let machines = [&net.client, &net.servers[0]];
     without_offloads(&machines);
-    let mut director = net.start();
+    let mut director = net.builder().config(AUTO).start();
     for interface in ["eth0", "eth1"] {
         assert!(is_on(&net.director, interface), "{}", director.log());
         assert!(
@@ -76,7 +79,7 @@ fn direct_routing() {
     let net = Flat::new(1).with_vip_on_servers();
     let machines = [&net.client, &net.servers[0]];
     without_offloads(&machines);
-    let director = net.start();
+    let director = net.builder().config(AUTO).start();
     assert!(is_on(&net.director, "eth0"), "{}", director.log());
     serve(&director, FLAT_VIP, ["10.0.0.20", "fd00::20"], "-g");
     carry((&net.client, &net.web), FLAT_VIP, &machines);
@@ -88,7 +91,7 @@ fn direct_routing() {
 fn only_what_the_daemon_did_is_undone() {
     let net = TwoArm::new(1);
     net.director.shell("ethtool -K eth1 gro on");
-    let mut director = net.start();
+    let mut director = net.builder().config(AUTO).start();
     assert!(is_on(&net.director, "eth0"));
     director.reconfigure(|config| config.replace("\"eth0\", ", ""));
     director.process().signal("HUP");
@@ -111,7 +114,7 @@ fn only_what_the_daemon_did_is_undone() {
 fn without_the_capability() {
     let net = TwoArm::new(1);
     let words: Vec<&str> = NET_RAW_ONLY.split_whitespace().collect();
-    let builder: DirectorBuilder = net.builder().running_as(&words);
+    let builder: DirectorBuilder = net.builder().config(AUTO).running_as(&words);
     let director = builder.start();
     assert!(!is_on(&net.director, "eth0"));
     let log = director.log();

@@ -65,7 +65,9 @@ fn over(director: &mut Director, time: Duration) -> Account {
 
 /// A director with ten services whose real server takes everything and says nothing.
 fn director(net: &Flat, timeout: u32, config: &str) -> Director {
-    let director = net.builder().config(config).start();
+    // What one worker does is looked at.
+    let builder = net.builder().config("workers = 1");
+    let director = builder.config(config).start();
     director.shell(&format!("ipvsadm --set 0 0 {timeout}"));
     for port in 1..=SERVICES {
         director.shell(&format!("ipvsadm -A -u 10.0.0.1:{port}"));

@@ -35,7 +35,8 @@ pub const ENTRY: Entry = Entry {
         let (links, group) = open(request.name, request.workers, request.steering)?;
         Ok(Opened {
             links,
-            group: Some(group),
+            group: Some(crate::Group::AfPacket(group)),
+            unsteered: None,
             detail: None,
         })
     },

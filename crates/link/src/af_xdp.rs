@@ -33,12 +33,13 @@ use std::sync::Arc;
 use self::program::Plan;
 use self::receiver::Receiver;
 use self::sender::Sender;
+use crate::af_packet::{self, Group};
 use crate::guard::Flows;
 use crate::steering::Steering;
 use crate::sys::bpf::{Attachment, Hook, Kind, Program, SocketMap};
 use crate::sys::xsk::{self, Receiving, Sending, Size, Step};
 use crate::sys::{ethtool, interface};
-use crate::{Entry, Group, Link, LinkError, Opened, Transmit, af_packet};
+use crate::{Entry, Link, LinkError, Opened, Transmit};
 
 /// This kind of link.
 pub const ENTRY: Entry = Entry {
@@ -65,7 +66,8 @@ pub const ENTRY: Entry = Entry {
         Ok(Opened {
             detail: Some(all.status.to_string()),
             links: all.links,
-            group: Some(all.group),
+            group: Some(crate::Group::AfPacket(all.group)),
+            unsteered: None,
         })
     },
 };

@@ -32,7 +32,6 @@ mod virtio;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-pub use af_packet::Group;
 pub use error::LinkError;
 pub use frame::{Frame, Outgoing, recycle};
 use packet::Packet;
@@ -147,6 +146,31 @@ pub struct Opened {
     pub group: Option<Group>,
     /// How it is done, where there is a choice: a few words for the log.
     pub detail: Option<String>,
+    /// Why the kernel does not share frames out by the steering; the workers hand them over then.
+    pub unsteered: Option<LinkError>,
+}
+
+/// Links of one interface together. Keep it as long as the links.
+#[derive(Debug)]
+pub enum Group {
+    /// Packet sockets.
+    AfPacket(af_packet::Group),
+    /// Queues of a TUN device.
+    Tun(tun::Group),
+}
+
+impl Group {
+    /// Shares frames out by another steering, while frames flow; none is lost. Takes some
+    /// milliseconds, in which frames still go by the old one: not for a worker thread.
+    ///
+    /// # Errors
+    /// Refusal by the kernel; the old steering stays.
+    pub fn steer(&self, steering: &Steering) -> Result<(), LinkError> {
+        match self {
+            Self::AfPacket(group) => group.steer(steering),
+            Self::Tun(group) => group.steer(steering),
+        }
+    }
 }
 
 /// What a receiver has seen since it was opened.

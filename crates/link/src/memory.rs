@@ -25,6 +25,7 @@ pub const ENTRY: Entry = Entry {
             links: vec![loopback()],
             group: None,
             detail: None,
+            unsteered: None,
         })
     },
 };

@@ -37,6 +37,7 @@ pub const ENTRY: Entry = Entry {
             links: vec![link],
             group: None,
             detail: None,
+            unsteered: None,
         })
     },
 };

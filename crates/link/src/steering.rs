@@ -12,6 +12,7 @@
 //! gets a frame of another's flow hands it over.
 
 mod assembler;
+mod extended;
 mod program;
 
 use std::collections::BTreeSet;
@@ -129,6 +130,11 @@ impl Steering {
     #[must_use]
     pub fn program(&self) -> &[Instruction] {
         &self.program
+    }
+
+    /// The same as extended BPF, with the number of the worker as its result; `None` where it jumps too far for that.
+    pub(crate) fn extended_program(&self, workers: usize) -> Option<Vec<[u8; 8]>> {
+        extended::translate(&self.program, u32::try_from(workers).ok()?.max(1))
     }
 
     fn words<const COUNT: usize>(&self, words: [u32; COUNT]) -> u32 {

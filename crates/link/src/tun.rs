@@ -3,8 +3,9 @@
 //! For hosts where packet sockets see nothing useful, or where the director shall get only what
 //! routing sends to it. Needs `CAP_NET_ADMIN` and `/dev/net/tun`, or a persistent device that
 //! belongs to the user. Measured on veth at half the packet rate of AF_PACKET and the same bulk
-//! throughput. The kernel chooses a worker's queue by its own hash of the flow, so both directions
-//! of a translated connection may meet only by hand-over.
+//! throughput. One queue for each worker: the kernel chooses by the steering program, so that both
+//! directions of a flow meet in the worker that owns it (`CAP_BPF`); else by a hash of its own, and
+//! workers hand packets over.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 
 use packet::{Offload, Packet};
 
+use crate::steering::Steering;
+use crate::sys::bpf::{Kind, Program};
 use crate::sys::{ethtool, interface, tun as sys_tun};
 use crate::{
     BATCH, Entry, HEADROOM, Link, LinkError, Opened, Outgoing, Receive, Statistics, Transmit,
@@ -28,9 +31,12 @@ pub const ENTRY: Entry = Entry {
            cannot be had.",
     needs: "/dev/net/tun and CAP_NET_ADMIN, or a persistent device of the user's own.",
     open: |request| {
+        let (links, group) = open(request.name, request.workers)?;
+        let unsteered = group.steer(request.steering).err();
         Ok(Opened {
-            links: open(request.name, request.workers)?,
-            group: None,
+            links,
+            group: Some(crate::Group::Tun(group)),
+            unsteered,
             detail: None,
         })
     },
@@ -39,12 +45,18 @@ pub const ENTRY: Entry = Entry {
 /// Octets of a receive buffer: the largest packet, its virtio-net header, and headroom.
 const BUFFER: usize = HEADROOM + virtio::LEN + 65536;
 
+/// Packets that wait for a worker, at most, in a device made here: those of some milliseconds, as in
+/// the ring of a packet socket. The kernel's own choice is 500.
+const QUEUE_LEN: i32 = 4096;
+
 /// Opens `workers` queues of the TUN device `name`, making it when it does not exist, and brings it
-/// up. Addresses and routes are the caller's.
+/// up. Addresses and routes are the caller's; the queues are chosen by the kernel's own hash until
+/// [`Group::steer`].
 ///
 /// # Errors
 /// No `/dev/net/tun`, no `CAP_NET_ADMIN`, a device of that name that is no TUN, or one in use.
-pub fn open(name: &str, workers: usize) -> Result<Vec<Link>, LinkError> {
+pub fn open(name: &str, workers: usize) -> Result<(Vec<Link>, Group), LinkError> {
+    let is_new = interface::index(name).is_err();
     // Another program's queues would take part of the packets, and the kernel does not mind.
     if is_tun(name) && ethtool::has_carrier(name).unwrap_or(false) {
         return Err(refused(name, io::Error::from_raw_os_error(libc::EBUSY)));
@@ -52,7 +64,7 @@ pub fn open(name: &str, workers: usize) -> Result<Vec<Link>, LinkError> {
     let header = i32::try_from(virtio::LEN).unwrap_or(i32::MAX);
     let queue = |several| sys_tun::open(name, header, several);
     let mut several = workers > 1;
-    let mut links = Vec::with_capacity(workers.max(1));
+    let mut queues = Vec::with_capacity(workers.max(1));
     for _ in 0..workers.max(1) {
         let file = queue(several)
             .or_else(|error| {
@@ -61,10 +73,45 @@ pub fn open(name: &str, workers: usize) -> Result<Vec<Link>, LinkError> {
                 if several { queue(true) } else { Err(error) }
             })
             .map_err(|source| refused(name, source))?;
-        links.push(link(file, name, true));
+        queues.push(Arc::new(file));
+    }
+    if is_new {
+        interface::set_queue_len(name, QUEUE_LEN)
+            .map_err(|source| LinkError::new("set the length of the queues", name, source))?;
     }
     bring_up(name)?;
-    Ok(links)
+    let links = queues.iter().map(|file| link(Arc::clone(file), name, true));
+    let links = links.collect();
+    let interface = name.to_owned();
+    Ok((links, Group { queues, interface }))
+}
+
+/// The workers' queues of one device together, in their order.
+#[derive(Debug)]
+pub struct Group {
+    queues: Vec<Arc<File>>,
+    interface: String,
+}
+
+impl Group {
+    /// Shares packets out by a steering, while they flow; none is lost.
+    ///
+    /// # Errors
+    /// Refusal by the kernel (`CAP_BPF`): things stay as they are.
+    pub fn steer(&self, steering: &Steering) -> Result<(), LinkError> {
+        let [first, _, ..] = self.queues.as_slice() else {
+            return Ok(());
+        };
+        let too_long = || io::Error::from_raw_os_error(libc::E2BIG);
+        let program = steering.extended_program(self.queues.len());
+        let loaded = program.ok_or_else(too_long).and_then(|program| {
+            let program = Program::load(Kind::SocketFilter, &program)?;
+            sys_tun::steer(first, &program)
+        });
+        loaded.map_err(|source| {
+            LinkError::new("set the steering program", &self.interface, source).needs("CAP_BPF")
+        })
+    }
 }
 
 fn is_tun(name: &str) -> bool {
@@ -102,8 +149,7 @@ pub(crate) fn refused(name: &str, source: io::Error) -> LinkError {
 }
 
 /// A link over an open queue, with virtio-net headers or without.
-pub(crate) fn link(file: File, name: &str, virtio: bool) -> Link {
-    let file = Arc::new(file);
+pub(crate) fn link(file: Arc<File>, name: &str, virtio: bool) -> Link {
     Link {
         receiver: Box::new(Receiver {
             file: Arc::clone(&file),

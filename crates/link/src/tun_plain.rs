@@ -4,6 +4,8 @@
 //! kernel cuts and finishes what it hands over, at a tenth of the throughput of [`crate::tun`];
 //! packets whose checksum or segmentation is still to be done cannot be sent and are refused.
 
+use std::sync::Arc;
+
 use crate::sys::tun as sys_tun;
 use crate::{Entry, Link, LinkError, Opened, tun};
 
@@ -18,6 +20,7 @@ pub const ENTRY: Entry = Entry {
             links: vec![open(request.name)?],
             group: None,
             detail: None,
+            unsteered: None,
         })
     },
 };
@@ -29,5 +32,5 @@ pub const ENTRY: Entry = Entry {
 pub fn open(name: &str) -> Result<Link, LinkError> {
     let file = sys_tun::open_plain(name).map_err(|source| tun::refused(name, source))?;
     tun::bring_up(name)?;
-    Ok(tun::link(file, name, false))
+    Ok(tun::link(Arc::new(file), name, false))
 }

@@ -26,3 +26,5 @@ mod raw_ip;
 mod steering;
 #[path = "kernel/tun.rs"]
 mod tun;
+#[path = "kernel/tun_bulk.rs"]
+mod tun_bulk;

@@ -290,7 +290,11 @@ impl Links {
             links,
             group,
             detail,
+            unsteered,
         } = (entry(kind)?.open)(&request)?;
+        if let Some(error) = unsteered {
+            tracing::warn!("{error}; workers hand frames over to each other");
+        }
         let index = interface::index(name)
             .map_err(|source| LinkError::new("look up the interface", name, source))?;
         if let Some(first) = links.first() {
@@ -357,16 +361,16 @@ impl Links {
             .map(|(&index, _)| index)
     }
 
-    /// Capabilities that the control thread keeps: to make a TUN device again that went away, and to give AF_XDP sockets
-    /// their memory again.
+    /// Capabilities that the control thread keeps: to make a TUN device again that went away and steer its packets, and to
+    /// give AF_XDP sockets their memory again.
     #[must_use]
     pub fn capabilities(&self) -> Vec<Capability> {
         let needed = |kind| match kind {
-            LinkKind::Tun => Some(Capability::CAP_NET_ADMIN),
-            LinkKind::AfXdp => Some(Capability::CAP_IPC_LOCK),
-            LinkKind::AfPacket => None,
+            LinkKind::Tun => vec![Capability::CAP_NET_ADMIN, Capability::CAP_BPF],
+            LinkKind::AfXdp => vec![Capability::CAP_IPC_LOCK],
+            LinkKind::AfPacket => Vec::new(),
         };
-        self.wanted.kinds().into_iter().filter_map(needed).collect()
+        self.wanted.kinds().into_iter().flat_map(needed).collect()
     }
 
     /// Names of the open interfaces with their kinds of link.

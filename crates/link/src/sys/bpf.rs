@@ -27,6 +27,8 @@ const LOG_LEN: usize = 1 << 16;
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// `BPF_PROG_TYPE_SOCKET_FILTER`, which chooses the queue of a TUN device too.
+    SocketFilter,
     /// `BPF_PROG_TYPE_SCHED_CLS`.
     TrafficControl,
     /// `BPF_PROG_TYPE_XDP`.
@@ -41,6 +43,7 @@ impl Kind {
     /// The kernel's number, and flags.
     const fn numbers(self) -> (u32, u32) {
         match self {
+            Self::SocketFilter => (1, 0),
             Self::TrafficControl => (3, 0),
             Self::Xdp { pieces: false } => (6, 0),
             Self::Xdp { pieces: true } => (6, 1 << 5),
@@ -316,6 +319,11 @@ impl Program {
             result => result?,
         };
         Ok(Self { fd })
+    }
+
+    /// The number by which an interface is told of the program.
+    pub(crate) fn number(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 
     /// Attaches the program to what an interface receives, for as long as the link lives

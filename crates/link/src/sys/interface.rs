@@ -130,3 +130,23 @@ pub fn set_up(name: &str, up: bool) -> io::Result<()> {
     })?;
     Ok(())
 }
+
+/// Sets how many packets may wait to be sent by an interface (`CAP_NET_ADMIN`); those of a TUN device wait to be read.
+///
+/// # Errors
+/// `EPERM`, `ENODEV`.
+pub fn set_queue_len(name: &str, packets: i32) -> io::Result<()> {
+    let socket = socket::open(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    let mut request = named_request(name)?;
+    // ifr_qlen has the place of ifr_ifindex.
+    request.ifr_ifru.ifru_ifindex = packets;
+    // SAFETY: SIOCSIFTXQLEN reads an ifreq.
+    check(unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFTXQLEN as _,
+            &raw mut request,
+        )
+    })?;
+    Ok(())
+}

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use super::bpf::Program;
 use super::interface::named_request;
 use super::{check, retry};
 
@@ -67,6 +68,21 @@ fn set_offloads(file: &File) -> io::Result<()> {
         check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD as _, argument) })
     };
     set(tcp | udp).or_else(|_| set(tcp)).map(drop)
+}
+
+/// Has a program choose the queue of each packet that the host routes into the device, by its result modulo the queues
+/// (Linux 4.16).
+pub(crate) fn steer(queue: &File, program: &Program) -> io::Result<()> {
+    let number: libc::c_int = program.number();
+    // SAFETY: TUNSETSTEERINGEBPF reads an int, the number of a program that is open.
+    check(unsafe {
+        libc::ioctl(
+            queue.as_raw_fd(),
+            libc::TUNSETSTEERINGEBPF as _,
+            &raw const number,
+        )
+    })
+    .map(drop)
 }
 
 /// Opens the one queue of a TUN device without virtio-net headers: the kernel finishes every packet

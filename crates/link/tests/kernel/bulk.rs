@@ -15,6 +15,8 @@ use crate::af_packet::open;
 use crate::namespace::{Namespace, mac, veth};
 
 const OCTETS: usize = 100 << 20;
+/// Where the server listens.
+const ADDRESS: &str = "10.0.0.2:80";
 
 /// client c0 - d0 director d1 - r0 server, one subnet, the director a bump in the wire that puts
 /// its own MAC addresses in.
@@ -94,9 +96,9 @@ fn forwarded<T>(topology: &Topology, work: impl FnOnce() -> T) -> (T, Transmitte
 }
 
 /// Fetches `OCTETS` from the server and sends them back; both sides check every octet.
-fn exchange(topology: &Topology) -> Duration {
-    let listener = topology.server.enter("listening", || {
-        TcpListener::bind("10.0.0.2:80").expect("bind")
+pub(crate) fn exchange(client: &Namespace, server: &Namespace, address: &'static str) -> Duration {
+    let listener = server.enter("listening", move || {
+        TcpListener::bind(address).expect("bind")
     });
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accept");
@@ -106,8 +108,8 @@ fn exchange(topology: &Topology) -> Duration {
         assert!(back == pattern(), "the upload was changed on its way");
     });
     let start = Instant::now();
-    topology.client.enter("the client", || {
-        let mut stream = TcpStream::connect("10.0.0.2:80").expect("connect");
+    client.enter("the client", move || {
+        let mut stream = TcpStream::connect(address).expect("connect");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .expect("timeout");
@@ -136,7 +138,7 @@ fn pattern() -> &'static [u8] {
 }
 
 /// A counter of `/proc/net/snmp` such as `Tcp InCsumErrors`.
-fn counter(namespace: &Namespace, protocol: &'static str, name: &'static str) -> u64 {
+pub(crate) fn counter(namespace: &Namespace, protocol: &'static str, name: &'static str) -> u64 {
     namespace.enter("reading counters", move || {
         let text = std::fs::read_to_string("/proc/thread-self/net/snmp").expect("snmp");
         let mut lines = text
@@ -159,7 +161,9 @@ fn counter(namespace: &Namespace, protocol: &'static str, name: &'static str) ->
 #[test]
 fn bulk_tcp_with_default_offloads() {
     let topology = topology();
-    let (time, sent) = forwarded(&topology, || exchange(&topology));
+    let (time, sent) = forwarded(&topology, || {
+        exchange(&topology.client, &topology.server, ADDRESS)
+    });
     // 200 MiB in MTU-sized frames would be 145,000 frames and their acknowledgements.
     assert!(sent.sent < 60_000, "super-frames were cut: {sent:?}");
     assert_eq!(sent.failed(), 0, "{sent:?}");
@@ -174,7 +178,9 @@ fn checksums_are_right_when_the_kernel_must_finish_them() {
     for interface in ["d0", "d1"] {
         offloads_off(&topology.director, interface);
     }
-    let (_, sent) = forwarded(&topology, || exchange(&topology));
+    let (_, sent) = forwarded(&topology, || {
+        exchange(&topology.client, &topology.server, ADDRESS)
+    });
     assert_eq!(sent.failed(), 0, "{sent:?}");
     for namespace in [&topology.client, &topology.server] {
         assert_eq!(counter(namespace, "Tcp", "InCsumErrors"), 0);
@@ -186,7 +192,7 @@ fn checksums_are_right_when_the_kernel_must_finish_them() {
 }
 
 /// `ethtool -K IFACE tx off`, which Debian does not install by default, by its ioctl.
-fn offloads_off(namespace: &Namespace, name: &'static str) {
+pub(crate) fn offloads_off(namespace: &Namespace, name: &'static str) {
     namespace.enter("turning offloads off", move || {
         ethtool::set(name, Feature::TransmitChecksum, false).expect("ethtool");
     });

@@ -1,11 +1,12 @@
 //! TUN: the kernel talks to itself through a device whose other end swaps the addresses.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use link::steering::Steering;
 use link::sys::poll;
 use link::{Link, Outgoing, Statistics, tun, tun_plain};
 
@@ -97,7 +98,7 @@ fn bulk() {
 #[test]
 fn datagrams_and_bulk_tcp_through_two_queues() {
     let namespace = Namespace::new("t");
-    let links = namespace.enter("opening", || tun::open("lktun", 2).expect("open"));
+    let links = namespace.enter("opening", || tun::open("lktun", 2).expect("open").0);
     assert_eq!(links.len(), 2);
     let seen = talk(&namespace, links);
     assert!(
@@ -105,6 +106,69 @@ fn datagrams_and_bulk_tcp_through_two_queues() {
         "no super-frame: {seen:?}"
     );
     assert!(seen.iter().all(|(_, statistics)| statistics.truncated == 0));
+}
+
+/// Packets to virtual addresses and from real servers, of many clients, each in the queue of its owner.
+#[test]
+fn the_kernel_gives_each_packet_to_its_owner() {
+    const WORKERS: usize = 3;
+    let namespace = Namespace::new("t");
+    let (mut links, group) =
+        namespace.enter("opening", || tun::open("lktun", WORKERS).expect("open"));
+    namespace.ip("addr add 10.9.0.1/24 dev lktun");
+    namespace.ip("addr add fd09::1/64 dev lktun nodad");
+    for vips in [
+        &["10.9.0.100", "fd09::100"][..],
+        &[],
+        &["10.9.0.100", "10.9.0.7"],
+    ] {
+        let vips: Vec<IpAddr> = vips.iter().map(|vip| vip.parse().expect("VIP")).collect();
+        let steering = Steering::new(&vips, 0x5eed);
+        group.steer(&steering).expect("steer");
+        namespace.enter("sending", || {
+            for (own, vip, client) in [
+                ("10.9.0.1", "10.9.0.100", "10.9.0.7"),
+                ("fd09::1", "fd09::100", "fd09::7"),
+            ] {
+                for port in 20_000..20_060 {
+                    let own: IpAddr = own.parse().expect("own");
+                    let socket = UdpSocket::bind((own, port)).expect("bind");
+                    for (to, port) in [(vip, 53), (client, port)] {
+                        let to: IpAddr = to.parse().expect("to");
+                        socket.send_to(b"lk", (to, port)).expect("send");
+                    }
+                }
+            }
+        });
+        let mut counts = [0; WORKERS];
+        for (at, link) in links.iter_mut().enumerate() {
+            loop {
+                let mut batch = Vec::new();
+                if link.receiver.receive(&mut batch).expect("receive") == 0 {
+                    break;
+                }
+                let ours = batch
+                    .iter()
+                    .filter(|packet| packet.bytes().ends_with(b"lk"));
+                for bytes in ours.map(packet::Packet::bytes) {
+                    let kind = if bytes[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
+                    let owner = usize::try_from(steering.frame(kind, bytes)).expect("64 bits");
+                    assert_eq!(owner % WORKERS, at, "{bytes:?}");
+                    counts[at] += 1;
+                }
+            }
+        }
+        assert_eq!(counts.iter().sum::<i32>(), 240, "{counts:?}");
+        assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
+    }
+    // As many addresses as the classic program has room for, and more.
+    for count in [100, 1600, 10_000_u32] {
+        let vip = |n: u32| IpAddr::from(Ipv4Addr::from_bits(0x0a01_0000 + n * 7));
+        let vips: Vec<IpAddr> = (0..count).map(vip).collect();
+        group
+            .steer(&Steering::new(&vips, 1))
+            .expect("a long program");
+    }
 }
 
 #[test]
@@ -132,7 +196,7 @@ fn without_virtio_headers_every_packet_is_complete() {
 #[test]
 fn a_removed_device_is_an_error_and_one_that_is_down_takes_nothing() {
     let namespace = Namespace::new("t");
-    let mut links = namespace.enter("opening", || tun::open("lktun", 1).expect("open"));
+    let mut links = namespace.enter("opening", || tun::open("lktun", 1).expect("open").0);
     let mut link = links.pop().expect("one");
     let packet = link::Frame::new(&[0x45; 20], 0);
     namespace.ip("link set lktun down");

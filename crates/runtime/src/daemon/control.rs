@@ -13,13 +13,13 @@ use control::state::DesiredState;
 use director::director::Host;
 use director::net::Answer;
 use director::shared::Shared;
-use link::steering::Steering;
 
 use super::ask::{connections, reports};
 use super::gro::Aggregation;
 use super::guard::Shield;
 use super::pace::Pace;
 use super::settings::{Options, Settings};
+use super::sharing::Sharing;
 use super::start;
 use crate::announce;
 use crate::clock::Clock;
@@ -58,8 +58,8 @@ pub(super) struct Control {
     pub(super) proc_files: ProcFiles,
     pub(super) workers: Vec<Handle>,
     pub(super) steering_seed: u32,
-    /// VIPs of the steering that the kernel has.
-    pub(super) steered: BTreeSet<IpAddr>,
+    /// The VIPs by which flows are shared out among the workers.
+    pub(super) sharing: Sharing,
     /// [`Shared::generation`] that everything else is in line with.
     pub(super) generation: u64,
     /// When [`Control::place`] follows commands.
@@ -161,8 +161,11 @@ impl Control {
         let mut network = network::snapshot(tables, answers, by_tun.as_ref());
         network.route_generation = self.watcher.route_generation();
         self.host.network.store(Arc::new(network));
-        self.steer(wanted.into_keys().collect());
+        let shared_out = self.share_out(wanted.into_keys().collect());
         self.pace.done(begun, Instant::now());
+        if shared_out {
+            self.ask_to_steer();
+        }
     }
 
     /// Brings the guard in line with services, connections and host.
@@ -190,25 +193,6 @@ impl Control {
 
     fn wish(&self, vip: IpAddr) -> Wish {
         self.settings.wish(vip, self.watcher.tables())
-    }
-
-    /// Shares flows out anew when the VIPs are others than the kernel's program knows.
-    fn steer(&mut self, vips: BTreeSet<IpAddr>) {
-        if self.workers.len() < 2 || vips == self.steered {
-            return;
-        }
-        self.steered = vips;
-        let steering = Arc::new(self.steering());
-        for worker in &self.workers {
-            worker.order(Order::Steer(Arc::clone(&steering)));
-        }
-        self.links.steer(&steering);
-    }
-
-    /// The sharing out of flows for the VIPs now.
-    pub(super) fn steering(&self) -> Steering {
-        let vips: Vec<IpAddr> = self.steered.iter().copied().collect();
-        Steering::new(&vips, self.steering_seed)
     }
 
     /// Checks the VIPs of a configuration: each must have somebody to answer for it, and be guarded where needed.
@@ -248,7 +232,7 @@ impl Control {
     /// # Errors
     /// The first interface that cannot be opened.
     pub(super) fn open_links(&mut self) -> Result<()> {
-        self.steered = self.wanted().into_keys().collect();
+        self.sharing = Sharing::by(self.wanted().into_keys().collect());
         let steering = Arc::new(self.steering());
         for worker in &self.workers {
             worker.order(Order::Steer(Arc::clone(&steering)));
@@ -427,7 +411,8 @@ impl Control {
             .presence
             .next_due()
             .map(|at| at.saturating_duration_since(now));
-        [state, announcement, self.pace.due(now)]
+        let (place, sharing) = (self.pace.due(now), self.sharing.due(now));
+        [state, announcement, place, sharing]
             .into_iter()
             .flatten()
             .min()
@@ -437,6 +422,9 @@ impl Control {
     pub(super) fn on_time(&mut self, now: Instant) {
         if self.pace.due(now) == Some(Duration::ZERO) {
             self.place();
+        }
+        if self.sharing.due(now) == Some(Duration::ZERO) {
+            self.steer();
         }
         if self.state.as_ref().and_then(|state| state.due(now)) == Some(Duration::ZERO) {
             self.save_now();

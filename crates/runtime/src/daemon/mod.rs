@@ -11,6 +11,7 @@ mod gro;
 mod guard;
 mod pace;
 mod settings;
+mod sharing;
 mod start;
 mod status;
 mod summary;

@@ -1,6 +1,5 @@
 //! The start of the daemon: everything opened and checked, in an order in which a refusal leaves nothing behind.
 
-use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +21,7 @@ use super::gro::Aggregation;
 use super::guard::Shield;
 use super::pace::Pace;
 use super::settings::{Options, Settings};
+use super::sharing::Sharing;
 use super::{Daemon, LISTENER, NETWORK, SIGNALS, TICK, WORKERS};
 use crate::clock::Clock;
 use crate::control_socket::ControlSocket;
@@ -92,7 +92,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         proc_files: ProcFiles::beside(&settings.control.socket),
         workers: Vec::new(),
         steering_seed: u32::from_ne_bytes(random_octets()?),
-        steered: BTreeSet::new(),
+        sharing: Sharing::default(),
         options: options.clone(),
         settings,
     };
