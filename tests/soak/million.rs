@@ -85,10 +85,31 @@ pub(crate) fn run(plan: &Plan) -> Report {
     report.check(wanted < 500_000 || each <= CONNECTION * 1.5, || {
         format!("a connection takes {each:.0} octets")
     });
+    let ratios = rounds(&world, &mut director, plan, begun, &mut report);
+    let after = Counters::read(&director);
+    for sentence in after.broken(true) {
+        report.fail(sentence);
+    }
+    let still = after.total("connections/live");
+    report.check(still == live, || {
+        format!("{live} connections became {still}")
+    });
+    judge(ratios, &mut report);
+    report
+}
+
+/// Measures over few and over all, and adds a row for each round; the ratios.
+fn rounds(
+    world: &World,
+    director: &mut Director,
+    plan: &Plan,
+    begun: Instant,
+    report: &mut Report,
+) -> Vec<f64> {
     let mut ratios = Vec::new();
     for round in 1..=plan.rounds {
         // In turn, so that what changes in between meets both alike.
-        let mut measure = |flows| rate(&world, &mut director, plan, flows);
+        let mut measure = |flows| rate(world, director, plan, flows);
         let (few, all) = if round % 2 == 0 {
             let all = measure(plan.connections);
             (measure(FEW), all)
@@ -115,14 +136,11 @@ pub(crate) fn run(plan: &Plan) -> Report {
             format!("{:.3}", all.cost / few.cost),
         ]);
     }
-    let after = Counters::read(&director);
-    for sentence in after.broken(true) {
-        report.fail(sentence);
-    }
-    let still = after.total("connections/live");
-    report.check(still == live, || {
-        format!("{live} connections became {still}")
-    });
+    ratios
+}
+
+/// Whether the rate over all is enough.
+fn judge(mut ratios: Vec<f64>, report: &mut Report) {
     ratios.sort_by(f64::total_cmp);
     let median = ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN);
     let (least, most) = (ratios.first(), ratios.last());
@@ -134,7 +152,6 @@ pub(crate) fn run(plan: &Plan) -> Report {
     report.check(median >= LEAST, || {
         format!("the rate over all connections is {median:.3} of that over {FEW}")
     });
-    report
 }
 
 /// Makes the connections, again where a frame was lost.
