@@ -25,8 +25,9 @@ const TRIAL: Duration = Duration::from_millis(1000);
 const AFTER: Duration = Duration::from_secs(3);
 /// Recovery must not take longer, milliseconds.
 const RECOVERY: f64 = 1000.0;
-/// A question's answer may take so long during the flood (99 of 100), milliseconds, on the cable without flood.
-const BOUND: f64 = 250.0;
+/// A question's answer may take so long during the flood (99 of 100), milliseconds, on the cable without flood: most of it
+/// is waiting for a processor, which the flood takes as well.
+const BOUND: f64 = 500.0;
 /// Connections of the director: a flood of new ones fills the table.
 const CONNECTIONS: u64 = 200_000;
 /// Memory that a flood of known flows may take, octets.

@@ -14,8 +14,12 @@ use crate::harness::Director;
 
 /// The few flows that the many are compared with.
 const FEW: u32 = 1000;
-/// Rate at which connections are made, frames a second.
+/// Rate at which connections are made at first, frames a second; half of it where some are missing after that, and so on.
 const MAKING: f64 = 100_000.0;
+/// Times that it is tried.
+const TRIALS: u8 = 4;
+/// A share of the connections that may be missing where the machine is too busy: one in so many.
+const MISSING: u64 = 1000;
 /// The least that the rate over all flows may be of that over few.
 const LEAST: f64 = 0.9;
 /// Octets of memory that a connection may take.
@@ -74,7 +78,7 @@ pub(crate) fn run(plan: &Plan) -> Report {
     let counters = Counters::read(&director);
     let live = counters.total("connections/live");
     let wanted = u64::from(plan.connections);
-    report.check(live >= wanted, || {
+    report.check(live >= wanted - wanted / MISSING, || {
         format!("only {live} of {wanted} connections were made")
     });
     let each = (counters.resident() - before) as f64 / live.max(1) as f64;
@@ -91,7 +95,8 @@ pub(crate) fn run(plan: &Plan) -> Report {
         report.fail(sentence);
     }
     let still = after.total("connections/live");
-    report.check(still == live, || {
+    // The first frame of a flow that was missing makes it.
+    report.check(still >= live, || {
         format!("{live} connections became {still}")
     });
     judge(ratios, &mut report);
@@ -156,8 +161,10 @@ fn judge(mut ratios: Vec<f64>, report: &mut Report) {
 
 /// Makes the connections, again where a frame was lost.
 fn make(world: &World, director: &Director, connections: u32, begun: Instant) {
-    for _ in 0..5 {
-        let blast = Blast::start(world, Flows::Each(connections), 1, MAKING);
+    let mut rate = MAKING;
+    for _ in 0..TRIALS {
+        let blast = Blast::start(world, Flows::Each(connections), 1, rate);
+        rate /= 2.0;
         while !blast.is_over() {
             thread::sleep(Duration::from_millis(500));
             progress(
