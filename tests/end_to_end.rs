@@ -4,4 +4,6 @@
 
 mod harness;
 mod scenarios;
+#[allow(dead_code, reason = "scripts/soak runs the others")]
+mod soak;
 mod tutorials;

@@ -23,5 +23,6 @@ mod path_mtu;
 mod privileges;
 mod sctp;
 mod servers;
+mod soak;
 mod unreachable;
 mod vlan;

@@ -52,6 +52,7 @@ pub(crate) struct Plan {
 struct Reading {
     at: Duration,
     resident: u64,
+    live: u64,
 }
 
 /// Runs the plan.
@@ -124,6 +125,7 @@ fn watch(
         readings.push(Reading {
             at: begun.elapsed(),
             resident,
+            live: counters.total("connections/live"),
         });
         let text = format!(
             "churn: {} MiB, {} live, {} made, {} frames in, {} dropped, {} closed, {} aborted, {} failed",
@@ -150,7 +152,8 @@ fn flat(plan: &Plan, readings: &[Reading], report: &mut Report) {
         let within = readings
             .iter()
             .filter(|reading| reading.at >= from && reading.at < to);
-        within.map(|reading| reading.resident).max()
+        let numbers = within.map(|reading| (reading.resident, reading.live));
+        numbers.reduce(|(resident, live), (more, alive)| (resident.max(more), live.max(alive)))
     };
     let all = |pick: fn(u64, u64) -> u64| readings.iter().map(|one| one.resident).reduce(pick);
     let (Some(least), Some(largest)) = (all(u64::min), all(u64::max)) else {
@@ -165,7 +168,7 @@ fn flat(plan: &Plan, readings: &[Reading], report: &mut Report) {
     ));
     let half = STEADY + plan.time.saturating_sub(STEADY) / 2;
     let (first, second) = (most(STEADY, half), most(half, Duration::MAX));
-    let (Some(first), Some(second)) = (first, second) else {
+    let (Some((first, fewer)), Some((second, more))) = (first, second) else {
         report.check(largest - least <= SHORT_GROWTH, || {
             format!("memory grew by {} MiB", mebibytes(largest - least))
         });
@@ -173,7 +176,7 @@ fn flat(plan: &Plan, readings: &[Reading], report: &mut Report) {
     };
     let growth = second as f64 / first as f64 - 1.0;
     report.note(format!(
-        "memory in the second half of the steady time against the first: {:+.2} %",
+        "steady time, second half against first: {:+.2} % memory, at most {more} live connections against {fewer}",
         growth * 100.0
     ));
     report.check(growth <= GROWTH, || {
@@ -254,17 +257,18 @@ fn listed(director: &Director, report: &mut Report) {
     });
 }
 
-/// Whether IPVS's own statistics (`/proc/net/ip_vs_stats`) have as many connections as were made.
+/// Whether IPVS's own statistics have as many connections as were made.
 fn scheduled(director: &Director, report: &mut Report) {
-    let text = director.shell("ulvs proc ip_vs_stats");
+    // The total is a sample of every other second; what each processor (worker) counted is not.
+    let text = director.shell("ulvs proc ip_vs_stats_percpu");
     let made = Counters::read(director).total("connections/made");
-    let first = text
-        .lines()
-        .nth(2)
-        .and_then(|line| line.split_whitespace().next());
-    let conns = first.and_then(|word| u64::from_str_radix(word, 16).ok());
-    report.check(conns == Some(made), || {
-        format!("{made} connections were made, but ip_vs_stats has {conns:?}")
+    let rows = text.lines().skip(2).take_while(|line| !line.contains('~'));
+    let conns = rows.filter_map(|line| line.split_whitespace().nth(1));
+    let conns: u64 = conns
+        .filter_map(|word| u64::from_str_radix(word, 16).ok())
+        .sum();
+    report.check(conns == made, || {
+        format!("{made} connections were made, but ip_vs_stats_percpu has {conns}")
     });
 }
 
@@ -284,7 +288,7 @@ fn drained(director: &Director, report: &mut Report) {
         )
     });
     report.note(format!(
-        "memory when all connections had ended: {} MiB",
+        "memory when all connections had been listed and had ended: {} MiB",
         mebibytes(counters.resident())
     ));
 }

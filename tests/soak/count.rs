@@ -370,10 +370,15 @@ fn beside(director: &Director, sent: &Sent, workers: usize, report: &mut Report)
     let lost = [
         ("ring full", counters.links("ring_full")),
         ("inbox full", counters.total("shared_out/inbox_full")),
-        ("dropped", counters.total("dropped/*")),
-        ("not sent", counters.total("not_sent/*")),
         ("refused by an ICMP error", sent.refused),
     ];
+    for group in ["dropped", "not_sent"] {
+        for (name, count) in counters.group(group) {
+            report.fail(format!(
+                "workers {workers}: {group}, {name}: {count} frames"
+            ));
+        }
+    }
     for (name, count) in lost {
         report.check(count == 0, || {
             format!("workers {workers}: {name}: {count} frames")

@@ -39,10 +39,6 @@ pub(crate) struct Traffic {
     pub(crate) received: u64,
     /// Frames out.
     pub(crate) sent: u64,
-    /// Frames that came and were given up before anybody saw them.
-    pub(crate) receive_dropped: u64,
-    /// Frames that were not put on the wire.
-    pub(crate) send_dropped: u64,
 }
 
 /// The counters of an interface of `host`; zeros where there is no such interface.
@@ -64,24 +60,6 @@ pub(crate) fn traffic(host: &Host, interface: &str) -> Traffic {
     let at = |index: usize| numbers.get(index).copied().unwrap_or_default();
     Traffic {
         received: at(1),
-        receive_dropped: at(3),
         sent: at(9),
-        send_dropped: at(11),
     }
-}
-
-/// UDP datagrams that reached a socket of `host`: read, or dropped at a full buffer.
-pub(crate) fn datagrams(host: &Host) -> u64 {
-    let text = run(host, || {
-        std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap_or_default()
-    });
-    let mut lines = text.lines().filter(|line| line.starts_with("Udp: "));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-        return 0;
-    };
-    let pairs = names.split_whitespace().zip(values.split_whitespace());
-    pairs
-        .filter(|(name, _)| ["InDatagrams", "RcvbufErrors", "MemErrors"].contains(name))
-        .filter_map(|(_, value)| value.parse::<u64>().ok())
-        .sum()
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use soak::report::Report;
-use soak::{churn, count};
+use soak::{churn, count, flood, million};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -38,6 +38,10 @@ enum Soak {
     Count(CountArguments),
     /// Connections come and go while services change: memory must stay flat and every counter add up.
     Churn(ChurnArguments),
+    /// Twice the rate that is carried: losses must be counted, others served, and all be as before a second later.
+    Flood(FloodArguments),
+    /// The rate over a million connections against that over a thousand, and the memory of each.
+    Million(MillionArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +78,48 @@ struct ChurnArguments {
     /// Seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+#[derive(Debug, clap::Args)]
+struct FloodArguments {
+    /// Seconds of each flood.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Floods of each kind: of known flows, and of new ones.
+    #[arg(long, default_value_t = 3, value_parser = count_of)]
+    rounds: usize,
+    /// Workers of the director.
+    #[arg(long, default_value = "1", value_name = "N", value_parser = workers)]
+    workers: usize,
+    /// Threads that make frames.
+    #[arg(long, default_value = "2", value_name = "N", value_parser = workers)]
+    threads: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct MillionArguments {
+    /// Connections.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=16_000_000))]
+    connections: u32,
+    /// Measurements of each.
+    #[arg(long, default_value_t = 7, value_parser = count_of)]
+    rounds: usize,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Workers of the director.
+    #[arg(long, default_value = "1", value_name = "N", value_parser = workers)]
+    workers: usize,
+    /// Threads that make frames.
+    #[arg(long, default_value = "1", value_name = "N", value_parser = workers)]
+    threads: usize,
+}
+
+fn count_of(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1000) => Ok(count),
+        _ => Err("must be a number from 1 to 1000".to_owned()),
+    }
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -124,6 +170,19 @@ fn run(soak: Soak) -> Report {
             rate,
             flows,
             workers,
+        }),
+        Soak::Flood(given) => flood::run(&flood::Plan {
+            time: Duration::from_secs(given.seconds.into()),
+            rounds: given.rounds,
+            workers: given.workers,
+            threads: given.threads,
+        }),
+        Soak::Million(given) => million::run(&million::Plan {
+            connections: given.connections,
+            rounds: given.rounds,
+            time: Duration::from_secs(given.seconds.into()),
+            workers: given.workers,
+            threads: given.threads,
         }),
         Soak::Churn(given) => churn::run(&churn::Plan {
             time: Duration::from_secs_f64(given.minutes * 60.0),

@@ -5,14 +5,18 @@
 //! what arrived, by the director's own counters, which must add up, and by its memory. Never touches the machine's own
 //! interfaces, routes or sysctls.
 
+mod blast;
 mod changes;
 pub(crate) mod churn;
 mod clients;
 pub(crate) mod count;
-mod counters;
-mod datagram;
+pub(crate) mod counters;
+pub(crate) mod datagram;
 mod draw;
+pub(crate) mod flood;
 mod inside;
+pub(crate) mod million;
+mod probe;
 mod raw;
 pub(crate) mod report;
 mod servers;

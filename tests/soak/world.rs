@@ -16,8 +16,6 @@ use crate::harness::{
 
 /// The virtual addresses.
 pub(crate) const VIP: [&str; 2] = ["10.1.0.1", "fd01::1"];
-/// Octets of RSS are told in these.
-pub(crate) const KIB: u64 = 1024;
 
 /// A forwarding method with a service of its own, TCP and UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

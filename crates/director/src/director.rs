@@ -227,7 +227,7 @@ impl Director {
         let worker = &self.worker;
         let expiry = worker.connections.next_expiry();
         [
-            worker.host.waiting.next_deadline(),
+            worker.host.waiting.next_deadline(worker.index),
             worker.reassembly.next_deadline(),
             expiry.map(|moment| moment.after(slack)),
             worker.orphans.next_deadline(worker.shared.deletions()),

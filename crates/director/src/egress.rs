@@ -6,7 +6,8 @@ use packet::{Mac, insert_link, strip_link};
 
 use crate::director::{Batch, Worker};
 use crate::frame::{Frame, Outgoing, Output, OwnedFrame};
-use crate::net::neighbour::{Lookup, Step};
+use crate::net::neighbour::Lookup;
+use crate::net::waiting::Ready;
 use crate::net::{Interface, NeighbourTable, Network, RouteKind};
 use crate::solicit;
 use crate::time::Instant;
@@ -125,6 +126,14 @@ impl Worker {
         let Some(mac) = known else {
             return self.hold(batch, interface, hop.address, &mut frame, output);
         };
+        if self
+            .host
+            .waiting
+            .holds(self.index, interface.index, hop.address)
+        {
+            // What has waited goes first.
+            self.poll_neighbours(batch, output);
+        }
         if !frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
             return Verdict::Drop(DropReason::NoHeadroom);
         }
@@ -199,34 +208,20 @@ impl Worker {
         }
         let (network, table, now) = (batch.network, &self.host.neighbours, batch.now);
         let known = |interface, address| known_now(network, table, interface, address, now);
-        let (steps, failed) = self.host.waiting.poll(self.index, now, known, table);
-        for step in steps {
-            match step {
-                Step::Solicit { interface, address } => {
-                    let interface = network.interface(interface);
-                    output
-                        .frames
-                        .extend(interface.and_then(|i| solicit::request(network, i, address)));
-                }
-                Step::Release {
-                    interface,
-                    mac,
-                    frames,
-                    ..
-                } => {
-                    let interface = network.interface(interface);
-                    for frame in frames {
-                        match release(interface, mac, frame, output) {
-                            Ok(()) => self.counters.neighbours.released += 1,
-                            Err(reason) => self.drop_waiting(reason),
-                        }
-                    }
-                }
-                // Its packets are their workers' to refuse.
-                Step::Fail { .. } => {}
+        let due = self.host.waiting.poll(self.index, now, known, table);
+        for (interface, address) in due.requests {
+            let interface = network.interface(interface);
+            output
+                .frames
+                .extend(interface.and_then(|i| solicit::request(network, i, address)));
+        }
+        for ready in due.ready {
+            match release(network, ready, output) {
+                Ok(()) => self.counters.neighbours.released += 1,
+                Err(reason) => self.drop_waiting(reason),
             }
         }
-        for frame in failed {
+        for frame in due.failed {
             self.drop_waiting(DropReason::NeighbourUnreachable);
             self.refuse_unreachable(batch, frame, output);
         }
@@ -239,17 +234,19 @@ impl Worker {
     }
 }
 
-/// Sends a packet that has waited for `mac`.
+/// Sends a packet that has waited.
 ///
 /// # Errors
 /// Its interface has gone meanwhile, or the frame has no room for the link header.
-fn release(
-    interface: Option<&Interface>,
-    mac: Mac,
-    mut frame: OwnedFrame,
-    output: &mut Output<'_>,
-) -> Result<(), DropReason> {
-    let interface = interface.ok_or(DropReason::NoInterface)?;
+fn release(network: &Network, ready: Ready, output: &mut Output<'_>) -> Result<(), DropReason> {
+    let Ready {
+        interface,
+        mac,
+        mut frame,
+    } = ready;
+    let interface = network
+        .interface(interface)
+        .ok_or(DropReason::NoInterface)?;
     if !frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
         return Err(DropReason::NoHeadroom);
     }
