@@ -3,11 +3,15 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use control::state::DesiredState;
 use director::protocol::Protocol;
 use director::service::ServiceKey;
+use director::shared::Shared;
+use director::time::Instant;
 use packet::Family;
 
 use crate::Wanted;
@@ -57,122 +61,118 @@ fn text() -> String {
     text
 }
 
-/// The steps of the control thread and of the worker.
-#[derive(Default)]
-struct Both {
-    control: Gauge,
-    worker: Gauge,
-}
-
-impl Both {
-    /// A command, and the worker's next batch.
-    fn command<T>(&mut self, world: &mut World, command: impl FnOnce(&World) -> T) -> T {
-        let (done, _) = self.control.step(|| command(world));
-        self.worker.step(|| {
+/// Runs `commands` in a thread of their own, as the daemon does, which has its own memory to take and give back; a worker
+/// handles packets meanwhile, and takes up each version with its next batch.
+fn beside(
+    world: &mut World,
+    commands: impl FnOnce(&Shared, &mut Gauge) + Send,
+) -> Vec<(&'static str, Gauge)> {
+    let shared = Arc::clone(&world.shared);
+    let mut worker = Gauge::default();
+    let mut batch = |world: &mut World| {
+        worker.step(|| {
             world.tick();
             let _ = world.batch(0, BATCH, ACK);
         });
-        done
-    }
+    };
+    let control = thread::scope(|scope| {
+        let control = scope.spawn(move || {
+            let mut control = Gauge::default();
+            commands(&shared, &mut control);
+            control
+        });
+        while !control.is_finished() {
+            batch(world);
+        }
+        control.join().expect("no panic")
+    });
+    batch(world);
+    vec![("batch", worker), ("control", control)]
+}
 
-    fn gauges(self) -> Vec<(&'static str, Gauge)> {
-        vec![("batch", self.worker), ("control", self.control)]
+/// Adds all of it, each service with its real servers.
+fn add(shared: &Shared, control: &mut Gauge) {
+    for service in 0..SERVICES {
+        let key = key(service);
+        let config = crate::world::service(key, "wlc", false);
+        let (added, _) = control.step(|| shared.add_service(config));
+        added.expect("a new service");
+        for number in 0..SERVERS {
+            let server = real_server(server(service, number), 1);
+            let (added, _) = control.step(|| shared.add_destination(&key, &server));
+            added.expect("a new real server");
+        }
     }
 }
 
-/// A world with all of it, and a few connections.
-fn configured() -> World {
+/// A world with a few connections, and what `commands` do to it once it has all of the configuration.
+fn configured(commands: impl FnOnce(&Shared, &mut Gauge) + Send) -> Vec<(&'static str, Gauge)> {
     let mut world = World::new(Family::V4, false, 16);
     world.open(BATCH, &mut Gauge::default());
-    let state = DesiredState::parse(&text()).expect("it is right");
-    state.apply(&world.shared).expect("it is possible");
-    world
+    beside(&mut world, |shared, control| {
+        add(shared, &mut Gauge::default());
+        commands(shared, control);
+    })
 }
 
 fn added() -> Vec<(&'static str, Gauge)> {
     let mut world = World::new(Family::V4, false, 16);
     world.open(BATCH, &mut Gauge::default());
-    let mut both = Both::default();
-    for service in 0..SERVICES {
-        let key = key(service);
-        let config = crate::world::service(key, "wlc", false);
-        both.command(&mut world, |world| world.shared.add_service(config))
-            .expect("a new service");
-        for number in 0..SERVERS {
-            let server = real_server(server(service, number), 1);
-            both.command(&mut world, |world| {
-                world.shared.add_destination(&key, &server)
-            })
-            .expect("a new real server");
-        }
-    }
-    both.gauges()
+    beside(&mut world, add)
 }
 
 fn restored() -> Vec<(&'static str, Gauge)> {
     let mut world = World::new(Family::V4, false, 16);
     world.open(BATCH, &mut Gauge::default());
-    let mut both = Both::default();
     let text = text();
-    let state = both
-        .command(&mut world, |_| DesiredState::parse(&text))
-        .expect("it is right");
-    both.command(&mut world, |world| state.apply(&world.shared))
-        .expect("it is possible");
-    both.gauges()
+    beside(&mut world, |shared, control| {
+        let (state, _) = control.step(|| DesiredState::parse(&text));
+        let (applied, _) = control.step(|| state.expect("it is right").apply(shared));
+        applied.expect("it is possible");
+    })
 }
 
 fn changed() -> Vec<(&'static str, Gauge)> {
-    let mut world = configured();
-    let mut both = Both::default();
-    for service in 0..1000 {
-        let server = real_server(server(service, 7), 9);
-        let key = key(service);
-        both.command(&mut world, |world| {
-            world.shared.edit_destination(&key, &server)
-        })
-        .expect("it is there");
-    }
-    both.gauges()
+    configured(|shared, control| {
+        for service in 0..1000 {
+            let server = real_server(server(service, 7), 9);
+            let (edited, _) = control.step(|| shared.edit_destination(&key(service), &server));
+            edited.expect("it is there");
+        }
+    })
 }
 
 fn flushed() -> Vec<(&'static str, Gauge)> {
-    let mut world = configured();
-    let mut both = Both::default();
-    world.director.refresh();
-    both.command(&mut world, |world| world.shared.flush());
-    // Two minutes later nobody remembers them.
-    for _ in 0..300 {
-        world.now = world.now.after(Duration::from_secs(1));
-        both.command(&mut world, |world| world.shared.tick(world.now));
-    }
-    both.gauges()
+    configured(|shared, control| {
+        control.step(|| shared.flush());
+        // Two minutes later nobody remembers them.
+        for second in 0..300 {
+            let now = Instant::START.after(Duration::from_secs(second));
+            control.step(|| shared.tick(now));
+        }
+    })
 }
 
 fn zeroed() -> Vec<(&'static str, Gauge)> {
-    let mut world = configured();
-    let mut both = Both::default();
-    for _ in 0..10 {
-        both.command(&mut world, |world| world.shared.zero(None))
-            .expect("all of them");
-    }
-    both.gauges()
+    configured(|shared, control| {
+        for _ in 0..10 {
+            control.step(|| shared.zero(None)).0.expect("all of them");
+        }
+    })
 }
 
 fn estimated() -> Vec<(&'static str, Gauge)> {
-    let mut world = configured();
-    let mut both = Both::default();
-    for _ in 0..20 {
-        world.now = world.now.after(Duration::from_secs(1));
-        both.command(&mut world, |world| world.shared.tick(world.now));
-    }
-    both.gauges()
+    configured(|shared, control| {
+        for second in 0..20 {
+            let now = Instant::START.after(Duration::from_secs(second));
+            control.step(|| shared.tick(now));
+        }
+    })
 }
 
 fn read() -> Vec<(&'static str, Gauge)> {
-    let mut world = configured();
-    let mut both = Both::default();
-    let state = both.command(&mut world, |world| DesiredState::of(&world.shared));
-    assert_eq!(state.services.len(), usize::from(SERVICES) + 1);
-    both.gauges()
+    configured(|shared, control| {
+        let (state, _) = control.step(|| DesiredState::of(shared));
+        assert_eq!(state.services.len(), usize::from(SERVICES) + 1);
+    })
 }

@@ -5,9 +5,13 @@
 //! re-adding the same address and port finds the old counters again ([BEHAVIOURS 29]).
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::Arc;
 
+use crate::changed_servers::ChangedServers;
 use crate::stats::Stats;
 
 /// How frames reach the real server.
@@ -163,6 +167,10 @@ pub struct Destination {
     active: AtomicI32,
     inactive: AtomicI32,
     persistent: AtomicI32,
+    /// Where changes of loads, weight and overload are noted for the scheduler.
+    changed: Arc<ChangedServers>,
+    /// Place in the service's list, as the scheduler knows it.
+    place: AtomicUsize,
     /// The route in use ([`Destination::route_names_it`]): the number of the routing tables it was looked up in, and
     /// whether it names the real server; 0 before the first packet.
     route: AtomicU64,
@@ -172,6 +180,16 @@ impl Destination {
     /// A real server without connections, available, for a director with `workers` workers.
     #[must_use]
     pub fn new(config: &DestinationConfig, service_stats: Arc<Stats>, workers: usize) -> Self {
+        Self::noting(config, service_stats, Arc::default(), workers)
+    }
+
+    /// [`Destination::new`] of a service whose scheduler hears of changes by `changed`.
+    pub(crate) fn noting(
+        config: &DestinationConfig,
+        service_stats: Arc<Stats>,
+        changed: Arc<ChangedServers>,
+        workers: usize,
+    ) -> Self {
         Self {
             address: config.address,
             port: config.port,
@@ -188,6 +206,8 @@ impl Destination {
             active: AtomicI32::new(0),
             inactive: AtomicI32::new(0),
             persistent: AtomicI32::new(0),
+            changed,
+            place: AtomicUsize::new(0),
             route: AtomicU64::new(0),
         }
     }
@@ -209,7 +229,7 @@ impl Destination {
     /// Weight now, >= 0; 0 = quiesced.
     #[must_use]
     pub fn weight(&self) -> i32 {
-        self.weight.load(Relaxed)
+        self.weight.load(SeqCst)
     }
 
     /// The latest weight that was not 0, or 0 when it never had one.
@@ -233,7 +253,7 @@ impl Destination {
     /// Whether the scheduler must pass it over because of its thresholds (IP_VS_DEST_F_OVERLOAD).
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        self.overloaded.load(Relaxed)
+        self.overloaded.load(SeqCst)
     }
 
     /// Whether it is in its service's list (IP_VS_DEST_F_AVAILABLE); false after its deletion.
@@ -245,13 +265,13 @@ impl Destination {
     /// Connections in an active state.
     #[must_use]
     pub fn active(&self) -> i32 {
-        self.active.load(Relaxed)
+        self.active.load(SeqCst)
     }
 
     /// Connections in an inactive state.
     #[must_use]
     pub fn inactive(&self) -> i32 {
-        self.inactive.load(Relaxed)
+        self.inactive.load(SeqCst)
     }
 
     /// Persistence templates.
@@ -278,28 +298,31 @@ impl Destination {
         if template {
             self.persistent.fetch_add(1, Relaxed);
         } else {
-            self.inactive.fetch_add(1, Relaxed);
+            self.inactive.fetch_add(1, SeqCst);
         }
         let upper = self.upper_threshold.load(Relaxed);
         if upper != 0 && self.connections() >= u64::from(upper) {
-            self.overloaded.store(true, Relaxed);
+            self.overloaded.store(true, SeqCst);
         }
+        self.note_change();
     }
 
     /// Takes back [`Destination::bind`] of a connection that was `active` when it ended.
     pub fn unbind(&self, active: bool) {
         if active {
-            self.active.fetch_sub(1, Relaxed);
+            self.active.fetch_sub(1, SeqCst);
         } else {
-            self.inactive.fetch_sub(1, Relaxed);
+            self.inactive.fetch_sub(1, SeqCst);
         }
         self.relieve();
+        self.note_change();
     }
 
     /// Takes back [`Destination::bind`] of a persistence template.
     pub fn unbind_template(&self) {
         self.persistent.fetch_sub(1, Relaxed);
         self.relieve();
+        self.note_change();
     }
 
     /// Moves one connection from inactive to active, or back. To be called on a change only.
@@ -309,8 +332,9 @@ impl Destination {
         } else {
             (&self.active, &self.inactive)
         };
-        from.fetch_sub(1, Relaxed);
-        to.fetch_add(1, Relaxed);
+        from.fetch_sub(1, SeqCst);
+        to.fetch_add(1, SeqCst);
+        self.note_change();
     }
 
     /// Counts a packet from a client; nothing when it was deleted from its service.
@@ -340,17 +364,33 @@ impl Destination {
         if added || config.weight != 0 {
             self.last_weight.store(config.weight, Relaxed);
         }
-        self.weight.store(config.weight, Relaxed);
+        self.weight.store(config.weight, SeqCst);
         self.method.store(config.method as u32, Relaxed);
         self.tunnel.store(config.tunnel.pack(), Relaxed);
         let upper = config.upper_threshold;
         if upper == 0 || upper > self.upper_threshold.load(Relaxed) {
-            self.overloaded.store(false, Relaxed);
+            self.overloaded.store(false, SeqCst);
         }
         self.upper_threshold.store(upper, Relaxed);
         self.lower_threshold.store(config.lower_threshold, Relaxed);
         self.available.store(true, Relaxed);
         self.route.store(0, Relaxed);
+        self.note_change();
+    }
+
+    /// Its place in the service's list from now on; changes are noted for this place.
+    pub(crate) fn seat_at(&self, place: usize) {
+        self.place.store(place, SeqCst);
+    }
+
+    /// Its place in the service's list, as long as it is in it.
+    pub(crate) fn place(&self) -> usize {
+        self.place.load(SeqCst)
+    }
+
+    /// To be called behind each change of what a scheduler looks at.
+    fn note_change(&self) {
+        self.changed.note(self.place());
     }
 
     /// Whether the route that `method` takes to the real server names it as the next hop.
@@ -395,7 +435,7 @@ impl Destination {
             lower => connections < lower,
         };
         if relieved {
-            self.overloaded.store(false, Relaxed);
+            self.overloaded.store(false, SeqCst);
         }
     }
 }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assign;
+mod changed_servers;
 mod command;
 pub mod connection;
 mod cut;

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use packet::Family;
 
+use crate::changed_servers::ChangedServers;
 use crate::destination::Destination;
 use crate::protocol::Protocol;
+use crate::scheduler::board::Board;
 use crate::scheduler::{Change, Entry, Flow, Request, Scheduler};
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -134,6 +136,8 @@ pub struct Service {
     pub destinations: Destinations,
     /// Counters and rates.
     pub stats: Arc<Stats>,
+    /// Where its real servers note their changes for the scheduler.
+    pub(crate) changed: Arc<ChangedServers>,
     /// Number of the service in order of creation; the same key made again has another one.
     pub number: u64,
     /// It has turned connection tracking on.
@@ -146,6 +150,7 @@ pub struct Service {
 struct Scheduling {
     scheduler: Option<Box<dyn Scheduler>>,
     destinations: Destinations,
+    board: Board,
     flags: u32,
 }
 
@@ -155,18 +160,21 @@ impl Service {
         config: ServiceConfig,
         scheduler: Option<&Entry>,
         stats: Arc<Stats>,
+        changed: Arc<ChangedServers>,
         number: u64,
     ) -> Self {
         let destinations: Destinations = Arc::new([]);
         let scheduling = Scheduling {
             scheduler: bound(config.key.family(), scheduler, &destinations),
             destinations: Arc::clone(&destinations),
+            board: Board::new(Arc::clone(&changed)),
             flags: config.flags,
         };
         Self {
             config,
             destinations,
             stats,
+            changed,
             number,
             tracks: Arc::default(),
             scheduling: Arc::new(Mutex::new(scheduling)),
@@ -197,10 +205,13 @@ impl Service {
         let Scheduling {
             scheduler,
             destinations,
+            board,
             flags,
         } = &mut *scheduling;
+        board.refresh(destinations);
         let picked = scheduler.as_mut()?.pick(&Request {
             destinations,
+            board,
             flow,
             flags: *flags,
             now,
@@ -215,6 +226,7 @@ impl Service {
     pub(crate) fn with_destinations(&self, destinations: Destinations, change: Change) -> Self {
         let mut scheduling = self.lock();
         scheduling.destinations = Arc::clone(&destinations);
+        scheduling.board.rebuild(&destinations);
         if let Some(scheduler) = &mut scheduling.scheduler {
             scheduler.update(&destinations, change);
         }
@@ -253,6 +265,7 @@ impl Service {
         let mut scheduling = self.lock();
         scheduling.scheduler = None;
         scheduling.destinations = Arc::new([]);
+        scheduling.board.rebuild(&[]);
     }
 
     fn lock(&self) -> MutexGuard<'_, Scheduling> {

@@ -114,16 +114,16 @@ impl Shared {
             return Err(CommandError::ServiceExists);
         }
         let entry = check_service(&config)?;
-        let stats = control.trash.take_service(&config.key);
-        let stats = stats.map_or_else(
-            || Arc::new(Stats::new(self.workers)),
-            |stats| {
+        let known = control.trash.take_service(&config.key);
+        let (stats, changed) = known.map_or_else(
+            || (Arc::new(Stats::new(self.workers)), Arc::default()),
+            |(stats, changed)| {
                 stats.restart();
-                stats
+                (stats, changed)
             },
         );
         control.services_made += 1;
-        let service = Service::new(config, entry, stats, control.services_made);
+        let service = Service::new(config, entry, stats, changed, control.services_made);
         self.publish(services.with(Arc::new(service)));
         Ok(())
     }
@@ -191,7 +191,8 @@ impl Shared {
             }
             None if is_unicast(address) => {
                 let stats = Arc::clone(&service.stats);
-                Arc::new(Destination::new(config, stats, self.workers))
+                let changed = Arc::clone(&service.changed);
+                Arc::new(Destination::noting(config, stats, changed, self.workers))
             }
             None => return Err(CommandError::NotUnicast),
         };
@@ -446,7 +447,7 @@ impl Shared {
             let destination = Arc::clone(destination);
             control.trash.put(key, service.number, destination);
         }
-        control.trash.put_service(key, &service.stats);
+        control.trash.put_service(service);
         self.trackers.end(service);
     }
 }

@@ -8,8 +8,9 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use crate::changed_servers::ChangedServers;
 use crate::destination::Destination;
-use crate::service::ServiceKey;
+use crate::service::{Service, ServiceKey};
 use crate::stats::Stats;
 use crate::time::Instant;
 
@@ -31,8 +32,8 @@ struct Discarded {
 #[derive(Debug, Default)]
 pub(crate) struct Trash {
     destinations: HashMap<(ServiceKey, IpAddr, u16), Discarded>,
-    /// Deleted services' counters, alive as long as one of their real servers is.
-    services: HashMap<ServiceKey, Weak<Stats>>,
+    /// What deleted services had in common with their real servers, alive as long as one of those is.
+    services: HashMap<ServiceKey, (Weak<Stats>, Weak<ChangedServers>)>,
     next_look: Option<Instant>,
 }
 
@@ -48,9 +49,13 @@ impl Trash {
         self.destinations.insert(place, discarded);
     }
 
-    /// Keeps track of a deleted service's counters.
-    pub(crate) fn put_service(&mut self, key: ServiceKey, stats: &Arc<Stats>) {
-        self.services.insert(key, Arc::downgrade(stats));
+    /// Keeps track of what a deleted service has in common with its real servers.
+    pub(crate) fn put_service(&mut self, service: &Service) {
+        let common = (
+            Arc::downgrade(&service.stats),
+            Arc::downgrade(&service.changed),
+        );
+        self.services.insert(service.config.key, common);
     }
 
     /// Takes back a real server for the service of this key and number; one that belonged to an earlier
@@ -69,9 +74,14 @@ impl Trash {
         Some(discarded.destination)
     }
 
-    /// Takes back a service's counters while connections still count into them.
-    pub(crate) fn take_service(&mut self, key: &ServiceKey) -> Option<Arc<Stats>> {
-        self.services.remove(key)?.upgrade()
+    /// Takes back a service's counters while connections still count into them, and where its real servers, which may
+    /// come back too, note their changes.
+    pub(crate) fn take_service(
+        &mut self,
+        key: &ServiceKey,
+    ) -> Option<(Arc<Stats>, Arc<ChangedServers>)> {
+        let (stats, changed) = self.services.remove(key)?;
+        stats.upgrade().zip(changed.upgrade())
     }
 
     /// Calls `visit` for each deleted real server and the key of the service it belonged to.
@@ -99,6 +109,7 @@ impl Trash {
             let since = *discarded.idle_since.get_or_insert(now);
             now.since(since) < IDLE
         });
-        self.services.retain(|_, stats| stats.strong_count() > 0);
+        self.services
+            .retain(|_, (stats, _)| stats.strong_count() > 0);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::load::{self, Least};
 use super::locality::{Cache, position, should_leave};
-use super::{Entry, Request, Scheduler, load};
+use super::{Entry, Request, Scheduler};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -13,12 +14,16 @@ pub(super) const ENTRY: Entry = Entry {
     make: || {
         Box::new(Locality {
             cache: Cache::new(),
+            idle: Least::default(),
+            least: Least::default(),
         })
     },
 };
 
 #[derive(Debug)]
 struct Locality {
+    idle: Least,
+    least: Least,
     cache: Cache<Arc<Destination>>,
 }
 
@@ -31,12 +36,12 @@ impl Scheduler for Locality {
         if let Some(destination) = cached.as_deref()
             && destination.is_available()
             && destination.weight() > 0
-            && !should_leave(destination, destinations)
+            && !should_leave(destination, &mut self.idle, request.board)
             && let Some(picked) = position(destination, destinations)
         {
             return Some(picked);
         }
-        let picked = load::least(destinations.iter(), load::overhead)?;
+        let picked = self.least.by_weight(request.board, load::overhead)?;
         let destination = Arc::clone(&destinations[picked]);
         match cached {
             Some(cached) => *cached = destination,

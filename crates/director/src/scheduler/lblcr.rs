@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::board::{Board, Seat};
+use super::load::{self, Least};
 use super::locality::{Cache, position, should_leave};
-use super::{Entry, Request, Scheduler, load};
+use super::{Entry, Request, Scheduler};
 use crate::destination::Destination;
 use crate::time::Instant;
 
@@ -14,6 +16,8 @@ pub(super) const ENTRY: Entry = Entry {
     make: || {
         Box::new(Replication {
             cache: Cache::new(),
+            idle: Least::default(),
+            least: Least::default(),
         })
     },
 };
@@ -21,6 +25,8 @@ pub(super) const ENTRY: Entry = Entry {
 #[derive(Debug)]
 struct Replication {
     cache: Cache<Set>,
+    idle: Least,
+    least: Least,
 }
 
 /// Real servers of one virtual address.
@@ -28,42 +34,75 @@ struct Replication {
 struct Set {
     /// In the order they joined; the kernel's lists begin with the newest.
     members: Vec<Arc<Destination>>,
+    /// Where each of them stands in the service's list, and the [`Board::list`] that this is about.
+    places: Vec<u32>,
+    list: u64,
     changed: Instant,
 }
 
+/// No place: the member was deleted.
+const NOWHERE: u32 = u32::MAX;
+
+fn number(place: Option<usize>) -> u32 {
+    place
+        .and_then(|place| u32::try_from(place).ok())
+        .unwrap_or(NOWHERE)
+}
+
 impl Set {
-    fn insert(&mut self, destination: &Arc<Destination>, now: Instant) {
-        if position(destination, &self.members).is_none() {
-            self.members.push(Arc::clone(destination));
-            self.changed = now;
+    /// Of the real server at this place alone.
+    fn new(place: usize, request: &Request<'_>) -> Self {
+        Self {
+            members: vec![Arc::clone(&request.destinations[place])],
+            places: vec![number(Some(place))],
+            list: request.board.list(),
+            changed: request.now,
         }
     }
 
-    /// The least loaded member that may be used.
-    fn least(&self) -> Option<&Arc<Destination>> {
-        let usable = || {
-            let members = self.members.iter().rev();
-            members.filter(|member| member.is_available())
-        };
-        let least = load::least(usable(), load::overhead)?;
-        usable().nth(least)
+    /// Looks for the members in the list as it is now.
+    fn follow(&mut self, request: &Request<'_>) {
+        if self.list != request.board.list() {
+            self.list = request.board.list();
+            let places = self.members.iter();
+            let places = places.map(|member| number(position(member, request.destinations)));
+            self.places.clear();
+            self.places.extend(places);
+        }
+    }
+
+    /// The real server at this place joins, unless it is a member.
+    fn insert(&mut self, place: usize, request: &Request<'_>) {
+        let number = number(Some(place));
+        if !self.places.contains(&number) {
+            self.members.push(Arc::clone(&request.destinations[place]));
+            self.places.push(number);
+            self.changed = request.now;
+        }
+    }
+
+    /// Place of the least loaded member that may be used.
+    fn least(&self, board: &Board) -> Option<usize> {
+        load::least_of(board, self.places.iter().rev().copied())
     }
 
     /// Removes the most loaded member that is not quiesced.
     fn remove_most_loaded(&mut self, now: Instant) {
         let mut most: Option<usize> = None;
         for (index, member) in self.members.iter().enumerate().rev() {
-            let heavier = |other: &Destination| {
-                let weights = (i64::from(other.weight()), i64::from(member.weight()));
-                load::overhead(other).saturating_mul(weights.1)
-                    < load::overhead(member).saturating_mul(weights.0)
+            let member = Seat::of(member);
+            let heavier = |other: &Seat| {
+                load::overhead(other).saturating_mul(member.weight.into())
+                    < load::overhead(&member).saturating_mul(other.weight.into())
             };
-            if member.weight() > 0 && most.is_none_or(|most| heavier(&self.members[most])) {
+            if member.weight > 0 && most.is_none_or(|most| heavier(&Seat::of(&self.members[most])))
+            {
                 most = Some(index);
             }
         }
         if let Some(most) = most {
             self.members.remove(most);
+            self.places.remove(most);
             self.changed = now;
         }
     }
@@ -72,29 +111,25 @@ impl Set {
 impl Scheduler for Replication {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
         let address = request.flow.destination;
-        let (destinations, now) = (request.destinations, request.now);
+        let (board, now) = (request.board, request.now);
         self.cache.collect(now, request.cache_lifetime);
         let Some(set) = self.cache.get(address, now) else {
-            let picked = load::least(destinations.iter(), load::overhead)?;
-            let set = Set {
-                members: vec![Arc::clone(&destinations[picked])],
-                changed: now,
-            };
-            self.cache.insert(address, set, now);
+            let picked = self.least.by_weight(board, load::overhead)?;
+            self.cache.insert(address, Set::new(picked, request), now);
             return Some(picked);
         };
-        let least = set.least().cloned();
+        set.follow(request);
+        let least = set.least(board);
         if set.members.len() > 1 && now.since(set.changed) > request.cache_lifetime {
             set.remove_most_loaded(now);
         }
-        if let Some(least) = least
-            && !should_leave(&least, destinations)
-            && let Some(picked) = position(&least, destinations)
+        if let Some(picked) = least
+            && !should_leave(&request.destinations[picked], &mut self.idle, board)
         {
             return Some(picked);
         }
-        let picked = load::least(destinations.iter(), load::overhead)?;
-        set.insert(&destinations[picked], now);
+        let picked = self.least.by_weight(board, load::overhead)?;
+        set.insert(picked, request);
         Some(picked)
     }
 }

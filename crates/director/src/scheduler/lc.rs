@@ -1,23 +1,22 @@
 //! `lc`: the real server with the fewest connections, whatever its weight.
 
-use super::{Entry, Request, Scheduler, is_usable, load};
+use super::load::{self, Least};
+use super::{Entry, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "lc",
     summary: "least connections",
     flags: &[],
-    make: || Box::new(LeastConnection),
+    make: || Box::new(LeastConnection::default()),
 };
 
-#[derive(Debug)]
-struct LeastConnection;
+#[derive(Debug, Default)]
+struct LeastConnection(Least);
 
 impl Scheduler for LeastConnection {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        let destinations = request.destinations.iter().enumerate();
-        destinations
-            .filter(|(_, destination)| is_usable(destination))
-            .min_by_key(|(_, destination)| load::overhead(destination))
-            .map(|(index, _)| index)
+        self.0.of(request.board, |seat| {
+            seat.is_usable().then(|| (load::overhead(seat), 1))
+        })
     }
 }

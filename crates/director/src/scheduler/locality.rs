@@ -4,7 +4,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
+use super::board::{Board, Seat};
 use super::hash;
+use super::load::Least;
 use crate::destination::Destination;
 use crate::time::Instant;
 
@@ -136,12 +138,10 @@ fn bucket(address: IpAddr) -> usize {
 }
 
 /// Whether a cached real server should be left: it has more active connections than its weight while
-/// another has less than half of its own.
-pub(super) fn should_leave(destination: &Destination, destinations: &[Arc<Destination>]) -> bool {
-    destination.active() > destination.weight()
-        && destinations
-            .iter()
-            .any(|other| i64::from(other.active()) * 2 < i64::from(other.weight()))
+/// another has less than half of its own. `idle` is kept for this question.
+pub(super) fn should_leave(destination: &Destination, idle: &mut Least, board: &Board) -> bool {
+    let has_room = |other: &Seat| i64::from(other.active) * 2 < i64::from(other.weight);
+    destination.active() > destination.weight() && idle.first(board, has_room).is_some()
 }
 
 /// Where a real server stands in the list now.
@@ -149,9 +149,9 @@ pub(super) fn position(
     destination: &Arc<Destination>,
     destinations: &[Arc<Destination>],
 ) -> Option<usize> {
-    destinations
-        .iter()
-        .position(|other| Arc::ptr_eq(other, destination))
+    let place = destination.place();
+    let there = destinations.get(place)?;
+    Arc::ptr_eq(there, destination).then_some(place)
 }
 
 #[cfg(test)]

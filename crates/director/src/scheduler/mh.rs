@@ -118,7 +118,7 @@ impl Scheduler for Maglev {
         if let Some(picked) = usable(first) {
             return Some(picked);
         }
-        if request.flags & FLAG_SCHED_1 == 0 || self.table.is_empty() {
+        if request.flags & FLAG_SCHED_1 == 0 || !request.board.has_usable() {
             return None;
         }
         (0..SIZE).find_map(|offset| {

@@ -9,6 +9,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
+use board::Board;
 use packet::Family;
 
 use crate::destination::Destination;
@@ -16,6 +17,7 @@ use crate::protocol::Protocol;
 use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
 use crate::time::Instant;
 
+pub(crate) mod board;
 mod dh;
 mod fo;
 mod hash;
@@ -124,6 +126,8 @@ pub struct Flow {
 pub struct Request<'a> {
     /// The service's real servers, newest first.
     pub destinations: &'a [Arc<Destination>],
+    /// Their loads, weights and overload flags now.
+    pub(crate) board: &'a Board,
     /// The new connection.
     pub flow: &'a Flow,
     /// The service's `FLAG_*` bits.

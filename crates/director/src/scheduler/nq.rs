@@ -1,23 +1,25 @@
 //! `nq`: the first idle real server, else as `sed`.
 
-use super::{Entry, Request, Scheduler, is_usable, load};
+use super::load::{self, Least};
+use super::{Entry, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "nq",
     summary: "never queue: an idle real server, else the shortest expected delay",
     flags: &[],
-    make: || Box::new(NeverQueue),
+    make: || Box::new(NeverQueue::default()),
 };
 
-#[derive(Debug)]
-struct NeverQueue;
+#[derive(Debug, Default)]
+struct NeverQueue {
+    idle: Least,
+    quickest: Least,
+}
 
 impl Scheduler for NeverQueue {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        let idle = request
-            .destinations
-            .iter()
-            .position(|destination| is_usable(destination) && destination.active() == 0);
-        idle.or_else(|| load::least(request.destinations.iter(), load::expected))
+        let board = request.board;
+        let idle = (self.idle).first(board, |seat| seat.is_usable() && seat.active == 0);
+        idle.or_else(|| self.quickest.by_weight(board, load::expected))
     }
 }

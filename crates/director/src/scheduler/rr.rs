@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Change, Entry, Request, Scheduler, is_usable, shifted};
+use super::{Change, Entry, Request, Scheduler, shifted};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -24,11 +24,9 @@ impl Scheduler for RoundRobin {
     }
 
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        let count = request.destinations.len();
         let first = self.position.map_or(0, |position| position + 1);
-        let picked = (first..count)
-            .chain(0..first.min(count))
-            .find(|&index| is_usable(&request.destinations[index]))?;
+        let board = request.board;
+        let picked = (board.next_usable(first)).or_else(|| board.next_usable(0))?;
         self.position = Some(picked);
         Some(picked)
     }

@@ -1,19 +1,20 @@
 //! `sed`: the real server that would answer first, by active connections and weight.
 
-use super::{Entry, Request, Scheduler, load};
+use super::load::{self, Least};
+use super::{Entry, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "sed",
     summary: "shortest expected delay",
     flags: &[],
-    make: || Box::new(ShortestExpectedDelay),
+    make: || Box::new(ShortestExpectedDelay::default()),
 };
 
-#[derive(Debug)]
-struct ShortestExpectedDelay;
+#[derive(Debug, Default)]
+struct ShortestExpectedDelay(Least);
 
 impl Scheduler for ShortestExpectedDelay {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        load::least(request.destinations.iter(), load::expected)
+        self.0.by_weight(request.board, load::expected)
     }
 }

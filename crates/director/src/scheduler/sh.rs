@@ -54,7 +54,7 @@ impl Scheduler for SourceHash {
             is_usable(request.destinations.get(picked)?).then_some(picked)
         };
         let picked = usable(bucket);
-        if picked.is_some() || request.flags & FLAG_SCHED_1 == 0 {
+        if picked.is_some() || request.flags & FLAG_SCHED_1 == 0 || !request.board.has_usable() {
             return picked;
         }
         // The kernel adds the bucket twice: its search begins at 2 * bucket.

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::changed_servers::ChangedServers;
 use crate::destination::{DestinationConfig, Method, TunnelConfig};
 use crate::stats::Stats;
+
+mod many;
 
 /// Schedulers that may refuse a connection although a real server could take it.
 fn may_refuse(entry: &Entry, flags: u32, list: &[Arc<Destination>]) -> bool {
@@ -47,9 +50,14 @@ fn server() -> impl Strategy<Value = Server> {
     )
 }
 
-fn destination(number: u8, server: Server) -> Arc<Destination> {
+thread_local! {
+    /// Where all real servers of a test note their changes: one too many does no harm.
+    static CHANGED: Arc<ChangedServers> = Arc::default();
+}
+
+fn destination(number: u16, server: Server) -> Arc<Destination> {
     let config = DestinationConfig {
-        address: Ipv4Addr::new(10, 2, 0, number).into(),
+        address: Ipv4Addr::from_bits(0x0a02_0000 | u32::from(number)).into(),
         port: 80,
         method: Method::DirectRoute,
         tunnel: TunnelConfig::default(),
@@ -57,7 +65,8 @@ fn destination(number: u8, server: Server) -> Arc<Destination> {
         upper_threshold: server.limited.into(),
         lower_threshold: 0,
     };
-    let destination = Destination::new(&config, Arc::new(Stats::new(1)), 1);
+    let stats = Arc::new(Stats::new(1));
+    let destination = Destination::noting(&config, stats, CHANGED.with(Arc::clone), 1);
     for connection in 0..server.active + server.inactive {
         destination.bind(false);
         if connection < server.active {
@@ -68,9 +77,13 @@ fn destination(number: u8, server: Server) -> Arc<Destination> {
 }
 
 fn destinations(servers: &[Server]) -> Vec<Arc<Destination>> {
+    destinations_of(servers.iter().copied())
+}
+
+fn destinations_of(servers: impl Iterator<Item = Server>) -> Vec<Arc<Destination>> {
     (1..)
         .zip(servers)
-        .map(|(number, &server)| destination(number, server))
+        .map(|(number, server)| destination(number, server))
         .collect()
 }
 
@@ -94,25 +107,53 @@ fn flow(client: u32, port: u16) -> Flow {
     }
 }
 
+/// A scheduler and what it looks at, as a service has them.
+struct Bound {
+    scheduler: Box<dyn Scheduler>,
+    board: Board,
+}
+
+impl Bound {
+    fn update(&mut self, destinations: &[Arc<Destination>], change: Change) {
+        self.board.rebuild(destinations);
+        self.scheduler.update(destinations, change);
+    }
+}
+
 fn pick(
-    scheduler: &mut dyn Scheduler,
+    bound: &mut Bound,
     destinations: &[Arc<Destination>],
     flow: &Flow,
     flags: u32,
 ) -> Option<usize> {
-    scheduler.pick(&Request {
+    pick_at(bound, destinations, flow, flags, Instant::START)
+}
+
+fn pick_at(
+    bound: &mut Bound,
+    destinations: &[Arc<Destination>],
+    flow: &Flow,
+    flags: u32,
+    now: Instant,
+) -> Option<usize> {
+    bound.board.refresh(destinations);
+    bound.scheduler.pick(&Request {
         destinations,
+        board: &bound.board,
         flow,
         flags,
-        now: Instant::START,
-        cache_lifetime: Duration::from_secs(60),
+        now,
+        cache_lifetime: Duration::from_secs(600),
     })
 }
 
-fn bound(entry: &Entry, destinations: &[Arc<Destination>]) -> Box<dyn Scheduler> {
-    let mut scheduler = (entry.make)();
-    scheduler.update(destinations, Change::Bound(Family::V4));
-    scheduler
+fn bound(entry: &Entry, destinations: &[Arc<Destination>]) -> Bound {
+    let mut bound = Bound {
+        scheduler: (entry.make)(),
+        board: Board::new(CHANGED.with(Arc::clone)),
+    };
+    bound.update(destinations, Change::Bound(Family::V4));
+    bound
 }
 
 fn flags_of(entry: &Entry) -> u32 {
@@ -136,7 +177,7 @@ proptest! {
             let flags = if with_flags { flags_of(entry) } else { 0 };
             let mut scheduler = bound(entry, &list);
             for &(client, port) in &clients {
-                let picked = pick(&mut *scheduler, &list, &flow(client, port), flags);
+                let picked = pick(&mut scheduler, &list, &flow(client, port), flags);
                 match picked {
                     Some(index) => prop_assert!(is_usable(&list[index]), "{}", entry.name),
                     None => prop_assert!(!usable || may_refuse(entry, flags, &list), "{}", entry.name),
@@ -160,7 +201,7 @@ proptest! {
                     let index = usize::from(which).checked_rem(list.len());
                     match (kind, index) {
                         (0, _) => {
-                            list.insert(0, destination(100 + which % 100, server));
+                            list.insert(0, destination(u16::from(100 + which % 100), server));
                             scheduler.update(&list, Change::Added(0));
                         }
                         (1, Some(index)) => {
@@ -174,7 +215,7 @@ proptest! {
                             scheduler.update(&list, Change::Edited(index));
                         }
                         _ => {
-                            let picked = pick(&mut *scheduler, &list, &flow(client, 1), 0);
+                            let picked = pick(&mut scheduler, &list, &flow(client, 1), 0);
                             if let Some(index) = picked {
                                 list[index].bind(false);
                             }
@@ -195,10 +236,10 @@ proptest! {
         for name in ["sh", "mh", "dh"] {
             let entry = find(name).unwrap();
             let mut scheduler = bound(entry, &list);
-            let first = pick(&mut *scheduler, &list, &flow(client, 1), 0);
+            let first = pick(&mut scheduler, &list, &flow(client, 1), 0);
             prop_assert!(first.is_some());
             for port in 2..20 {
-                prop_assert_eq!(pick(&mut *scheduler, &list, &flow(client, port), 0), first);
+                prop_assert_eq!(pick(&mut scheduler, &list, &flow(client, port), 0), first);
             }
         }
     }
@@ -225,7 +266,7 @@ proptest! {
             scheduler.update(&list, Change::Edited(index));
             search.update(&list);
             for _ in 0..picks {
-                let picked = pick(&mut *scheduler, &list, &flow(1, 1), 0);
+                let picked = pick(&mut scheduler, &list, &flow(1, 1), 0);
                 prop_assert_eq!(picked, search.pick(&list));
             }
         }
@@ -305,7 +346,7 @@ fn shares(name: &str, weights: &[i32], count: u32) -> BTreeMap<usize, u32> {
     let mut shares = BTreeMap::new();
     for client in 0..count {
         let client = client.wrapping_mul(2_654_435_769);
-        let picked = pick(&mut *scheduler, &list, &flow(client, 1), 0).unwrap();
+        let picked = pick(&mut scheduler, &list, &flow(client, 1), 0).unwrap();
         list[picked].bind(false);
         list[picked].set_active(true);
         *shares.entry(picked).or_default() += 1;
@@ -340,12 +381,12 @@ fn rr_goes_on_after_a_deletion() {
         let mut list = weighted(&[1, 1, 1, 1]);
         let mut scheduler = bound(find("rr").unwrap(), &list);
         for first in [0, 1] {
-            assert_eq!(pick(&mut *scheduler, &list, &flow(1, 1), 0), Some(first));
+            assert_eq!(pick(&mut scheduler, &list, &flow(1, 1), 0), Some(first));
         }
         let expected = Arc::clone(&list[expected]);
         list.remove(removed);
         scheduler.update(&list, Change::Removed(removed));
-        let picked = pick(&mut *scheduler, &list, &flow(1, 1), 0).unwrap();
+        let picked = pick(&mut scheduler, &list, &flow(1, 1), 0).unwrap();
         assert!(Arc::ptr_eq(&list[picked], &expected), "{removed}");
     }
 }
@@ -367,7 +408,7 @@ fn wrr_does_not_step_through_large_weights() {
     let list = destinations(&[heavy, light]);
     let mut scheduler = bound(find("wrr").unwrap(), &list);
     for _ in 0..3 {
-        assert_eq!(pick(&mut *scheduler, &list, &flow(1, 1), 0), Some(1));
+        assert_eq!(pick(&mut scheduler, &list, &flow(1, 1), 0), Some(1));
     }
 }
 
@@ -391,17 +432,12 @@ fn locality_forgets_unused_addresses() {
     let list = weighted(&[1, 1]);
     let mut scheduler = bound(find("lblc").unwrap(), &list);
     let mut at = |seconds: u64, client: u8| {
-        let request = Request {
-            destinations: &list,
-            flow: &Flow {
-                destination: Ipv4Addr::new(10, 9, 0, client).into(),
-                ..flow(1, 1)
-            },
-            flags: 0,
-            now: Instant::START.after(Duration::from_secs(seconds)),
-            cache_lifetime: Duration::from_secs(600),
+        let flow = Flow {
+            destination: Ipv4Addr::new(10, 9, 0, client).into(),
+            ..flow(1, 1)
         };
-        scheduler.pick(&request)
+        let now = Instant::START.after(Duration::from_secs(seconds));
+        pick_at(&mut scheduler, &list, &flow, 0, now)
     };
     assert_eq!(at(0, 1), Some(0));
     list[0].bind(false);

@@ -1,18 +1,56 @@
 //! `twos`: the better of two real servers drawn by lot.
 
-use super::{Entry, Request, Scheduler, is_usable, load};
+use super::board::{Blocks, Board, Seat};
+use super::{Entry, Request, Scheduler, load};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "twos",
     summary: "power of two choices: the less loaded of two real servers drawn by lot",
     flags: &[],
-    make: || Box::new(TwoChoices { seed: 0 }),
+    make: || Box::new(TwoChoices::default()),
 };
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct TwoChoices {
     /// State of the lot (SplitMix64): drawn from a fixed start, so that a replay draws the same.
     seed: u64,
+    /// Of each block of real servers.
+    weights: Blocks<BlockWeight>,
+}
+
+/// Where a block of real servers begins, and the weights of its usable ones in total.
+#[derive(Clone, Copy, Debug, Default)]
+struct BlockWeight {
+    first: usize,
+    sum: u64,
+}
+
+impl BlockWeight {
+    fn of(first: usize, seats: &[Seat]) -> Self {
+        let sum = seats.iter().map(weight).sum();
+        Self { first, sum }
+    }
+}
+
+/// The part of the lots that fall to a real server.
+fn weight(seat: &Seat) -> u64 {
+    if seat.is_usable() {
+        seat.weight.unsigned_abs().into()
+    } else {
+        0
+    }
+}
+
+/// The first of these with a weight that the lot does not reach beyond; what is left of the lot where there is none.
+fn hit<T: Copy>(lot: &mut u64, mut weighted: impl Iterator<Item = (T, u64)>) -> Option<T> {
+    let found = weighted.find(|&(_, weight)| {
+        let is_hit = weight > 0 && *lot <= weight;
+        if !is_hit {
+            *lot = lot.saturating_sub(weight);
+        }
+        is_hit
+    });
+    found.map(|(found, _)| found)
 }
 
 impl TwoChoices {
@@ -24,32 +62,28 @@ impl TwoChoices {
         lot = (lot ^ (lot >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (lot ^ (lot >> 31)) % limit
     }
+
+    /// The place that the next lot falls to; `total` is all weights.
+    fn choose(&mut self, board: &Board, total: u64) -> Option<usize> {
+        let mut lot = self.draw(total + 1);
+        let blocks = self.weights.look(board, BlockWeight::of);
+        let first = hit(&mut lot, blocks.map(|block| (block.first, block.sum)))?;
+        let (_, seats) = board.rest_of_block(first);
+        hit(&mut lot, (first..).zip(seats.iter().map(weight)))
+    }
 }
 
 impl Scheduler for TwoChoices {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        let usable = || {
-            let destinations = request.destinations.iter().enumerate();
-            destinations
-                .filter(|(_, destination)| is_usable(destination))
-                .map(|(index, destination)| (index, u64::from(destination.weight().unsigned_abs())))
-        };
-        let total: u64 = usable().map(|(_, weight)| weight).sum();
+        let board = request.board;
+        let sums = self.weights.look(board, BlockWeight::of);
+        let total = sums.map(|block| block.sum).sum();
         // The kernel draws from 0 to the total inclusive: 0 falls to the first.
-        let choose = |mut lot: u64| {
-            usable().find(|&(_, weight)| {
-                let hit = lot <= weight;
-                lot = lot.saturating_sub(weight);
-                hit
-            })
-        };
-        let (first, first_weight) = choose(self.draw(total + 1))?;
-        let (second, second_weight) = choose(self.draw(total + 1))?;
-        let load = |index: usize, weight: u64| {
-            load::overhead(&request.destinations[index])
-                .saturating_mul(i64::try_from(weight).unwrap_or(i64::MAX))
-        };
-        if load(first, second_weight) > load(second, first_weight) {
+        let first = self.choose(board, total)?;
+        let second = self.choose(board, total)?;
+        let (one, other) = (board.seat(first)?, board.seat(second)?);
+        let load = |of: &Seat, by: &Seat| load::overhead(of).saturating_mul(by.weight.into());
+        if load(one, other) > load(other, one) {
             Some(second)
         } else {
             Some(first)

@@ -1,19 +1,20 @@
 //! `wlc`: the real server with the fewest connections in proportion to its weight.
 
-use super::{Entry, Request, Scheduler, load};
+use super::load::{self, Least};
+use super::{Entry, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "wlc",
     summary: "weighted least connections (the default)",
     flags: &[],
-    make: || Box::new(WeightedLeastConnection),
+    make: || Box::new(WeightedLeastConnection::default()),
 };
 
-#[derive(Debug)]
-struct WeightedLeastConnection;
+#[derive(Debug, Default)]
+struct WeightedLeastConnection(Least);
 
 impl Scheduler for WeightedLeastConnection {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        load::least(request.destinations.iter(), load::overhead)
+        self.0.by_weight(request.board, load::overhead)
     }
 }

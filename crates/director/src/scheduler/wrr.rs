@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Change, Entry, Request, Scheduler, is_usable};
+use super::board::{Blocks, Board, Seat};
+use super::{Change, Entry, Request, Scheduler};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -25,16 +26,39 @@ struct WeightedRoundRobin {
     top: i32,
     /// Difference between passes: the greatest common divisor of all weights above 0.
     step: i32,
+    /// Of each block of real servers, so that a pass goes straight to those that it takes.
+    heaviest: Blocks<Option<Heaviest>>,
+}
+
+/// The weight of the heaviest usable real server in a block, and where the block begins.
+#[derive(Clone, Copy, Debug)]
+struct Heaviest {
+    first: usize,
+    weight: i32,
+}
+
+fn heaviest(first: usize, seats: &[Seat]) -> Option<Heaviest> {
+    let usable = seats.iter().filter(|seat| seat.is_usable());
+    let weight = usable.map(|seat| seat.weight).max()?;
+    Some(Heaviest { first, weight })
 }
 
 impl WeightedRoundRobin {
     /// The next real server in this pass at or after `from`.
-    fn next_in_pass(&mut self, request: &Request<'_>, from: usize) -> Option<usize> {
-        let rest = request.destinations.iter().enumerate().skip(from);
-        let picked = rest
-            .filter(|(_, destination)| !destination.is_overloaded())
-            .find(|(_, destination)| destination.weight() >= self.level)
-            .map(|(index, _)| index)?;
+    fn next_in_pass(&mut self, board: &Board, from: usize) -> Option<usize> {
+        let level = self.level;
+        let is_in_pass = |seat: &Seat| seat.is_usable() && seat.weight >= level;
+        let (block, seats) = board.rest_of_block(from);
+        let near = seats.iter().position(is_in_pass).map(|at| from + at);
+        let picked = near.or_else(|| {
+            let behind = (self.heaviest).look(board, heaviest).skip(block + 1);
+            let first = behind
+                .flatten()
+                .find(|heaviest| heaviest.weight >= level)?
+                .first;
+            let (_, seats) = board.rest_of_block(first);
+            seats.iter().position(is_in_pass).map(|at| first + at)
+        })?;
         self.position = Some(picked);
         Some(picked)
     }
@@ -73,11 +97,11 @@ impl Scheduler for WeightedRoundRobin {
             return None;
         }
         let first = self.position.map_or(0, |position| position + 1);
-        if let Some(picked) = self.next_in_pass(request, first) {
+        if let Some(picked) = self.next_in_pass(request.board, first) {
             return Some(picked);
         }
-        let usable = request.destinations.iter().filter(|d| is_usable(d));
-        let Some(heaviest) = usable.map(|destination| destination.weight()).max() else {
+        let blocks = self.heaviest.look(request.board, heaviest).flatten();
+        let Some(heaviest) = blocks.map(|heaviest| heaviest.weight).max() else {
             self.give_up();
             return None;
         };
@@ -90,7 +114,7 @@ impl Scheduler for WeightedRoundRobin {
             let passes = (self.level - heaviest - 1) / self.step + 1;
             self.level -= passes * self.step;
         }
-        self.next_in_pass(request, 0)
+        self.next_in_pass(request.board, 0)
     }
 }
 
