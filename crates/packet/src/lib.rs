@@ -40,6 +40,7 @@ pub mod numbering;
 mod option_echo;
 pub mod options;
 mod parse;
+pub mod plain;
 pub mod protocol;
 pub mod quoted;
 pub mod reset;
