@@ -453,10 +453,15 @@ impl Worker {
 
     /// The identification of the next datagram the director makes.
     pub(crate) fn id(&mut self) -> u16 {
-        self.next_id = self.next_id.wrapping_add(1);
-        let [_, _, high, low] = self.next_id.to_be_bytes();
-        u16::from_be_bytes([high, low])
+        next_id(&mut self.next_id)
     }
+}
+
+/// The identification behind the last one that a worker gave.
+pub(crate) fn next_id(last: &mut u32) -> u16 {
+    *last = last.wrapping_add(1);
+    let [_, _, high, low] = last.to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 /// Tells what is kept elsewhere about a connection that has ended, and why.

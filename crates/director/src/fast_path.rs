@@ -4,24 +4,31 @@
 //! `Worker::receive`, and what it does not take it has not touched. It takes a packet when everything on that way which
 //! looks for an exception has none to find: Ethernet on both sides, no tag, no super-frame, no option, no fragment, a hop
 //! to spare; a connection that the packet leaves in its state, with a real server that is there; no synchronisation to
-//! tell; direct routing or NAT; a next hop whose link address is known, and room on the way to it.
+//! tell; direct routing, NAT or IPIP; a next hop whose link address is known, and room on the way to it.
 //!
 //! It is fast because it has no exceptions: the headers are read once, into registers, by code that knows their family,
 //! and nothing is put down to be picked up by the next step.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::plain::{Plain, Rewrite, Upper};
-use packet::{Packet, ethernet, set_link};
+use packet::{Packet, Tunnel, ethernet, set_link, wrap};
 
 use crate::connection::{Address, Connection, Guess};
-use crate::destination::Method;
-use crate::director::{Director, Worker};
+use crate::destination::{Method, TunnelConfig, TunnelKind};
+use crate::director::{Director, Worker, next_id};
 use crate::egress::Hop;
+use crate::forward::least_mtu;
 use crate::net::{Interface, Network};
 use crate::protocol::Direction;
+use crate::sysctl::Sysctl;
 use crate::time::Instant;
 use crate::ways::Way;
+
+/// Where a transport header may begin at most for a tunnel's headers to have room in front of it, octets.
+const FURTHEST: u16 = u16::MAX / 2;
+/// The longest datagram, octets.
+const LONGEST: usize = u16::MAX as usize;
 
 /// A packet's surroundings.
 struct Around<'b> {
@@ -92,19 +99,26 @@ impl Worker {
         }
         let network = around.network;
         let answered_by;
+        let mut tunnel = None;
         let (address, hop, rewrite) = match steady.direction {
             Direction::ToServer => {
                 let (server, port) = connection.server_of::<A>()?;
                 let names_it = destination.known_route(network.route_generation)?;
+                let Way::Hop(hop, outer) = self.ways.to(network, server.into()) else {
+                    return None;
+                };
                 let rewrite = match connection.method() {
                     Method::Masq => Rewrite::Destination(server, port),
                     Method::DirectRoute if names_it => Rewrite::None,
+                    Method::Tunnel => {
+                        let copy_df = self.shared.sysctls.is_on(Sysctl::PmtuDisc);
+                        let ends = ((*outer)?, server.into());
+                        tunnel = Some(plain_tunnel(destination.tunnel(), ends, copy_df)?);
+                        Rewrite::None
+                    }
                     _ => return None,
                 };
-                match self.ways.to(network, server.into()) {
-                    Way::Hop(hop) => (server, hop, rewrite),
-                    Way::Local | Way::None(_) => return None,
-                }
+                (server, hop, rewrite)
             }
             Direction::ToClient => {
                 answered_by = network.hop(plain.destination.into()).ok()?;
@@ -125,16 +139,26 @@ impl Worker {
         let must_sum = !is_partial
             && matches!(plain.upper, Upper::Udp { is_unsummed: true })
             && rewrite != Rewrite::None;
-        if plain.len > hop.mtu || !is_within(plain.len, learned) || must_sum {
+        let room = room(hop, learned, tunnel.as_ref())?;
+        let overhead = tunnel.as_ref().map_or(0, Tunnel::overhead);
+        // A tunnel completes a checksum, and must not fail any more.
+        let has_offload = packet.offload.checksum_start > FURTHEST || is_partial;
+        let is_odd = tunnel.is_some() && has_offload || must_sum;
+        if plain.len > room || packet.headroom() < overhead || is_odd {
             return None;
         }
         let egress = hop.interface;
-        packet.truncate(ethernet::LEN + plain.len);
-        set_link(packet, mac, own);
+        let end = ethernet::LEN + plain.len;
+        packet.truncate(end);
         let (_, network) = packet
             .bytes_mut()
             .split_first_chunk_mut::<{ ethernet::LEN }>()?;
         plain.forward(network, rewrite, is_partial)?;
+        if let Some(tunnel) = &mut tunnel {
+            tunnel.id = next_id(&mut self.next_id);
+            wrap(packet, A::FAMILY, end, tunnel).ok()?;
+        }
+        set_link(packet, mac, own);
         self.shared
             .count(self.index, destination, steady.direction, plain.len);
         steady.stay();
@@ -142,10 +166,36 @@ impl Worker {
     }
 }
 
-/// Whether so many octets fit a path whose learned MTU is this.
+/// The tunnel between these ends, if it needs nothing of the packet inside.
+#[inline(never)]
+fn plain_tunnel(
+    config: TunnelConfig,
+    (source, destination): (IpAddr, IpAddr),
+    copy_df: bool,
+) -> Option<Tunnel> {
+    (config.kind == TunnelKind::Ipip).then_some(Tunnel {
+        kind: packet::TunnelKind::Ipip,
+        source,
+        destination,
+        source_port: 0,
+        destination_port: 0,
+        checksum: packet::TunnelChecksum::None,
+        id: 0,
+        copy_df,
+    })
+}
+
+/// Octets that a datagram may have; `None` where the path is too narrow for a tunnel.
 #[inline(always)]
-fn is_within(len: usize, learned: Option<u32>) -> bool {
-    learned.is_none_or(|mtu| usize::try_from(mtu).is_ok_and(|mtu| len <= mtu))
+fn room(hop: &Hop, learned: Option<u32>, tunnel: Option<&Tunnel>) -> Option<usize> {
+    let mtu = learned.map_or(hop.mtu, |mtu| {
+        hop.mtu.min(usize::try_from(mtu).unwrap_or(usize::MAX))
+    });
+    let Some(tunnel) = tunnel else {
+        return Some(mtu);
+    };
+    let room = mtu.min(LONGEST).saturating_sub(tunnel.overhead());
+    (room >= least_mtu(tunnel)).then_some(room)
 }
 
 /// Whether an answer that leaves by `hop` gets a tag, or its sender a redirect.

@@ -21,8 +21,8 @@ const WAYS_MAX: usize = 16_384;
 pub(crate) enum Way {
     /// They do not: it is this host.
     Local,
-    /// By this hop, with the path MTU of the route alone.
-    Hop(Hop),
+    /// By this hop, with the path MTU of the route alone; and the source address of a tunnel that goes there.
+    Hop(Hop, Option<IpAddr>),
     /// They do not.
     None(DropReason),
 }
@@ -112,7 +112,7 @@ fn look_up(network: &Network, address: IpAddr) -> Way {
         return Way::Local;
     }
     match network.hop(address) {
-        Ok(hop) => Way::Hop(hop),
+        Ok(hop) => Way::Hop(hop, network.outer_source(&hop, address)),
         Err(reason) => Way::None(reason),
     }
 }

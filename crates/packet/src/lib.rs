@@ -65,5 +65,5 @@ pub use quoted::{ErrorTranslation, Quoted, translate_error};
 pub use reset::{sctp_abort, tcp_reset};
 pub use rewrite::{Translation, decrement_ttl, insert_link, set_link, strip_link, translate};
 pub use segment::Segments;
-pub use tunnel::{Tunnel, TunnelChecksum, TunnelError, TunnelKind, decapsulate, encapsulate};
+pub use tunnel::{Tunnel, TunnelChecksum, TunnelError, TunnelKind, decapsulate, encapsulate, wrap};
 pub use view::Field;

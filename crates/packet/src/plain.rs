@@ -8,6 +8,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::checksum::{fold, header_is_valid};
+use crate::headers::Family;
 use crate::ipv4::{self, Ipv4};
 use crate::ipv6::{self, Ipv6};
 use crate::protocol;
@@ -87,6 +88,8 @@ pub trait Address: Copy + Into<IpAddr> {
     /// end of the packet. Returns what that changes in sums over the addresses.
     fn write(network: &mut [u8], end: End, old: Self, new: Self) -> Option<Difference>;
 
+    /// The family.
+    const FAMILY: Family;
     /// Octets of the IP header.
     const HEADER_LEN: usize;
 }
@@ -183,6 +186,7 @@ impl Difference {
 }
 
 impl Address for Ipv4Addr {
+    const FAMILY: Family = Family::V4;
     const HEADER_LEN: usize = ipv4::LEN;
 
     #[inline(always)]
@@ -222,6 +226,7 @@ impl Address for Ipv4Addr {
 }
 
 impl Address for Ipv6Addr {
+    const FAMILY: Family = Family::V6;
     const HEADER_LEN: usize = ipv6::LEN;
 
     #[inline(always)]
