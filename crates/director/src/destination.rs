@@ -403,13 +403,19 @@ impl Destination {
     pub(crate) fn route_names_it(&self, method: Method, generation: u32) -> bool {
         let looked_up =
             |names_it: bool| (u64::from(generation) << 2) | (u64::from(names_it) << 1) | 1;
-        let kept = self.route.load(Relaxed);
-        if kept | 2 == looked_up(true) {
-            return kept & 2 != 0;
+        if let Some(names_it) = self.known_route(generation) {
+            return names_it;
         }
         let names_it = method == Method::DirectRoute;
         self.route.store(looked_up(names_it), Relaxed);
         names_it
+    }
+
+    /// What [`Destination::route_names_it`] keeps and says, if there has been a first packet.
+    #[inline]
+    pub(crate) fn known_route(&self, generation: u32) -> Option<bool> {
+        let kept = self.route.load(Relaxed);
+        (kept | 2 == u64::from(generation) << 2 | 3).then_some(kept & 2 != 0)
     }
 
     /// Marks it as deleted from its service.

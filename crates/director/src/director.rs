@@ -13,13 +13,14 @@ use packet::{Headers, Mac, Malformed, Packet, Transport, Vlan};
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
 use crate::cut::Pieces;
 use crate::defence::Sacrifice;
-use crate::frame::{Frame, Output};
+use crate::frame::{Frame, Outgoing, Output};
 use crate::ftp;
 use crate::icmp_limit::IcmpLimit;
 use crate::net::waiting::Waiting;
 use crate::net::{Interface, NeighbourTable, Network, PathMtus, RouteKind};
 use crate::orphans::Orphans;
 use crate::owners::Owners;
+use crate::prefetch::Guesses;
 use crate::protocol::{Direction, Protocol};
 use crate::reassembly::Reassembly;
 use crate::redirect::RedirectLimit;
@@ -67,9 +68,10 @@ impl Host {
 /// The director of one worker: owns its connections, shares services with the other workers.
 #[derive(Debug)]
 pub struct Director {
-    network: Arc<Network>,
-    services: Arc<Services>,
-    worker: Worker,
+    pub(crate) network: Arc<Network>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) worker: Worker,
+    pub(crate) guesses: Guesses,
 }
 
 /// All of a director that a packet may change.
@@ -149,6 +151,7 @@ impl Director {
                 counters: Counters::default(),
                 next_id: u32::from_be_bytes([a, b, c, d]),
             },
+            guesses: Guesses::default(),
         };
         director.refresh();
         director
@@ -169,6 +172,25 @@ impl Director {
     /// Decides what becomes of one frame that arrived on `interface`, with firewall mark `mark` (0 = none);
     /// frames to transmit are appended to `output`.
     pub fn handle<'a>(
+        &mut self,
+        now: Instant,
+        interface: u32,
+        mark: u32,
+        mut packet: Packet<'a>,
+        output: &mut Output<'a>,
+    ) -> Verdict {
+        if let Some(interface) = self.fast_path(now, interface, &mut packet) {
+            let frame = Frame::InPlace(packet);
+            output.frames.push(Outgoing { interface, frame });
+            self.worker.counters.count(Verdict::Forwarded);
+            return Verdict::Forwarded;
+        }
+        self.long_way(now, interface, mark, packet, output)
+    }
+
+    /// [`Director::handle`] for every packet that the fast path leaves alone.
+    #[inline(never)]
+    pub(crate) fn long_way<'a>(
         &mut self,
         now: Instant,
         interface: u32,
@@ -431,10 +453,15 @@ impl Worker {
 
     /// The identification of the next datagram the director makes.
     pub(crate) fn id(&mut self) -> u16 {
-        self.next_id = self.next_id.wrapping_add(1);
-        let [_, _, high, low] = self.next_id.to_be_bytes();
-        u16::from_be_bytes([high, low])
+        next_id(&mut self.next_id)
     }
+}
+
+/// The identification behind the last one that a worker gave.
+pub(crate) fn next_id(last: &mut u32) -> u16 {
+    *last = last.wrapping_add(1);
+    let [_, _, high, low] = last.to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 /// Tells what is kept elsewhere about a connection that has ended, and why.

@@ -2,9 +2,9 @@
 
 use core::net::IpAddr;
 
-use packet::{Mac, insert_link, strip_link};
+use packet::{Mac, ethernet, insert_link, strip_link};
 
-use crate::director::{Batch, Worker};
+use crate::director::{Batch, Host, Worker};
 use crate::frame::{Frame, Outgoing, Output, OwnedFrame};
 use crate::net::neighbour::Lookup;
 use crate::net::waiting::Ready;
@@ -22,7 +22,9 @@ pub(crate) struct Hop {
     pub(crate) address: IpAddr,
     /// Whether the next hop is the destination itself.
     pub(crate) on_link: bool,
-    /// Its link address, where the host's kernel knows it.
+    /// The interface's own link address, where it is an Ethernet.
+    pub(crate) own: Option<Mac>,
+    /// The next hop's link address, where the host's kernel knows it.
     pub(crate) mac: Option<Mac>,
     /// Largest IP datagram on the way, octets.
     pub(crate) mtu: usize,
@@ -67,10 +69,22 @@ impl Network {
             interface: route.interface,
             address,
             on_link: route.gateway.is_none(),
+            own: (interface.link_len == ethernet::LEN).then_some(interface.mac),
             mac: self.neighbours.get(&(route.interface, address)).copied(),
             mtu: usize::try_from(mtu).unwrap_or(usize::MAX),
             source: route.source,
         })
+    }
+}
+
+impl Host {
+    /// The link address of the next hop, which ulvs has learned itself and need not confirm.
+    #[inline(never)]
+    pub(crate) fn known_neighbour(&self, hop: &Hop, now: Instant) -> Option<Mac> {
+        match self.neighbours.lookup(hop.interface, hop.address, now) {
+            Lookup::Known(mac) => Some(mac),
+            Lookup::Stale(_) | Lookup::Unknown => None,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod defence;
 pub mod destination;
 pub mod director;
 mod egress;
+mod fast_path;
 pub mod forward;
 mod fragments;
 pub mod frame;

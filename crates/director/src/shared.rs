@@ -12,6 +12,7 @@ use crate::destination::{Destination, DestinationConfig};
 pub use crate::options::{Options, Timeouts};
 use crate::orphans;
 use crate::owners::Owners;
+use crate::protocol::Direction;
 use crate::real_servers::RealServers;
 use crate::scheduler::Change;
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
@@ -323,6 +324,24 @@ impl Shared {
     pub fn count_connection(&self, worker: usize, destination: &Destination) {
         destination.count_connection(worker);
         self.stats.count_connection(worker);
+    }
+
+    /// Counts a packet of `octets` octets in this direction, of a connection whose real server is available.
+    #[inline]
+    pub(crate) fn count(
+        &self,
+        worker: usize,
+        destination: &Destination,
+        direction: Direction,
+        octets: usize,
+    ) {
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        for stats in [&destination.stats, &*destination.service_stats, &self.stats] {
+            match direction {
+                Direction::ToServer => stats.count_in(worker, octets),
+                Direction::ToClient => stats.count_out(worker, octets),
+            }
+        }
     }
 
     /// Counts a packet from a client; nothing when the real server was deleted.

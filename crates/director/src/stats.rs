@@ -127,6 +127,7 @@ impl Stats {
     }
 
     /// Counts a packet from a client of `bytes` octets.
+    #[inline]
     pub fn count_in(&self, worker: usize, bytes: u64) {
         if let Some(cell) = self.cells.get(worker) {
             add(&cell.in_packets, 1);
@@ -135,6 +136,7 @@ impl Stats {
     }
 
     /// Counts a packet to a client of `bytes` octets.
+    #[inline]
     pub fn count_out(&self, worker: usize, bytes: u64) {
         if let Some(cell) = self.cells.get(worker) {
             add(&cell.out_packets, 1);

@@ -33,6 +33,14 @@ impl Instant {
         )
     }
 
+    /// The moment so many whole seconds later, at most the end of the clock.
+    #[inline]
+    #[must_use]
+    pub const fn after_seconds(self, seconds: u32) -> Self {
+        // 2^32 seconds are 2^62 nanoseconds: the product fits.
+        Self(self.0.saturating_add(seconds as u64 * 1_000_000_000))
+    }
+
     /// Time from `earlier` to this moment; zero when `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -171,6 +171,7 @@ pub struct Counters {
 
 impl Counters {
     /// Counts one verdict.
+    #[inline]
     pub(crate) fn count(&mut self, verdict: Verdict) {
         self.received += 1;
         match verdict {

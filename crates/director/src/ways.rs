@@ -3,7 +3,7 @@
 //! Promises: what is kept says the same as a new lookup would: everything is forgotten when the snapshot changes, and
 //! what changes without one (link addresses that ulvs learned itself, path MTUs) is not kept. Bounded.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -21,40 +21,89 @@ const WAYS_MAX: usize = 16_384;
 pub(crate) enum Way {
     /// They do not: it is this host.
     Local,
-    /// By this hop, with the path MTU of the route alone.
-    Hop(Hop),
+    /// By this hop, with the path MTU of the route alone; and the source address of a tunnel that goes there.
+    Hop(Hop, Option<IpAddr>),
     /// They do not.
     None(DropReason),
 }
 
+/// Places for those used last; a power of two.
+const RECENT: usize = 1024;
+
 /// What one worker keeps.
 #[derive(Debug)]
-pub(crate) struct Ways(HashMap<u128, Way>);
+pub(crate) struct Ways {
+    ways: Vec<Way>,
+    /// Where the way to each address stands.
+    numbers: HashMap<u128, usize>,
+    /// Those used last: address, and where the way to it stands.
+    recent: Box<[(u128, usize)]>,
+}
 
 impl Ways {
     /// None yet.
     pub(crate) fn new() -> Self {
-        Self(HashMap::new())
+        Self {
+            ways: Vec::new(),
+            numbers: HashMap::new(),
+            recent: vec![(0, usize::MAX); RECENT].into(),
+        }
     }
 
     /// Forgets all, because the host has changed.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.ways.clear();
+        self.numbers.clear();
+        self.recent.fill((0, usize::MAX));
     }
+
+    /// The way to real server `address`.
+    #[inline(always)]
+    pub(crate) fn to(&mut self, network: &Network, address: IpAddr) -> &Way {
+        let bits = bits(&address);
+        let recent = self.recent.get(place(bits));
+        let number = match recent {
+            Some(&(kept, number)) if kept == bits && number < self.ways.len() => number,
+            _ => self.find(network, bits),
+        };
+        &self.ways[number]
+    }
+
+    /// Where the way to an address stands, from now on.
+    #[cold]
+    #[inline(never)]
+    fn find(&mut self, network: &Network, bits: u128) -> usize {
+        if self.ways.len() >= WAYS_MAX {
+            self.clear();
+        }
+        let ways = &mut self.ways;
+        let number = *self.numbers.entry(bits).or_insert_with(|| {
+            ways.push(look_up(network, Ipv6Addr::from_bits(bits).to_canonical()));
+            ways.len() - 1
+        });
+        if let Some(recent) = self.recent.get_mut(place(bits)) {
+            *recent = (bits, number);
+        }
+        number
+    }
+}
+
+/// The place of an address among those used last. Neighbouring addresses have places of their own.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "all bits of the address take part"
+)]
+const fn place(bits: u128) -> usize {
+    let folded = (bits >> 64) as u64 ^ bits as u64;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - RECENT.ilog2())) as usize
 }
 
 impl Worker {
     /// The way to real server `address`.
     #[inline]
     pub(crate) fn way(&mut self, batch: &Batch<'_>, address: &IpAddr) -> &Way {
-        let ways = &mut self.ways;
-        if ways.0.len() >= WAYS_MAX {
-            ways.clear();
-        }
-        let network = batch.network;
-        ways.0
-            .entry(bits(address))
-            .or_insert_with(|| look_up(network, *address))
+        self.ways.to(batch.network, *address)
     }
 }
 
@@ -63,7 +112,7 @@ fn look_up(network: &Network, address: IpAddr) -> Way {
         return Way::Local;
     }
     match network.hop(address) {
-        Ok(hop) => Way::Hop(hop),
+        Ok(hop) => Way::Hop(hop, network.outer_source(&hop, address)),
         Err(reason) => Way::None(reason),
     }
 }

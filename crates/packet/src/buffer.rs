@@ -72,6 +72,7 @@ impl<'a> Packet<'a> {
     ///
     /// A range outside the buffer is cut to it.
     #[must_use]
+    #[inline]
     pub fn new(buffer: &'a mut [u8], frame: Range<usize>, link_len: usize) -> Self {
         let end = frame.end.min(buffer.len());
         let start = frame.start.min(end);
@@ -87,36 +88,42 @@ impl<'a> Packet<'a> {
 
     /// The whole frame.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
     /// The whole frame, to be rewritten in place.
     #[must_use]
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.end]
     }
 
     /// The network header and all behind it.
     #[must_use]
+    #[inline]
     pub fn network(&self) -> &[u8] {
         self.bytes().get(self.link_len..).unwrap_or(&[])
     }
 
     /// Octets in the frame.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
     /// Whether the frame holds no octet.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// Octets that can be put in front of the frame.
     #[must_use]
+    #[inline]
     pub fn headroom(&self) -> usize {
         self.start
     }
@@ -124,6 +131,7 @@ impl<'a> Packet<'a> {
     /// Moves the frame's start: grows the frame by `count` octets at the front and returns whether
     /// the headroom sufficed; the new octets hold whatever the buffer held.
     #[must_use]
+    #[inline]
     pub fn push_front(&mut self, count: usize) -> bool {
         match self.start.checked_sub(count) {
             Some(start) => {
@@ -135,11 +143,13 @@ impl<'a> Packet<'a> {
     }
 
     /// Takes `count` octets off the front (at most the whole frame).
+    #[inline]
     pub fn pull_front(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
     }
 
     /// Cuts the frame to at most `len` octets (padding behind the IP datagram goes).
+    #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start.saturating_add(len));
     }

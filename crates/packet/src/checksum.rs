@@ -11,7 +11,7 @@ use crate::Packet;
 use crate::headers::{Family, Headers, Transport};
 use crate::sctp;
 use crate::udp;
-use crate::view::{low16, put, u16_at};
+use crate::view::{put, u16_at};
 
 /// A one's complement sum in the making, of 16-bit words in network order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Sum {
     pub const ZERO: Self = Self(0);
 
     /// The sum of `bytes`; an odd last octet counts as if a zero followed.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
@@ -40,21 +40,21 @@ impl Sum {
     }
 
     /// Adds a range that begins at an even offset of what is summed.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         Self(self.0 + Self::of(bytes).0)
     }
 
     /// Adds a 16-bit word.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn u16(self, word: u16) -> Self {
         Self(self.0 + u64::from(word))
     }
 
     /// Adds a 32-bit word.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn u32(self, word: u32) -> Self {
         // 2^16 counts as 1 in this arithmetic, so the halves need not be taken apart.
@@ -62,7 +62,7 @@ impl Sum {
     }
 
     /// Adds an address.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn address(self, address: IpAddr) -> Self {
         match address {
@@ -73,7 +73,7 @@ impl Sum {
 
     /// Adds the pseudo-header of IPv4 (RFC 9293, 3.1) or IPv6 (RFC 8200, 8.1); `len` counts the
     /// octets of the upper-layer header and its payload.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn pseudo_header(
         self,
@@ -90,14 +90,14 @@ impl Sum {
     }
 
     /// The 16-bit sum, not complemented.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn fold(self) -> u16 {
         fold(self.0)
     }
 
     /// The 16-bit checksum: the complement of the sum.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn finish(self) -> u16 {
         !self.fold()
@@ -105,7 +105,7 @@ impl Sum {
 }
 
 /// The address as 32-bit words.
-#[inline]
+#[inline(always)]
 fn words(address: Ipv6Addr) -> [u32; 4] {
     let octets = address.octets();
     let (words, _) = octets.as_chunks::<4>();
@@ -117,12 +117,11 @@ fn words(address: Ipv6Addr) -> [u32; 4] {
 }
 
 /// Adds the carries until 16 bits remain.
-#[inline]
-const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    low16((sum & 0xffff) + (sum >> 16))
+#[inline(always)]
+pub(crate) const fn fold(sum: u64) -> u16 {
+    // A word added to itself with its halves exchanged has their sum, the carry added again, in its upper half.
+    let half = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (half.wrapping_add(half.rotate_left(16)) >> 16) as u16
 }
 
 /// What a rewrite changes in a sum: the new words minus the old ones (RFC 1624, equation 3).
@@ -134,21 +133,21 @@ impl Change {
     pub const NONE: Self = Self(Sum::ZERO);
 
     /// A 16-bit word changes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn u16(self, old: u16, new: u16) -> Self {
         Self(self.0.u16(!old).u16(new))
     }
 
     /// A 32-bit word changes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn u32(self, old: u32, new: u32) -> Self {
         Self(self.0.u32(!old).u32(new))
     }
 
     /// An address changes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn address(self, old: IpAddr, new: IpAddr) -> Self {
         let minus = match old {
@@ -161,21 +160,21 @@ impl Change {
     }
 
     /// Adds another change.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(Sum(self.0.0 + other.0.0))
     }
 
     /// A complete checksum after the change. A checksum that was wrong stays wrong.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn apply(self, checksum: u16) -> u16 {
         self.0.u16(!checksum).finish()
     }
 
     /// A partial checksum after the change, of which only the pseudo-header's part may be passed.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn apply_partial(self, sum: u16) -> u16 {
         self.0.u16(sum).fold()
@@ -183,7 +182,7 @@ impl Change {
 }
 
 /// Whether an IPv4 header (options included) carries the right checksum.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn header_is_valid(header: &[u8]) -> bool {
     // Nearly every header has 20 octets: a sum of five words, without a loop.

@@ -220,6 +220,7 @@ fn fill_udp_checksum(
 }
 
 /// Writes both addresses of the link header; nothing where the link has none (TUN).
+#[inline]
 pub fn set_link(packet: &mut Packet<'_>, destination: Mac, source: Mac) {
     if packet.link_len == 0 {
         return;
@@ -244,6 +245,7 @@ pub fn strip_link(packet: &mut Packet<'_>) {
 ///
 /// Returns whether it could: false, with the packet unchanged, when headroom lacks or the datagram
 /// is neither IPv4 nor IPv6.
+#[inline]
 #[must_use]
 pub fn insert_link(packet: &mut Packet<'_>, destination: Mac, source: Mac) -> bool {
     if packet.link_len == 0 {

@@ -131,13 +131,29 @@ pub fn encapsulate(
     headers: &Headers,
     tunnel: &Tunnel,
 ) -> Result<(), TunnelError> {
+    if headers.network_offset != packet.link_len {
+        return Err(TunnelError::Malformed);
+    }
+    wrap(packet, headers.family, headers.end, tunnel)
+}
+
+/// [`encapsulate`] for the datagram of this family that stands behind the link header and ends at `end` of the frame.
+///
+/// # Errors
+/// As [`encapsulate`].
+pub fn wrap(
+    packet: &mut Packet<'_>,
+    family: Family,
+    end: usize,
+    tunnel: &Tunnel,
+) -> Result<(), TunnelError> {
     if tunnel.source.is_ipv4() != tunnel.destination.is_ipv4() {
         return Err(TunnelError::Families);
     }
     if packet.offload.gso.is_some() {
         return Err(TunnelError::SuperFrame);
     }
-    let inner = inner(packet, headers).ok_or(TunnelError::Malformed)?;
+    let inner = inner(packet, family, end).ok_or(TunnelError::Malformed)?;
     let overhead = tunnel.overhead();
     let outer_header = match tunnel.destination {
         IpAddr::V4(_) => 0, // its length field counts the header
@@ -152,7 +168,7 @@ pub fn encapsulate(
     if !finish_checksum(packet) {
         return Err(TunnelError::Malformed);
     }
-    packet.truncate(headers.end);
+    packet.truncate(end);
     if !packet.open_behind_link(overhead) {
         return Err(TunnelError::Headroom);
     }
@@ -160,13 +176,10 @@ pub fn encapsulate(
 }
 
 /// Reads what the outer header takes over.
-fn inner(packet: &Packet<'_>, headers: &Headers) -> Option<Inner> {
-    if headers.network_offset != packet.link_len {
-        return None;
-    }
-    let datagram = packet.bytes().get(headers.network_offset..headers.end)?;
+fn inner(packet: &Packet<'_>, family: Family, end: usize) -> Option<Inner> {
+    let datagram = packet.bytes().get(packet.link_len..end)?;
     let len = datagram.len();
-    Some(match headers.family {
+    Some(match family {
         Family::V4 => {
             let header = Ipv4::of(datagram)?;
             let (tos, ttl) = (header.tos(), header.ttl());

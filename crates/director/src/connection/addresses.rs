@@ -6,18 +6,18 @@ use crate::protocol::Direction;
 
 /// Addresses of a connection; IPv6 ones apart, so that they do not make IPv4 records longer.
 #[derive(Debug)]
-pub(super) enum Addresses {
+pub(crate) enum Addresses {
     V4(AddressSet<Ipv4Addr>),
     V6(Box<AddressSet<Ipv6Addr>>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct AddressSet<A> {
+pub(crate) struct AddressSet<A> {
     client: A,
-    virtual_server: A,
+    pub(super) virtual_server: A,
     /// The real server's; the virtual server's where it is of the other family (tunnels), because then
     /// [`crate::destination::Destination::address`] has it and no reply is ever looked up.
-    server: A,
+    pub(super) server: A,
 }
 
 impl Addresses {
@@ -88,8 +88,8 @@ impl Addresses {
 }
 
 impl<A: PartialEq> AddressSet<A> {
-    #[inline]
-    fn matches(&self, source: &A, destination: &A, direction: Direction) -> bool {
+    #[inline(always)]
+    pub(super) fn matches(&self, source: &A, destination: &A, direction: Direction) -> bool {
         match direction {
             Direction::ToServer => *source == self.client && *destination == self.virtual_server,
             Direction::ToClient => *source == self.server && *destination == self.client,

@@ -46,14 +46,14 @@ impl<T> Chunks<T> {
     }
 
     /// The element at `index`, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, index: usize) -> Option<&T> {
         let (chunk, offset) = split(index);
         self.chunks.get(chunk)?.get(offset)
     }
 
     /// The element at `index`, if there is one, to be changed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
         let (chunk, offset) = split(index);
         self.chunks.get_mut(chunk)?.get_mut(offset)
@@ -62,7 +62,7 @@ impl<T> Chunks<T> {
 
 /// Chunk n holds `FIRST << n` elements, so with `FIRST` added to an index, the top bit tells the
 /// chunk and the others the place in it.
-#[inline]
+#[inline(always)]
 const fn split(index: usize) -> (usize, usize) {
     let index = index + FIRST;
     let top = index.ilog2();
@@ -72,7 +72,7 @@ const fn split(index: usize) -> (usize, usize) {
 impl<T> Index<usize> for Chunks<T> {
     type Output = T;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, index: usize) -> &T {
         let (chunk, offset) = split(index);
         &self.chunks[chunk][offset]
@@ -80,7 +80,7 @@ impl<T> Index<usize> for Chunks<T> {
 }
 
 impl<T> IndexMut<usize> for Chunks<T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, index: usize) -> &mut T {
         let (chunk, offset) = split(index);
         &mut self.chunks[chunk][offset]

@@ -39,7 +39,7 @@ impl Bucket {
     };
 
     /// The ways whose tag is this one, in order.
-    #[inline]
+    #[inline(always)]
     fn tagged(&self, tag: u8) -> Ways {
         const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
         const HIGH: u32 = 0x7f7f_7f7f;
@@ -99,7 +99,7 @@ struct Ways(u128);
 impl Iterator for Ways {
     type Item = usize;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<usize> {
         if self.0 == 0 {
             return None;
@@ -340,7 +340,7 @@ impl Index {
 
     /// The bucket of a hash with these low bits: by one more bit where the bucket has been split
     /// already.
-    #[inline]
+    #[inline(always)]
     fn home(&self, low: u32) -> usize {
         let home = index(low) & (2 * self.base - 1);
         if home < self.buckets.len() {
@@ -352,7 +352,7 @@ impl Index {
 }
 
 /// The octet of a hash that stands beside its entry; never 0.
-#[inline]
+#[inline(always)]
 fn tag(hash: u64) -> u8 {
     hash.to_be_bytes()[0].max(1)
 }

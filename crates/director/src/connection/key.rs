@@ -75,7 +75,7 @@ impl FlowHash {
     }
 
     /// 64 bits that depend on every bit of the key and of the seed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hash(&self, key: &FlowKey) -> u64 {
         match self.kind {
             HashKind::Fold => feed(FoldHasher::with_seed(self.seed[0], &self.shared), key),
@@ -85,7 +85,7 @@ impl FlowHash {
 }
 
 /// Gives the key to a hasher in as few words as it has.
-#[inline]
+#[inline(always)]
 fn feed(mut hasher: impl Hasher, key: &FlowKey) -> u64 {
     let ports = u64::from(key.source.1) << 32
         | u64::from(key.destination.1) << 16
@@ -114,6 +114,7 @@ fn copy(address: &IpAddr) -> IpAddr {
 }
 
 /// The address as an IPv6 one.
+#[inline(always)]
 pub(crate) fn bits(address: &IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),

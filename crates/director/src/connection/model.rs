@@ -352,8 +352,9 @@ fn no_operation_does_much_at_once() {
     let mean = table.work() / u64::from(CONNECTIONS);
     assert!(mean <= 8, "{mean} steps for an insertion on average");
     // Reads only; known flows, unknown ones and more than one batch.
-    let hashes: Vec<_> = (0..200).map(|at| (at << 56) ^ at).collect();
-    table.prefetch(&hashes);
+    let keys = (0..200).map(|number| flow(number * 7).connection().client_key());
+    let mut guesses: Vec<_> = keys.map(|key| table.guess(&key)).collect();
+    table.prefetch(&mut guesses);
     let looked = (0..CONNECTIONS).filter(|&number| {
         table
             .find(&flow(number).connection().client_key())

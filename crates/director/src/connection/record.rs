@@ -76,10 +76,10 @@ pub struct StateRules {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Connection {
-    addresses: Addresses,
+    pub(super) addresses: Addresses,
     pub(super) client_port: u16,
-    virtual_port: u16,
-    server_port: u16,
+    pub(super) virtual_port: u16,
+    pub(super) server_port: u16,
     pub(super) state: State,
     pub(super) destination: Option<Arc<Destination>>,
     deadline: Instant,
@@ -368,16 +368,16 @@ impl Connection {
         }
     }
 
-    /// Reads an address, wherever it lies.
-    #[inline]
+    /// Reads from both ends of what a packet's way reads.
+    #[inline(always)]
     pub(super) fn touch(&self) -> u32 {
-        self.addresses.touch()
+        self.addresses.touch() ^ self.client_interface
     }
 
     /// Gives it a whole timeout from `now`.
     #[inline]
     pub(super) fn prolong(&mut self, now: Instant) {
-        self.deadline = now.after(Duration::from_secs(self.timeout.into()));
+        self.deadline = now.after_seconds(self.timeout);
     }
 
     /// Moves the end of life.

@@ -33,9 +33,9 @@ const _: () = assert!(size_of::<Slot>() == 96, "a slot outgrew its 96 octets");
 
 impl Slot {
     /// Reads from every cache line that a lookup will read.
-    #[inline]
+    #[inline(always)]
     pub(super) fn touch(&self) -> u32 {
-        self.generation ^ self.connection.as_ref().map_or(0, Connection::touch)
+        self.connection.as_ref().map_or(0, Connection::touch)
     }
 }
 
@@ -103,26 +103,26 @@ impl Slab {
     }
 
     /// The slot of this number.
-    #[inline]
+    #[inline(always)]
     pub(super) fn slot(&self, index: u32) -> Option<&Slot> {
         self.slots.get(at(index))
     }
 
     /// The slot of this number, to be changed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn slot_mut(&mut self, index: u32) -> Option<&mut Slot> {
         self.slots.get_mut(at(index))
     }
 
     /// The connection in this slot.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, index: u32) -> Option<&Connection> {
         self.slot(index)?.connection.as_ref()
     }
 }
 
 /// A slot number as an index.
-#[inline]
+#[inline(always)]
 const fn at(index: u32) -> usize {
     index as usize
 }

@@ -1,6 +1,5 @@
 //! The connections of one worker, found by either direction's packets, ended by time.
 
-use core::hint::black_box;
 use core::time::Duration;
 
 use packet::Transport;
@@ -8,7 +7,7 @@ use packet::Transport;
 use super::index::{Index, low_bits};
 use super::key::{FlowHash, FlowKey, HashKind};
 use super::record::{Connection, StateRules};
-use super::slab::{Slab, Slot};
+use super::slab::Slab;
 use super::tracking::Tracked;
 use super::wheel::Wheel;
 use crate::destination::Method;
@@ -17,13 +16,6 @@ use crate::time::Instant;
 
 /// Entries of the index carry a slot number and a bit for the direction.
 const LIMIT: usize = (1 << 31) - 1;
-
-/// Connections from which on a table is too big for a second-level cache.
-const PREFETCHED: usize = 16_384;
-
-/// Hashes that [`Table::prefetch`] works on together: enough for all the reads that a processor can
-/// have under way.
-const BATCH: usize = 64;
 
 /// Places that [`Table::sweep`] passes over in the time that it takes to end a connection: the one is
 /// read after its neighbour, the other's index entries and counts lie all over the memory.
@@ -68,8 +60,8 @@ pub struct Full;
 #[derive(Debug)]
 pub struct Table {
     hash: FlowHash,
-    index: Index,
-    slab: Slab,
+    pub(super) index: Index,
+    pub(super) slab: Slab,
     wheel: Wheel,
     pub(super) tracked: Tracked,
     max_connections: usize,
@@ -129,40 +121,11 @@ impl Table {
         self.len() >= self.max_connections
     }
 
-    /// Hash of a key, for [`Table::prefetch`] and [`Table::find_hashed`].
-    #[inline]
+    /// Hash of a key, for [`Table::find_hashed`].
+    #[inline(always)]
     #[must_use]
     pub fn hash(&self, key: &FlowKey) -> u64 {
         self.hash.hash(key)
-    }
-
-    /// Whether it is too large for the processor's cache, so that [`Table::prefetch`] is worth its reads.
-    #[must_use]
-    pub const fn is_large(&self) -> bool {
-        self.len() >= PREFETCHED
-    }
-
-    /// Brings into the cache what the lookups of a batch will read.
-    ///
-    /// There is no prefetch instruction in safe Rust, so this reads: first a word of every bucket,
-    /// then of every connection that is probably meant. No read waits for another packet's, so the
-    /// processor overlaps the misses of the whole batch, which is what a prefetch is for.
-    pub fn prefetch(&self, hashes: &[u64]) {
-        let mut sum = 0;
-        let mut slots = [0; BATCH];
-        for hashes in hashes.chunks(BATCH) {
-            // Each loop does little beside its reads, so that many of them are under way at once.
-            for &hash in hashes {
-                sum ^= self.index.touch(hash);
-            }
-            for (slot, &hash) in slots.iter_mut().zip(hashes) {
-                *slot = self.index.candidate(hash).map_or(u32::MAX, slot_of);
-            }
-            for &slot in slots.iter().take(hashes.len()) {
-                sum ^= self.slab.slot(slot).map_or(0, Slot::touch);
-            }
-        }
-        black_box(sum);
     }
 
     /// The connection that a packet belongs to, and the packet's direction on it; of several the
@@ -415,6 +378,7 @@ impl Table {
     }
 
     /// The connection in this slot, to be changed.
+    #[inline(always)]
     pub(super) fn connection_mut(&mut self, index: u32) -> Option<&mut Connection> {
         self.slab.slot_mut(index)?.connection.as_mut()
     }
@@ -452,11 +416,13 @@ const fn entry(slot: u32, direction: Direction) -> u32 {
     slot << 1 | direction as u32
 }
 
-const fn slot_of(entry: u32) -> u32 {
+#[inline(always)]
+pub(super) const fn slot_of(entry: u32) -> u32 {
     entry >> 1
 }
 
-const fn direction_of(entry: u32) -> Direction {
+#[inline(always)]
+pub(super) const fn direction_of(entry: u32) -> Direction {
     if entry & 1 == Direction::ToServer as u32 {
         Direction::ToServer
     } else {

@@ -24,6 +24,8 @@ mod local;
 mod masq;
 mod tunnel;
 
+pub(crate) use tunnel::least_mtu;
+
 /// A forwarding method.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -98,7 +100,7 @@ impl Worker {
         output: &mut Output<'a>,
     ) -> Verdict {
         let mut hop = match self.way(batch, &target.address) {
-            Way::Hop(hop) => *hop,
+            Way::Hop(hop, _) => *hop,
             Way::None(DropReason::NoRoute) => {
                 return self.refuse(batch, datagram, Refusal::NoRoute, output);
             }

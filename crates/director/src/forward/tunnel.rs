@@ -15,6 +15,7 @@ use crate::destination::{Method, TunnelChecksum, TunnelConfig, TunnelKind};
 use crate::director::{Batch, Datagram, Worker};
 use crate::egress::Hop;
 use crate::frame::{Frame, Output};
+use crate::net::Network;
 use crate::refuse::Refusal;
 use crate::sysctl::Sysctl;
 use crate::verdict::{DropReason, Verdict};
@@ -153,15 +154,7 @@ impl Worker {
         hop: &Hop,
         headers: &Headers,
     ) -> Option<Tunnel> {
-        let source = hop
-            .source
-            .or_else(|| batch.network.interface_source(hop.interface, hop.address))
-            .filter(|source| source.is_ipv4() == target.address.is_ipv4())
-            .or_else(|| {
-                batch
-                    .network
-                    .interface_source(hop.interface, target.address)
-            })?;
+        let source = batch.network.outer_source(hop, target.address)?;
         let TunnelConfig {
             kind,
             port,
@@ -180,8 +173,18 @@ impl Worker {
     }
 }
 
+impl Network {
+    /// The source address of a tunnel by `hop` to real server `server`.
+    pub(crate) fn outer_source(&self, hop: &Hop, server: IpAddr) -> Option<IpAddr> {
+        hop.source
+            .or_else(|| self.interface_source(hop.interface, hop.address))
+            .filter(|source| source.is_ipv4() == server.is_ipv4())
+            .or_else(|| self.interface_source(hop.interface, server))
+    }
+}
+
 /// What a path must leave inside the tunnel, octets; the kernel sends nothing into a narrower one, and says nothing.
-fn least_mtu(tunnel: &Tunnel) -> usize {
+pub(crate) fn least_mtu(tunnel: &Tunnel) -> usize {
     match tunnel.destination {
         IpAddr::V4(_) => LEAST_MTU_V4,
         IpAddr::V6(_) => LEAST_MTU_V6,

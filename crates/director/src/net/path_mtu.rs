@@ -64,11 +64,17 @@ impl PathMtus {
     }
 
     /// The path MTU for a packet to `destination`, if one smaller than the link's was learned.
+    #[inline]
     #[must_use]
     pub fn lookup(&self, destination: IpAddr, now: Instant) -> Option<u32> {
         if !self.any.load(Relaxed) {
             return None;
         }
+        self.learned(destination, now)
+    }
+
+    #[inline(never)]
+    fn learned(&self, destination: IpAddr, now: Instant) -> Option<u32> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(&destination).filter(|entry| now < entry.end)?;
         entry.in_use.store(true, Relaxed);
