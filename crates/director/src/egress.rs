@@ -8,7 +8,7 @@ use crate::director::{Batch, Host, Worker};
 use crate::frame::{Frame, Outgoing, Output, OwnedFrame};
 use crate::net::neighbour::Lookup;
 use crate::net::waiting::Ready;
-use crate::net::{Interface, NeighbourTable, Network, RouteKind};
+use crate::net::{Interface, NeighbourTable, Network, Route, RouteKind};
 use crate::solicit;
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
@@ -55,6 +55,14 @@ impl Network {
     /// [`DropReason::NoRoute`] without a usable route, [`DropReason::NoInterface`] when its interface is unknown.
     pub(crate) fn hop(&self, destination: IpAddr) -> Result<Hop, DropReason> {
         let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
+        self.hop_by(route, destination)
+    }
+
+    /// The hop towards `destination` by its route; by one with a gateway, the same for every destination.
+    ///
+    /// # Errors
+    /// As [`Network::hop`].
+    pub(crate) fn hop_by(&self, route: &Route, destination: IpAddr) -> Result<Hop, DropReason> {
         if route.kind != RouteKind::Unicast {
             return Err(DropReason::NoRoute);
         }

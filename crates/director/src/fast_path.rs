@@ -98,7 +98,6 @@ impl Worker {
             return None;
         }
         let network = around.network;
-        let answered_by;
         let mut tunnel = None;
         let (address, hop, rewrite) = match steady.direction {
             Direction::ToServer => {
@@ -121,12 +120,12 @@ impl Worker {
                 (server, hop, rewrite)
             }
             Direction::ToClient => {
-                answered_by = network.hop(plain.destination.into()).ok()?;
-                if is_tagged_or_told(connection, around, &answered_by) {
+                let hop = self.ways.back(network, plain.destination.into())?;
+                if is_tagged_or_told(connection, around, hop) {
                     return None;
                 }
                 let (vip, port) = connection.virtual_server_of::<A>()?;
-                (plain.destination, &answered_by, Rewrite::Source(vip, port))
+                (plain.destination, hop, Rewrite::Source(vip, port))
             }
         };
         let own = hop.own?;

@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashMapExt};
 use crate::connection::bits;
 use crate::director::{Batch, Worker, is_for_us};
 use crate::egress::Hop;
-use crate::net::Network;
+use crate::net::{Network, Route};
 use crate::verdict::DropReason;
 
 /// Ways kept at once: real servers are few, but bypass goes to the packets' own destinations.
@@ -27,6 +27,8 @@ pub(crate) enum Way {
     None(DropReason),
 }
 
+/// Places for hops by gateways.
+const GATEWAYS: usize = 16;
 /// Places for those used last; a power of two.
 const RECENT: usize = 1024;
 
@@ -38,6 +40,10 @@ pub(crate) struct Ways {
     numbers: HashMap<u128, usize>,
     /// Those used last: address, and where the way to it stands.
     recent: Box<[(u128, usize)]>,
+    /// Hops by gateways: where the route lies in the snapshot, which is kept as long as this.
+    gateways: [Option<(usize, Hop)>; GATEWAYS],
+    /// The last hop to a neighbour.
+    neighbour: Option<Hop>,
 }
 
 impl Ways {
@@ -47,6 +53,8 @@ impl Ways {
             ways: Vec::new(),
             numbers: HashMap::new(),
             recent: vec![(0, usize::MAX); RECENT].into(),
+            gateways: [None; GATEWAYS],
+            neighbour: None,
         }
     }
 
@@ -55,6 +63,25 @@ impl Ways {
         self.ways.clear();
         self.numbers.clear();
         self.recent.fill((0, usize::MAX));
+        self.gateways = [None; GATEWAYS];
+    }
+
+    /// The hop to a client, with the path MTU of the route alone.
+    #[inline(always)]
+    pub(crate) fn back(&mut self, network: &Network, client: IpAddr) -> Option<&Hop> {
+        let route = network.routes.lookup(client)?;
+        if route.gateway.is_none() {
+            self.neighbour = network.hop_by(route, client).ok();
+            return self.neighbour.as_ref();
+        }
+        let place = core::ptr::from_ref(route).addr();
+        let kept = self
+            .gateways
+            .get_mut(place / size_of::<Route>() % GATEWAYS)?;
+        if kept.is_none_or(|(known, _)| known != place) {
+            *kept = Some((place, network.hop_by(route, client).ok()?));
+        }
+        kept.as_ref().map(|(_, hop)| hop)
     }
 
     /// The way to real server `address`.

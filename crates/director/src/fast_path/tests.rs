@@ -167,8 +167,8 @@ impl Step {
                 neighbours.learn((*network).into(), address, PEER, *now);
             }
             Self::Route => {
-                let mut network = setting.network();
-                network.route_generation = director.network.route_generation + 1;
+                let generation = director.network.route_generation + 1;
+                let network = setting.network(generation);
                 director.worker.host.network.store(Arc::new(network));
             }
         }
@@ -279,7 +279,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0..SERVERS).prop_map(Step::Delete),
         1 => (0..SERVERS, any::<bool>()).prop_map(|(last, directly)| Step::Add(last, directly)),
         1 => (0..SERVERS, 552_u32..1500).prop_map(|(last, mtu)| Step::PathMtu(last, mtu)),
-        1 => (1_u8..3, 0_u8..13).prop_map(|(network, last)| Step::Learn(network, last)),
+        1 => (1_u8..3, 0_u8..20).prop_map(|(network, last)| Step::Learn(network, last)),
         1 => Just(Step::Route),
     ]
 }

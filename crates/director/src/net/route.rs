@@ -43,57 +43,94 @@ pub struct Routes {
 
 /// Routes of one family: one map for each prefix length in use, longest first.
 #[derive(Clone, Debug, Default)]
-struct Prefixes {
-    lengths: Vec<u8>,
-    routes: HashMap<(u8, IpAddr), Route>,
+struct Prefixes(Vec<Prefix>);
+
+/// Routes of one prefix length.
+#[derive(Clone, Debug)]
+struct Prefix {
+    length: u8,
+    /// The bits of an address that count.
+    mask: u128,
+    /// By those bits.
+    routes: HashMap<u128, Route>,
 }
 
 impl Routes {
     /// Adds a route; among equal prefixes the lower metric stays, and of equal metrics the first.
     pub fn insert(&mut self, destination: IpAddr, length: u8, route: Route) {
         let length = length.min(if destination.is_ipv4() { 32 } else { 128 });
-        let family = if destination.is_ipv4() {
-            &mut self.v4
-        } else {
-            &mut self.v6
+        let prefixes = &mut self.family_mut(destination).0;
+        let place = prefixes.binary_search_by(|have| length.cmp(&have.length));
+        let place = place.unwrap_or_else(|place| {
+            let mask = prefix(
+                match destination {
+                    IpAddr::V4(_) => Ipv4Addr::BROADCAST.into(),
+                    IpAddr::V6(_) => Ipv6Addr::from_bits(u128::MAX).into(),
+                },
+                length,
+            );
+            let new = Prefix {
+                length,
+                mask: number(mask),
+                routes: HashMap::default(),
+            };
+            prefixes.insert(place, new);
+            place
+        });
+        let Some(Prefix { mask, routes, .. }) = prefixes.get_mut(place) else {
+            return;
         };
-        if let Err(place) = family.lengths.binary_search_by(|have| length.cmp(have)) {
-            family.lengths.insert(place, length);
-        }
-        let key = (length, prefix(destination, length));
-        match family.routes.get(&key) {
+        let key = number(destination) & *mask;
+        match routes.get(&key) {
             Some(have) if have.metric <= route.metric => {}
             _ => {
-                family.routes.insert(key, route);
+                routes.insert(key, route);
             }
         }
     }
 
     /// Removes the route of this prefix, whatever its metric; returns whether there was one.
     pub fn remove(&mut self, destination: IpAddr, length: u8) -> bool {
-        let family = if destination.is_ipv4() {
-            &mut self.v4
-        } else {
-            &mut self.v6
-        };
-        family
-            .routes
-            .remove(&(length, prefix(destination, length)))
-            .is_some()
+        let prefixes = self.family_mut(destination).0.iter_mut();
+        prefixes
+            .filter(|prefix| prefix.length == length)
+            .any(|prefix| {
+                prefix
+                    .routes
+                    .remove(&(number(destination) & prefix.mask))
+                    .is_some()
+            })
     }
 
     /// The route for `destination`: the longest matching prefix.
+    #[inline]
     #[must_use]
     pub fn lookup(&self, destination: IpAddr) -> Option<&Route> {
-        let family = if destination.is_ipv4() {
-            &self.v4
-        } else {
-            &self.v6
+        let family = match destination {
+            IpAddr::V4(_) => &self.v4,
+            IpAddr::V6(_) => &self.v6,
         };
+        let key = number(destination);
         family
-            .lengths
+            .0
             .iter()
-            .find_map(|&length| family.routes.get(&(length, prefix(destination, length))))
+            .find_map(|prefix| prefix.routes.get(&(key & prefix.mask)))
+    }
+
+    const fn family_mut(&mut self, of: IpAddr) -> &mut Prefixes {
+        match of {
+            IpAddr::V4(_) => &mut self.v4,
+            IpAddr::V6(_) => &mut self.v6,
+        }
+    }
+}
+
+/// The address as a number of its family.
+#[inline(always)]
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 

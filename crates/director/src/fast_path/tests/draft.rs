@@ -34,7 +34,7 @@ pub(super) struct Draft {
 impl Draft {
     /// The frame, headroom in front.
     pub(super) fn write(&self, setting: Setting) -> Vec<u8> {
-        let client = (setting.address(1, self.client), 4000);
+        let client = (setting.client(self.client), 4000);
         let (source, destination) = match self.from_server {
             Some(last) => ((setting.server(last), 8000), client),
             None => (client, (setting.vip(), PORT)),

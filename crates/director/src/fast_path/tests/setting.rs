@@ -65,7 +65,13 @@ impl Setting {
         self.address(if self.is_one_armed { 1 } else { 2 }, 10 + last)
     }
 
-    pub(super) fn network(self) -> Network {
+    /// The last one is behind a gateway.
+    pub(super) fn client(self, number: u8) -> IpAddr {
+        self.address(if number == 2 { 9 } else { 1 }, number)
+    }
+
+    /// The host's network; which gateway leads elsewhere depends on its `generation`.
+    pub(super) fn network(self, generation: u32) -> Network {
         let interface = |index: u32, network: u8, mtu| Interface {
             index,
             name: format!("eth{index}"),
@@ -77,25 +83,32 @@ impl Setting {
         };
         let mut network = Network {
             interfaces: vec![interface(1, 1, 1500), interface(2, 2, self.server_mtu)],
-            route_generation: 1,
+            route_generation: generation,
             ..Network::default()
         };
+        let route = |index, gateway| Route {
+            kind: RouteKind::Unicast,
+            interface: index,
+            gateway,
+            source: None,
+            mtu: None,
+            metric: 0,
+        };
+        let router = self.address(1, if generation % 2 == 0 { 17 } else { 18 });
+        network
+            .routes
+            .insert(self.address(0, 0), 0, route(1, Some(router)));
         for index in [1, 2] {
-            let route = Route {
-                kind: RouteKind::Unicast,
-                interface: index,
-                gateway: None,
-                source: None,
-                mtu: None,
-                metric: 0,
-            };
             let number = u8::try_from(index).unwrap();
             let len = if self.is_v6 { 64 } else { 24 };
-            network.routes.insert(self.address(number, 0), len, route);
+            network
+                .routes
+                .insert(self.address(number, 0), len, route(index, None));
             for last in 0..20 {
                 let address = self.address(number, last);
                 if self.knows_neighbours {
-                    network.neighbours.insert((index, address), PEER);
+                    let mac = Mac([2, 0, 0, 0, number, last]);
+                    network.neighbours.insert((index, address), mac);
                 }
             }
         }
@@ -134,7 +147,7 @@ impl Setting {
         }
         shared.sync.set_master(self.tells_backups);
         let host = Arc::new(Host::default());
-        host.network.store(Arc::new(self.network()));
+        host.network.store(Arc::new(self.network(1)));
         let table = TableConfig {
             max_connections: 100,
             hash: HashKind::default(),
