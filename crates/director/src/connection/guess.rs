@@ -102,3 +102,64 @@ fn key_of<A: Address>(packet: &Plain<A>) -> FlowKey {
         destination: (packet.destination.into(), packet.destination_port),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use packet::plain::Upper;
+
+    use super::*;
+    use crate::connection::{Connection, HashKind, NewConnection, TableConfig};
+    use crate::destination::Method;
+    use crate::protocol::Protocol;
+    use crate::time::Instant;
+
+    const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+    const VIP: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
+
+    /// A newer connection of the same endpoints gets the packet, however old the guess; and a guess about another packet
+    /// leads nowhere else.
+    #[test]
+    fn a_guess_never_misleads() {
+        let mut table = Table::new(&TableConfig {
+            max_connections: 10,
+            hash: HashKind::default(),
+            seed: [1, 2],
+        });
+        let connection = |port| {
+            Connection::new(NewConnection {
+                protocol: Protocol::Tcp,
+                client: (CLIENT.into(), port),
+                virtual_server: (VIP.into(), 80),
+                server: (Ipv4Addr::new(10, 2, 0, 11).into(), 80),
+                destination: None,
+                template: None,
+                method: Method::DirectRoute,
+                mark: 0,
+                client_interface: 1,
+                client_vlan: 0,
+            })
+        };
+        let packet = |source_port| Plain {
+            source: CLIENT,
+            destination: VIP,
+            source_port,
+            destination_port: 80,
+            upper: Upper::Tcp { flags: 0x10 },
+            len: 40,
+        };
+        table.insert(connection(1), Instant::START).unwrap();
+        table.insert(connection(2), Instant::START).unwrap();
+        let mut guesses = [1, 2].map(|port| table.guess(&key_of(&packet(port))));
+        table.prefetch(&mut guesses);
+        let slot = |table: &Table, port, guess| table.find_plain(&packet(port), guess);
+        let first = Some((0, Direction::ToServer));
+        assert_eq!(slot(&table, 1, Some(&guesses[0])), first);
+        assert_eq!(slot(&table, 1, None), first);
+        assert!(slot(&table, 1, Some(&guesses[1])).is_none_or(|it| Some(it) == first));
+        table.insert(connection(1), Instant::START).unwrap();
+        let newest = Some((2, Direction::ToServer));
+        assert_eq!(slot(&table, 1, Some(&guesses[0])), newest);
+    }
+}
