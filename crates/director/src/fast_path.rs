@@ -4,7 +4,8 @@
 //! `Worker::receive`, and what it does not take it has not touched. It takes a packet when everything on that way which
 //! looks for an exception has none to find: Ethernet on both sides, no tag, no super-frame, no option, no fragment, a hop
 //! to spare; a connection that the packet leaves in its state, with a real server that is there; no synchronisation to
-//! tell; direct routing, NAT or IPIP; a next hop whose link address is known, and room on the way to it.
+//! tell; direct routing, NAT or IPIP; a next hop whose link address is known and for which no packet
+//! waits, and room on the way to it.
 //!
 //! It is fast because it has no exceptions: the headers are read once, into registers, by code that knows their family,
 //! and nothing is put down to be picked up by the next step.
@@ -133,6 +134,10 @@ impl Worker {
             Some(mac) => mac,
             None => self.host.known_neighbour(hop, around.now)?,
         };
+        let waiting = &self.host.waiting;
+        if waiting.holds(self.index, hop.interface, hop.address) {
+            return None;
+        }
         let learned = self.host.path_mtus.lookup(address.into(), around.now);
         let is_partial = packet.offload.partial_checksum.is_some();
         let must_sum = !is_partial

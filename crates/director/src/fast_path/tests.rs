@@ -305,6 +305,31 @@ proptest! {
     }
 }
 
+/// What has waited for a link address goes before a packet of the fast path.
+#[test]
+fn what_waits_goes_first() {
+    let setting = Setting {
+        knows_neighbours: false,
+        ..Setting::PLAIN
+    };
+    let draft = |flags| Draft {
+        flags,
+        ..Draft::default()
+    };
+    let steps = [
+        Step::Batch(vec![draft(tcp::SYN), draft(tcp::ACK)]),
+        Step::Learn(2, 10),
+        Step::Learn(2, 11),
+        Step::Batch(vec![draft(tcp::ACK)]),
+    ];
+    let outcomes = [true, false].map(|is_fast| {
+        let (mut director, mut now) = (setting.director(), Instant::START);
+        let step = |step: &Step| step.apply(&mut director, setting, &mut now, is_fast);
+        steps.iter().map(step).collect::<Vec<_>>()
+    });
+    assert_eq!(outcomes[0], outcomes[1]);
+}
+
 /// The fast path is gone by.
 #[test]
 fn plain_packets_go_the_fast_way() {

@@ -87,10 +87,13 @@ impl Waiting {
     }
 
     /// Whether a packet of `worker` waits for `address`, or may be sent and was not yet.
+    #[inline]
     pub(crate) fn holds(&self, worker: usize, interface: u32, address: IpAddr) -> bool {
-        if !self.packets.load(Relaxed) {
-            return false;
-        }
+        self.packets.load(Relaxed) && self.has_held(worker, interface, address)
+    }
+
+    #[inline(never)]
+    fn has_held(&self, worker: usize, interface: u32, address: IpAddr) -> bool {
         let queues = self.lock();
         let holders = queues.holders.get(&(interface, address));
         holders.is_some_and(|holders| holders.contains(&worker)) || queues.has_ready(worker)
