@@ -5,14 +5,23 @@ use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{check_len, retry, socket};
+use super::{check, check_len, retry, socket};
+
+/// Memory of a socket (asm-generic/socket.h); libc does not have it.
+const SO_MEMINFO: i32 = 55;
+/// Numbers that [`SO_MEMINFO`] gives (linux/sock_diag.h); the last one counts drops.
+const MEMORY_FIELDS: usize = 9;
 
 /// Receives the packets of one protocol that are addressed to this host. While it is open the
-/// kernel does not answer them with "protocol unreachable".
+/// kernel does not answer them with "protocol unreachable" (IPv6: "unrecognized next header").
 #[derive(Debug)]
 pub struct Receiver {
     fd: OwnedFd,
     v6: bool,
+    /// A socket of the same protocol that takes every packet and keeps none. The kernel answers a
+    /// packet that no raw socket takes, and a socket whose buffer is full takes none (Linux 6.10);
+    /// this one is never full.
+    _silencer: OwnedFd,
 }
 
 /// What came in.
@@ -40,6 +49,8 @@ impl Receiver {
     /// `EPERM` without `CAP_NET_RAW`, `EAFNOSUPPORT` without IPv6.
     pub fn open(v6: bool, protocol: u8) -> io::Result<Self> {
         let domain = if v6 { libc::AF_INET6 } else { libc::AF_INET };
+        let silencer = socket::open(domain, libc::SOCK_RAW, protocol.into())?;
+        keep_nothing(&silencer)?;
         let fd = socket::open(domain, libc::SOCK_RAW, protocol.into())?;
         if v6 {
             socket::set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1_i32)?;
@@ -47,7 +58,11 @@ impl Receiver {
             socket::set_option(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1_i32)?;
         }
         socket::raise_buffers(fd.as_fd(), 4 << 20)?;
-        Ok(Self { fd, v6 })
+        Ok(Self {
+            fd,
+            v6,
+            _silencer: silencer,
+        })
     }
 
     /// The next packet, if there is one. Never waits.
@@ -97,6 +112,41 @@ impl Receiver {
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Gives the socket a filter (classic BPF) that drops every packet.
+fn keep_nothing(fd: &OwnedFd) -> io::Result<()> {
+    let mut filter = [libc::sock_filter {
+        code: u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or(0),
+        jt: 0,
+        jf: 0,
+        k: 0,
+    }];
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: `program` points to `filter`, which outlives the call and which the kernel only reads.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            socket::socklen::<libc::sock_fprog>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Datagrams that the kernel dropped since the socket was opened, of those meant for it: nearly
+/// always because its buffer was full. Counts modulo 2^32.
+///
+/// # Errors
+/// `ENOPROTOOPT` on kernels before 4.12.
+pub fn lost(fd: impl AsFd) -> io::Result<u32> {
+    let memory: [u32; MEMORY_FIELDS] = socket::option(fd, libc::SOL_SOCKET, SO_MEMINFO)?;
+    Ok(memory[MEMORY_FIELDS - 1])
 }
 
 /// Lets an IPv6 UDP socket receive datagrams without a checksum, as tunnels may send them (RFC 6935);

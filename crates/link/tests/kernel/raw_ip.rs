@@ -144,6 +144,36 @@ fn a_packet_longer_than_the_buffer_says_so() {
     });
 }
 
+/// Linux answers what no raw socket takes, and a full one takes nothing.
+#[test]
+fn a_full_receiver_lets_nothing_be_answered() {
+    let namespace = Namespace::new("s");
+    namespace.ip("addr add 10.0.0.2/32 dev lo");
+    namespace.ip("addr add 2001:db8::2/128 dev lo nodad");
+    namespace.enter("flooding", || {
+        for (to, control, answer) in [("10.0.0.2", 1, 3), ("2001:db8::2", 58, 4)] {
+            let to = ip(to);
+            let errors = raw_ip::Receiver::open(to.is_ipv6(), control).expect("receiver");
+            let receiver = raw_ip::Receiver::open(to.is_ipv6(), IPIP).expect("receiver");
+            let injector = raw_ip::Injector::open(to.is_ipv6()).expect("injector");
+            let bytes = packet(to, to, IPIP, &[0; 1400]);
+            let mut sent = 0_u32;
+            while raw_ip::lost(receiver.fd()).expect("a count") < 10 {
+                injector.send(&bytes, to).expect("send");
+                sent += 1;
+                assert!(sent < 100_000, "it is never full");
+            }
+            let mut kinds = Vec::new();
+            let mut buffer = [0; 2000];
+            while let Some(received) = errors.receive(&mut buffer).expect("receive") {
+                let at = if to.is_ipv6() { 0 } else { 20 };
+                kinds.push(buffer[at..received.len][0]);
+            }
+            assert!(!kinds.contains(&answer), "{to} is answered: {kinds:?}");
+        }
+    });
+}
+
 #[test]
 fn a_membership_joins_and_leaves() {
     let (left, right) = (Namespace::new("l"), Namespace::new("r"));

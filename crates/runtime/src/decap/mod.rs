@@ -49,6 +49,8 @@ pub struct Counters {
     pub not_vip: u64,
     /// Refused by the host's stack.
     pub failed: u64,
+    /// Not received: the socket they came to was full.
+    pub lost: u64,
 }
 
 impl fmt::Display for Counters {
@@ -58,11 +60,12 @@ impl fmt::Display for Counters {
             unreadable,
             not_vip,
             failed,
+            lost,
         } = self;
         write!(
             formatter,
             "{delivered} delivered, {not_vip} refused (inner destination is no given VIP of this host), \
-             {unreadable} unreadable, {failed} refused by the host"
+             {unreadable} unreadable, {failed} refused by the host, {lost} lost because the socket was full"
         )
     }
 }
@@ -79,6 +82,7 @@ pub fn run(options: &Options) -> Result<Counters> {
     crate::privilege::drop_all_of_this_thread()?;
     tracing::info!("{}", decap.summary(options));
     decap.serve(&signals)?;
+    decap.count_lost();
     Ok(decap.counters)
 }
 
@@ -112,6 +116,8 @@ impl Source {
 
 struct Decap {
     sources: Vec<Source>,
+    /// What each source had lost when it was last asked, modulo 2^32.
+    lost_before: Vec<u32>,
     to_v4: Injector,
     /// `None` on a host without IPv6.
     to_v6: Option<Injector>,
@@ -148,6 +154,7 @@ impl Decap {
         let injector =
             |v6| Injector::open(v6).map_err(|source| refused("open a raw socket", source));
         Ok(Self {
+            lost_before: vec![0; sources.len()],
             sources,
             to_v4: injector(false)?,
             to_v6: if v6 { Some(injector(true)?) } else { None },
@@ -216,8 +223,20 @@ impl Decap {
             return;
         }
         self.checked = Instant::now();
+        self.count_lost();
         let has = |vip: &&IpAddr| UdpSocket::bind((**vip, 0)).is_ok();
         self.local = self.vips.iter().filter(has).copied().collect();
+    }
+
+    /// Counts what the sockets lost since the last time.
+    fn count_lost(&mut self) {
+        for (source, before) in self.sources.iter().zip(&mut self.lost_before) {
+            // A kernel that does not say (before 4.12) loses uncounted.
+            if let Ok(now) = raw_ip::lost(source.fd()) {
+                self.counters.lost += u64::from(now.wrapping_sub(*before));
+                *before = now;
+            }
+        }
     }
 
     fn deliver(&mut self, datagram: &mut [u8], outer: Outer) {
