@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::{
-    Host, Lab, NET_RAW_ONLY, Process, Routed, VIP, ask_by, binary, bracketed, count, eventually,
-    fetch, fetch_each,
+    Capture, Host, Lab, NET_RAW_ONLY, Process, Routed, VIP, ask_by, binary, blob, bracketed, count,
+    eventually, fetch, fetch_each, upload,
 };
 
 /// Starts it as nobody, from a copy of the binary that nobody can reach.
@@ -90,6 +90,38 @@ fn says_when_the_vip_is_not_there() {
         "it names the address: {}",
         decap.output()
     );
+}
+
+/// Carries the file up through IPIP to each VIP; for how many of them the real server's stack was handed datagrams of several
+/// segments.
+fn joined(net: &Routed) -> usize {
+    let server = &net.servers[0];
+    let long = Capture::arriving(&net.lab, server, "lo", "tcp dst port 80 and greater 4000");
+    let director = net.start();
+    let mut names = ["four", "six"].into_iter();
+    for (vip, real) in VIP.map(bracketed).iter().zip(["10.3.0.20", "[fd03::20]"]) {
+        director.shell(&format!("ipvsadm -A -t {vip}:80"));
+        director.shell(&format!("ipvsadm -a -t {vip}:80 -r {real}:80 -i"));
+        let name = names.next().unwrap_or_default();
+        upload(&net.client, &format!("http://{vip}"), name);
+        assert_eq!(net.web[0].uploaded(name).as_ref(), Some(&blob().1));
+    }
+    let frames = long.frames();
+    let seen = |vip: &&&str| frames.iter().any(|frame| frame.contains(**vip));
+    VIP.iter().filter(seen).count()
+}
+
+#[test]
+fn segments_reach_the_host_joined() {
+    let net = Routed::new(1).with_decap();
+    assert_eq!(joined(&net), 2, "VIPs with long datagrams on lo");
+}
+
+#[test]
+fn a_host_that_takes_no_long_datagrams_gets_segments() {
+    let net = Routed::new(1).with_decap();
+    net.servers[0].ip("link set lo mtu 1500");
+    assert_eq!(joined(&net), 0, "VIPs with long datagrams on lo");
 }
 
 /// Datagrams that the kernel dropped for want of room at this machine's sockets for tunnels.
