@@ -11,6 +11,9 @@ udp-heads ADDRESS PORT COUNT    the first fragments of COUNT datagrams whose oth
 udp-flows ADDRESS SERVICES COUNT SECONDS
                                 COUNT datagrams, each from an address and port of 198.18.0.0/15 of its own, evenly over
                                 SECONDS and over the ports 1 to SERVICES of an IPv4 ADDRESS
+udp-flood ADDRESS PORT COUNT SIZE
+                                COUNT datagrams of SIZE octets from one port; prints the name of each error (an
+                                ICMP error that came back is one)
 udp-repeat ADDRESS PORT         answer the first datagram with it again ten times a second, until killed
 sctp-answer ADDRESS PORT        answer INIT with INIT ACK and DATA with SACK, the kernel's SCTP not being needed
 sctp-ask ADDRESS PORT           INIT, then DATA, from a raw socket; prints the types of the chunks that come back
@@ -143,6 +146,19 @@ def udp_flows(address, services, count, seconds):
         fixed = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
         datagram = struct.pack("!HHHH", 10_000 + number % 50_000, 1 + number % services, 8, 0)
         wire.sendto(fixed + source + to + datagram, (address, 0))
+
+
+def udp_flood(address, port, count, size):
+    client = connected(address, port)
+    for _ in range(int(count)):
+        try:
+            client.send(bytes(int(size)))
+        except OSError as error:
+            say(errno.errorcode[error.errno])
+    time.sleep(0.2)
+    late = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if late:
+        say(errno.errorcode[late])
 
 
 def udp_repeat(address, port):
@@ -286,6 +302,7 @@ ROLES = {
     "udp-pieces": udp_pieces,
     "udp-heads": udp_heads,
     "udp-flows": udp_flows,
+    "udp-flood": udp_flood,
     "udp-repeat": udp_repeat,
     "sctp-answer": sctp_answer,
     "sctp-ask": sctp_ask,

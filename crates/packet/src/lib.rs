@@ -24,6 +24,7 @@ extern crate std;
 pub mod arp;
 mod buffer;
 pub mod checksum;
+pub mod coalesce;
 mod datagram;
 pub mod ethernet;
 pub mod fragment;
@@ -55,6 +56,7 @@ pub mod vlan;
 
 pub use buffer::{GsoKind, Offload, Packet, Vlan};
 pub use checksum::finish_checksum;
+pub use coalesce::{Train, Trains};
 pub use ethernet::Mac;
 pub use fragment::Fragments;
 pub use headers::{Family, Fragment, Headers, Malformed, Transport};

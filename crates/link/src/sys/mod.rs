@@ -8,6 +8,7 @@
     reason = "the one place for it: system calls and memory shared with the kernel"
 )]
 
+pub mod batch;
 pub(crate) mod bpf;
 pub mod clock;
 pub mod datagrams;

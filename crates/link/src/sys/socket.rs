@@ -26,6 +26,8 @@ pub(crate) unsafe trait Plain: Copy {}
 unsafe impl Plain for i32 {}
 // SAFETY: numbers.
 unsafe impl Plain for u32 {}
+// SAFETY: numbers.
+unsafe impl<const N: usize> Plain for [u32; N] {}
 
 macro_rules! plain {
     ($($type:ty),* $(,)?) => {

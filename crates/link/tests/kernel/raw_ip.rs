@@ -1,8 +1,10 @@
 //! Raw IP sockets: tunnelled packets in, whole packets out.
 
+use std::io::IoSlice;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
+use link::sys::batch::Batch;
 use link::sys::multicast::{Membership, solicited_node};
 use link::sys::{interface, poll, raw_ip};
 use packet::checksum::Sum;
@@ -76,34 +78,32 @@ fn tunnelled_packets_come_in_and_inner_ones_go_to_the_host() {
                 socket,
             )
         });
-        assert_eq!(receiver.receive(&mut [0; 100]).expect("receive"), None);
+        let mut batch = Batch::new();
+        assert_eq!(batch.receive(receiver.fd()).expect("receive"), 0);
         let inner = packet(client, vip, 17, &datagram(client, vip));
         let outer = packet(from, to, protocol, &inner);
         director.enter("sending", {
             let outer = outer.clone();
             move || {
                 let injector = raw_ip::Injector::open(v6).expect("injector");
-                injector.send(&outer, to).expect("send");
+                injector.send(&[IoSlice::new(&outer)], to).expect("send");
                 let other = if v6 {
                     ip("10.0.0.2")
                 } else {
                     ip("2001:db8::2")
                 };
-                injector.send(&outer, other).expect_err("the other family");
+                let refused = injector.send(&[IoSlice::new(&outer)], other);
+                refused.expect_err("the other family");
             }
         });
         assert!(poll::readable(&[receiver.fd()], Some(Duration::from_secs(2))).expect("poll")[0]);
-        let mut buffer = [0; 200];
-        let received = receiver
-            .receive(&mut buffer)
-            .expect("receive")
-            .expect("a packet");
-        assert_eq!((received.source, received.destination), (from, Some(to)));
-        assert_eq!(received.len, received.full_len);
-        let tunnelled = &buffer[if v6 { 0 } else { 20 }..received.len];
+        assert_eq!(batch.receive(receiver.fd()).expect("receive"), 1);
+        let tunnelled = &batch.datagram(0)[if v6 { 0 } else { 20 }..];
         assert_eq!(tunnelled, inner);
 
-        injector.send(tunnelled, vip).expect("send");
+        let (head, rest) = tunnelled.split_at(30);
+        let pieces = [IoSlice::new(head), IoSlice::new(rest)];
+        injector.send(&pieces, vip).expect("send");
         let mut payload = [0; 20];
         let (len, peer) = socket.recv_from(&mut payload).expect("the inner datagram");
         assert_eq!(
@@ -126,21 +126,32 @@ fn datagram(from: IpAddr, to: IpAddr) -> Vec<u8> {
     udp
 }
 
+/// Linux answers what no raw socket takes, and a full one takes nothing.
 #[test]
-fn a_packet_longer_than_the_buffer_says_so() {
+fn a_full_receiver_lets_nothing_be_answered() {
     let namespace = Namespace::new("s");
-    namespace.enter("sending", || {
-        let receiver = raw_ip::Receiver::open(false, 253).expect("receiver");
-        let to = ip("127.0.0.1");
-        let injector = raw_ip::Injector::open(false).expect("injector");
-        injector
-            .send(&packet(to, to, 253, &[7; 100]), to)
-            .expect("send");
-        let received = receiver
-            .receive(&mut [0; 50])
-            .expect("receive")
-            .expect("a packet");
-        assert_eq!((received.len, received.full_len), (50, 120));
+    namespace.ip("addr add 10.0.0.2/32 dev lo");
+    namespace.ip("addr add 2001:db8::2/128 dev lo nodad");
+    namespace.enter("flooding", || {
+        for (to, control, answer) in [("10.0.0.2", 1, 3), ("2001:db8::2", 58, 4)] {
+            let to = ip(to);
+            let errors = raw_ip::Receiver::open(to.is_ipv6(), control).expect("receiver");
+            let receiver = raw_ip::Receiver::open(to.is_ipv6(), IPIP).expect("receiver");
+            let injector = raw_ip::Injector::open(to.is_ipv6()).expect("injector");
+            let bytes = packet(to, to, IPIP, &[0; 1400]);
+            let mut sent = 0_u32;
+            while raw_ip::lost(receiver.fd()).expect("a count") < 10 {
+                let pieces = [IoSlice::new(&bytes)];
+                injector.send(&pieces, to).expect("send");
+                sent += 1;
+                assert!(sent < 100_000, "it is never full");
+            }
+            let mut batch = Batch::new();
+            batch.receive(errors.fd()).expect("receive");
+            let at = if to.is_ipv6() { 0 } else { 20 };
+            let kinds: Vec<u8> = batch.datagrams().map(|datagram| datagram[at]).collect();
+            assert!(!kinds.contains(&answer), "{to} is answered: {kinds:?}");
+        }
     });
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Promises: takes tunnelled packets addressed to this host and hands the inner datagram to the host's own stack,
 //! but only for the VIPs it was told, each of which must be an address of this host. It is never an injector for
-//! anything else. Needs CAP_NET_RAW to start and no capability afterwards.
+//! anything else. Datagrams are taken in batches, and TCP segments of one flow handed on as one ([`delivery`]). Needs CAP_NET_RAW to start and no capability afterwards.
 
+mod delivery;
 pub mod tunnel;
 
 use std::collections::HashSet;
@@ -13,18 +14,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use link::sys::batch::Batch;
 use link::sys::poll;
 use link::sys::raw_ip::{self, Injector, Receiver};
 use link::sys::signal::Signals;
 use packet::protocol;
 
 use crate::error::{Result, RuntimeError};
+use delivery::Delivery;
 use tunnel::{Outer, Refusal};
-
-/// Longest datagram, octets.
-const LONGEST: usize = 65_536;
-/// Datagrams of one socket in a row, before the others get their turn.
-const BATCH: usize = 64;
 
 /// Time between two looks whether the host still has the VIPs.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,6 +47,8 @@ pub struct Counters {
     pub not_vip: u64,
     /// Refused by the host's stack.
     pub failed: u64,
+    /// Not received: the socket they came to was full.
+    pub lost: u64,
 }
 
 impl fmt::Display for Counters {
@@ -58,11 +58,12 @@ impl fmt::Display for Counters {
             unreadable,
             not_vip,
             failed,
+            lost,
         } = self;
         write!(
             formatter,
             "{delivered} delivered, {not_vip} refused (inner destination is no given VIP of this host), \
-             {unreadable} unreadable, {failed} refused by the host"
+             {unreadable} unreadable, {failed} refused by the host, {lost} lost because the socket was full"
         )
     }
 }
@@ -79,6 +80,7 @@ pub fn run(options: &Options) -> Result<Counters> {
     crate::privilege::drop_all_of_this_thread()?;
     tracing::info!("{}", decap.summary(options));
     decap.serve(&signals)?;
+    decap.count_lost();
     Ok(decap.counters)
 }
 
@@ -95,26 +97,20 @@ impl Source {
         }
     }
 
-    /// The next datagram's length and form.
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Outer)>> {
+    /// What its datagrams begin with.
+    fn outer(&self) -> Outer {
         match self {
-            Self::Raw(receiver, outer) => Ok(receiver
-                .receive(buffer)?
-                .map(|received| (received.len, *outer))),
-            Self::Gue(socket) => match socket.recv(buffer) {
-                Ok(len) => Ok(Some((len, Outer::Gue))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-                Err(error) => Err(error),
-            },
+            Self::Raw(_, outer) => *outer,
+            Self::Gue(_) => Outer::Gue,
         }
     }
 }
 
 struct Decap {
     sources: Vec<Source>,
-    to_v4: Injector,
-    /// `None` on a host without IPv6.
-    to_v6: Option<Injector>,
+    /// What each source had lost when it was last asked, modulo 2^32.
+    lost_before: Vec<u32>,
+    delivery: Delivery,
     /// The VIPs given, and those of them that the host has now.
     vips: HashSet<IpAddr>,
     local: HashSet<IpAddr>,
@@ -148,9 +144,12 @@ impl Decap {
         let injector =
             |v6| Injector::open(v6).map_err(|source| refused("open a raw socket", source));
         Ok(Self {
+            lost_before: vec![0; sources.len()],
             sources,
-            to_v4: injector(false)?,
-            to_v6: if v6 { Some(injector(true)?) } else { None },
+            delivery: Delivery::new(
+                injector(false)?,
+                if v6 { Some(injector(true)?) } else { None },
+            ),
             vips: options.vips.iter().copied().collect(),
             local: options.vips.iter().copied().collect(),
             checked: Instant::now(),
@@ -168,14 +167,14 @@ impl Decap {
             let ports = options.gue_ports.iter().map(ToString::to_string).collect();
             text.push_str(&format!(", gue on UDP port {}", list(ports)));
         }
-        if self.to_v6.is_none() {
+        if !self.delivery.has_v6() {
             text.push_str(" (this host has no IPv6)");
         }
         text
     }
 
     fn serve(&mut self, signals: &Signals) -> Result<()> {
-        let mut buffer = vec![0; LONGEST];
+        let mut batch = Batch::new();
         loop {
             let fds: Vec<_> = self
                 .sources
@@ -189,24 +188,32 @@ impl Decap {
                 return Ok(());
             }
             for (index, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
-                self.drain(index, &mut buffer);
+                self.drain(index, &mut batch);
             }
         }
     }
 
-    /// Takes what is there of one socket. An error of one datagram (an ICMP error that came back for an earlier one)
-    /// is its own end; the socket lives on.
-    fn drain(&mut self, index: usize, buffer: &mut [u8]) {
+    /// Takes a batch of what is there of one socket, before the others get their turn. An error of the socket (an ICMP error
+    /// that came back for an earlier datagram) is its own end; the socket lives on.
+    fn drain(&mut self, index: usize, batch: &mut Batch) {
         self.check();
-        for _ in 0..BATCH {
-            let received = self.sources.get(index).map(|source| source.receive(buffer));
-            let Some(Ok(Some((len, outer)))) = received else {
-                return;
-            };
-            if let Some(datagram) = buffer.get_mut(..len) {
-                self.deliver(datagram, outer);
+        let Some(source) = self.sources.get(index) else {
+            return;
+        };
+        if batch.receive(source.fd()).is_err() {
+            return;
+        }
+        for (index, datagram) in batch.datagrams().enumerate() {
+            match tunnel::open(datagram, source.outer(), &self.local) {
+                Err(Refusal::Unreadable) => self.counters.unreadable += 1,
+                Err(Refusal::NotVip) => self.counters.not_vip += 1,
+                Ok((range, headers)) => {
+                    let inner = datagram.get(range.clone()).unwrap_or_default();
+                    self.delivery.add(inner, &headers, index, range);
+                }
             }
         }
+        self.delivery.flush(batch, &mut self.counters);
     }
 
     /// Looks, while packets come, whether the host still has the VIPs: what is injected for an address that was taken
@@ -216,28 +223,19 @@ impl Decap {
             return;
         }
         self.checked = Instant::now();
+        self.count_lost();
+        self.delivery.try_joining();
         let has = |vip: &&IpAddr| UdpSocket::bind((**vip, 0)).is_ok();
         self.local = self.vips.iter().filter(has).copied().collect();
     }
 
-    fn deliver(&mut self, datagram: &mut [u8], outer: Outer) {
-        match tunnel::open(datagram, outer, &self.local) {
-            Err(Refusal::Unreadable) => self.counters.unreadable += 1,
-            Err(Refusal::NotVip) => self.counters.not_vip += 1,
-            Ok((range, destination)) => {
-                let injector = if destination.is_ipv4() {
-                    Some(&self.to_v4)
-                } else {
-                    self.to_v6.as_ref()
-                };
-                let sent = injector
-                    .zip(datagram.get(range))
-                    .is_some_and(|(injector, inner)| injector.send(inner, destination).is_ok());
-                if sent {
-                    self.counters.delivered += 1;
-                } else {
-                    self.counters.failed += 1;
-                }
+    /// Counts what the sockets lost since the last time.
+    fn count_lost(&mut self) {
+        for (source, before) in self.sources.iter().zip(&mut self.lost_before) {
+            // A kernel that does not say (before 4.12) loses uncounted.
+            if let Ok(now) = raw_ip::lost(source.fd()) {
+                self.counters.lost += u64::from(now.wrapping_sub(*before));
+                *before = now;
             }
         }
     }

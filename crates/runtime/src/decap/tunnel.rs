@@ -32,7 +32,7 @@ pub enum Refusal {
 }
 
 /// Finds the inner datagram in `datagram`, checks that it is for one of `vips`, and completes its checksum where
-/// receive offload left it half done. Returns where it lies and its destination.
+/// receive offload left it half done. Returns where it lies and its headers.
 ///
 /// # Errors
 /// [`Refusal`] says why the datagram must not reach the host.
@@ -40,7 +40,7 @@ pub fn open(
     datagram: &mut [u8],
     outer: Outer,
     vips: &HashSet<IpAddr>,
-) -> Result<(Range<usize>, IpAddr), Refusal> {
+) -> Result<(Range<usize>, Headers), Refusal> {
     let range = match outer {
         Outer::Ipv4 => tunnel::decapsulate(datagram),
         Outer::Ipv6Ipip => Ok(0..datagram.len()),
@@ -54,7 +54,7 @@ pub fn open(
         return Err(Refusal::NotVip);
     }
     complete_checksum(inner, &headers);
-    Ok((range.start..range.start + headers.end, headers.destination))
+    Ok((range.start..range.start + headers.end, headers))
 }
 
 /// Receive offload of the host (GRO) joins tunnelled TCP segments to one datagram whose checksum field holds only
@@ -163,7 +163,8 @@ mod tests {
                         TunnelKind::Gue => cases.push((v4[28..].to_vec(), Outer::Gue)),
                     }
                     for (mut bytes, outer) in cases {
-                        let (range, to) = open(&mut bytes, outer, &vips()).unwrap();
+                        let (range, headers) = open(&mut bytes, outer, &vips()).unwrap();
+                        let to = headers.destination;
                         assert_eq!((&bytes[range], to), (&inner[..], vip), "{kind:?} {outer:?}");
                     }
                 }
