@@ -79,6 +79,15 @@ impl Counters {
             .collect()
     }
 
+    /// By how much the counters of a group grew since an earlier reading, without those that did not.
+    pub(crate) fn since(&self, before: &Self, group: &str) -> Vec<(String, u64)> {
+        let grown = self.group(group).into_iter().map(|(name, count)| {
+            let earlier = before.total(&format!("{group}/{name}"));
+            (name, count - earlier.min(count))
+        });
+        grown.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// The equations that do not hold, a sentence each. `quiet`: no frame is under way, so that those hold too that
     /// join numbers of several workers.
     pub(crate) fn broken(&self, quiet: bool) -> Vec<String> {
