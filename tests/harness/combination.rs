@@ -57,28 +57,25 @@ impl Combination {
 
     /// The configuration of a director on `interfaces` of `host`, whose machine is made ready for it.
     pub(crate) fn director(&self, host: &Host, interfaces: &[String], config: &str) -> String {
-        let has = |key: &str| {
-            config
-                .lines()
-                .any(|line| line.starts_with(&format!("{key} = ")))
-        };
-        if has("link") || config.contains("[[interface]]") {
+        let has = |key: &str| config.lines().any(|line| line.starts_with(key));
+        if has("link =") || config.contains("[[interface]]") {
             return config.to_owned();
         }
         let mut config = config.to_owned();
         let mut keys = vec![format!("link = \"{}\"", self.link)];
         if self.link == "tun" {
-            self.route_into_tun(host, interfaces);
+            let several = self.workers > 1 || has("workers =") && !has("workers = 1");
+            route_into_tun(host, interfaces, several);
             let named = config
                 .lines()
                 .find(|line| line.starts_with("interfaces = "));
             let named = named.unwrap_or_default().to_owned();
             config = config.replacen(&named, &format!("interfaces = [\"{TUN}\"]"), 1);
         }
-        if !has("workers") {
+        if !has("workers =") {
             keys.push(format!("workers = {}", self.workers));
         }
-        if !self.offloads && !has("gro") {
+        if !self.offloads && !has("gro =") {
             // The director's own interfaces would gather segments again.
             keys.push("gro = \"leave\"".to_owned());
         }
@@ -87,39 +84,39 @@ impl Combination {
         config.insert_str(sections, &format!("{}\n", keys.join("\n")));
         config
     }
+}
 
-    /// Has the host route into a TUN device whatever comes by the interfaces and is not its own, and answer for the VIPs,
-    /// which are nobody's address then. The device stays when a director ends, as do its routes.
-    fn route_into_tun(&self, host: &Host, interfaces: &[String]) {
-        if host
-            .try_shell(&format!("ip link show {TUN}"))
-            .status
-            .success()
-        {
-            return;
-        }
-        host.forwards();
-        let queues = if self.workers > 1 { "multi_queue" } else { "" };
-        host.ip(&format!("tuntap add {TUN} mode tun {queues}"));
-        host.ip(&format!("link set {TUN} up"));
-        for family in ["-4", "-6"] {
-            host.ip(&format!(
-                "{family} route add default dev {TUN} table {TABLE}"
-            ));
-            for interface in interfaces {
-                host.ip(&format!("{family} rule add iif {interface} lookup {TABLE}"));
-            }
-        }
-        host.sysctl("net.ipv6.conf.all.proxy_ndp", "1");
+/// Has the host route into a TUN device whatever comes by the interfaces and is not its own, and answer for the VIPs,
+/// which are nobody's address then. The device stays when a director ends, as do its routes.
+fn route_into_tun(host: &Host, interfaces: &[String], several_queues: bool) {
+    if host
+        .try_shell(&format!("ip link show {TUN}"))
+        .status
+        .success()
+    {
+        return;
+    }
+    host.forwards();
+    let queues = if several_queues { "multi_queue" } else { "" };
+    host.ip(&format!("tuntap add {TUN} mode tun {queues}"));
+    host.ip(&format!("link set {TUN} up"));
+    for family in ["-4", "-6"] {
+        host.ip(&format!(
+            "{family} route add default dev {TUN} table {TABLE}"
+        ));
         for interface in interfaces {
-            host.sysctl(&format!("net.ipv6.conf.{interface}.proxy_ndp"), "1");
-            // The host would tell clients of a shorter way than through the director.
-            host.sysctl(&format!("net.ipv4.conf.{interface}.send_redirects"), "0");
-            host.sysctl(&format!("net.ipv4.conf.{TUN}.send_redirects"), "0");
-            host.sysctl("net.ipv4.conf.all.send_redirects", "0");
-            for vip in VIP.iter().chain(&FLAT_VIP) {
-                host.ip(&format!("neigh add proxy {vip} dev {interface}"));
-            }
+            host.ip(&format!("{family} rule add iif {interface} lookup {TABLE}"));
+        }
+    }
+    host.sysctl("net.ipv6.conf.all.proxy_ndp", "1");
+    for interface in interfaces {
+        host.sysctl(&format!("net.ipv6.conf.{interface}.proxy_ndp"), "1");
+        // The host would tell clients of a shorter way than through the director.
+        host.sysctl(&format!("net.ipv4.conf.{interface}.send_redirects"), "0");
+        host.sysctl(&format!("net.ipv4.conf.{TUN}.send_redirects"), "0");
+        host.sysctl("net.ipv4.conf.all.send_redirects", "0");
+        for vip in VIP.iter().chain(&FLAT_VIP) {
+            host.ip(&format!("neigh add proxy {vip} dev {interface}"));
         }
     }
 }

@@ -107,6 +107,20 @@ fn entry(kind: LinkKind) -> Result<&'static Entry> {
         .ok_or_else(|| RuntimeError::Refused(format!("this build has no links of kind {name}")))
 }
 
+/// Lets the host take packets from its own addresses by a TUN device: those that ulvs puts into tunnels.
+fn accept_own_addresses(name: &str) {
+    let path = format!("/proc/sys/net/ipv4/conf/{name}/accept_local");
+    let is_on = std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1");
+    if is_on {
+        return;
+    }
+    if let Err(error) = std::fs::write(&path, "1") {
+        tracing::warn!(
+            "the host will drop tunnelled packets that come by {name} ({error}): `sysctl net.ipv4.conf.{name}.accept_local=1`"
+        );
+    }
+}
+
 struct Open {
     name: String,
     kind: LinkKind,
@@ -297,6 +311,9 @@ impl Links {
         }
         let index = interface::index(name)
             .map_err(|source| LinkError::new("look up the interface", name, source))?;
+        if kind == LinkKind::Tun {
+            accept_own_addresses(name);
+        }
         if let Some(first) = links.first() {
             let sender = Arc::clone(&first.sender);
             self.open.insert(

@@ -188,6 +188,7 @@ impl ByTun<'_> {
             kind: RouteKind::Unicast,
             interface: self.tun,
             gateway: None,
+            source: route.source.or_else(|| own_source(tables, route)),
             mtu: route.mtu.or_else(|| link.map(|link| link.mtu)),
             ..route.clone()
         }
@@ -204,6 +205,21 @@ impl ByTun<'_> {
             metric: u32::MAX,
         }
     }
+}
+
+/// The address from which the host would send by a route: one on the network of the next hop, else any of the interface.
+fn own_source(tables: &Tables, route: &tables::Route) -> Option<IpAddr> {
+    let hop = route.gateway.unwrap_or(route.destination);
+    let is_global = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    };
+    let own = tables.addresses(route.interface).iter();
+    own.filter(|(address, _)| {
+        address.is_ipv4() == route.destination.is_ipv4() && is_global(address)
+    })
+    .max_by_key(|(address, len)| tables::contains(*address, *len, hop))
+    .map(|&(address, _)| address)
 }
 
 /// The tables as the director sees them, with who answers for which VIP; the number of the routes is the caller's.
@@ -414,6 +430,10 @@ mod tests {
             let route = network.routes.lookup(ip(to)).copied();
             route.map(|route| (route.kind, route.interface, route.gateway, route.mtu))
         };
+        let source = |by_tun: &ByTun<'_>, to: &str| {
+            let network = snapshot(&tables, HashMap::new(), Some(by_tun));
+            network.routes.lookup(ip(to)).and_then(|route| route.source)
+        };
         let router = Some(ip("10.1.0.254"));
         let unicast = RouteKind::Unicast;
         assert_eq!(hop(None, "fd00::1"), None);
@@ -444,6 +464,9 @@ mod tests {
             assert_eq!(hop(Some(&mixed), to), in_mixed, "{to}");
             assert_eq!(hop(Some(&alone), to), in_alone, "{to}");
         }
+        // What goes to the host leaves it by eth0, with the address there.
+        assert_eq!(source(&alone, "8.8.8.8"), Some(ip("10.1.0.1")));
+        assert_eq!(source(&alone, "10.2.0.7"), None);
     }
 
     #[test]
