@@ -16,6 +16,8 @@ use crate::world::{SERVERS, VIP, World};
 pub(crate) enum Link {
     /// Packet sockets, the default.
     AfPacket,
+    /// Packet sockets, with the kernel sending on established flows by itself.
+    Assist,
     /// AF_XDP sockets.
     AfXdp,
     /// Requests by a TUN device that the host routes the VIP into, all else by packet sockets.
@@ -24,12 +26,13 @@ pub(crate) enum Link {
 
 impl Link {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 3] = [Self::AfPacket, Self::AfXdp, Self::Tun];
+    pub(crate) const ALL: [Self; 4] = [Self::AfPacket, Self::Assist, Self::AfXdp, Self::Tun];
 
     /// What reports put behind the method; nothing for the default.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::AfPacket => "",
+            Self::Assist => "-assist",
             Self::AfXdp => "+af_xdp",
             Self::Tun => "+tun",
         }
@@ -39,6 +42,7 @@ impl Link {
     fn config(self) -> &'static str {
         match self {
             Self::AfPacket => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\n",
+            Self::Assist => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nassist = \"on\"\n",
             Self::AfXdp => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nlink = \"af-xdp\"\n",
             Self::Tun => "interfaces = [\"ulvs0\", \"eth1\", \"eth2\"]\n",
         }
@@ -47,7 +51,7 @@ impl Link {
     /// The sections behind everything else.
     fn sections(self) -> &'static str {
         match self {
-            Self::AfPacket | Self::AfXdp => "",
+            Self::AfPacket | Self::Assist | Self::AfXdp => "",
             Self::Tun => "[[interface]]\nname = \"ulvs0\"\nlink = \"tun\"\n",
         }
     }

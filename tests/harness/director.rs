@@ -17,6 +17,9 @@ const START: Duration = Duration::from_secs(10);
 /// `ULVS_TEST_LINK=af-xdp cargo test --test end_to_end`.
 const LINK: &str = "ULVS_TEST_LINK";
 
+/// The same for the kernel assist: `ULVS_TEST_ASSIST=on`.
+const ASSIST: &str = "ULVS_TEST_ASSIST";
+
 /// The `ulvs` under test: `ULVS_BIN` where set (scripts/test sets the static release build),
 /// else the one cargo built beside this test.
 pub(crate) fn binary() -> PathBuf {
@@ -138,10 +141,15 @@ impl DirectorBuilder {
 
     /// Starts it without waiting: for starts that are meant to fail.
     pub(crate) fn launch(self) -> Director {
-        let config = match Combination::of_this_run() {
+        let mut config = match Combination::of_this_run() {
             Some(run) => run.director(&self.host, &self.interfaces, &self.config),
             None => self.config,
         };
+        if let Ok(assist) = std::env::var(ASSIST)
+            && !config.contains("assist =")
+        {
+            config = format!("assist = {assist:?}\n{config}");
+        }
         std::fs::write(self.directory.join("ulvs.toml"), config)
             .expect("the lab's directory can be written");
         let process = spawn(&self.host, &self.directory, &self.launch);

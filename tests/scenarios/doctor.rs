@@ -67,12 +67,13 @@ fn with_everything_and_then_a_director() {
         assert_eq!(answers(&found, what), ["yes", "yes"], "{what}");
     }
     assert_eq!(answers(&found, "PACKET_FANOUT"), ["yes", "no"]);
+    assert_eq!(answers(&found, "kernel assist"), ["yes", "no"]);
     assert_eq!(answers(&found, "eth0 ring"), ["yes", "yes"]);
     let (on, _, remark) = line(&found, "eth1 gro");
     assert!(on == "no" && remark.contains("turns it on"), "{remark}");
     assert_eq!(state(&net), before, "nothing is changed");
 
-    let director = net.builder().config("workers = 2\ngro = \"auto\"").start();
+    let director = net.builder().config("workers = 2\ngro = \"auto\"\nassist = \"on\"").start();
     director.shell("ipvsadm -A -t 10.1.0.1:80");
     let before = state(&net);
     let found = of(&net, &director);
@@ -80,6 +81,7 @@ fn with_everything_and_then_a_director() {
     assert_eq!(found.status.code(), Some(0), "{text}{}", stderr(&found));
     assert!(text.starts_with("A director runs on "), "{text}");
     assert_eq!(answers(&found, "PACKET_FANOUT"), ["yes", "yes"]);
+    assert_eq!(answers(&found, "kernel assist"), ["yes", "yes"]);
     let guards = ["guard by TCX", "guard by nftables"].map(|name| answers(&found, name));
     let used: Vec<bool> = guards.iter().map(|guard| guard[1] == "yes").collect();
     assert_eq!(used.iter().filter(|used| **used).count(), 1, "{text}");
@@ -101,6 +103,7 @@ fn as_nobody() {
     assert!(last.starts_with("ulvs cannot run here: "), "{text}");
     assert!(last.contains("CAP_NET_RAW"), "{text}");
     assert_eq!(answers(&found, "AF_PACKET"), ["no", "no"]);
+    assert_eq!(answers(&found, "kernel assist"), ["no", "no"]);
     assert!(!text.contains("eth1"), "{text}");
 }
 

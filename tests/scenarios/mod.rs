@@ -1,6 +1,7 @@
 //! What the director must do on real networks, a module a subject.
 
 mod af_xdp;
+mod assist;
 mod bad_input;
 mod bulk;
 mod cables;

@@ -4,6 +4,8 @@ udp-echo NAME ADDRESS PORT      answer every datagram with "NAME " and its paylo
 udp-ask ADDRESS PORT COUNT SIZE FIRST
                                 COUNT datagrams of SIZE octets, from the ports FIRST, FIRST + 1, ...; prints
                                 each answer's name (or "lost", "refused", an error's name), and fails on a wrong payload
+udp-talk ADDRESS PORT COUNT SIZE FIRST GAP
+                                the same, all from the port FIRST, GAP milliseconds apart
 udp-pieces ADDRESS PORT SIZE INDEX,...
                                 one datagram of SIZE octets as IP fragments of 1024, sent in this order (what
                                 is not named is not sent); prints the same
@@ -188,6 +190,18 @@ def udp_ask(address, port, count, size, first):
         say(answer(client, payload))
 
 
+def udp_talk(address, port, count, size, first, gap):
+    client = connected(address, port, int(first))
+    for number in range(int(count)):
+        payload = octets(int(size), number)
+        client.send(payload)
+        said = answer(client, payload)
+        say(said)
+        # Who waits for an answer that is lost has waited.
+        if said != "lost":
+            time.sleep(float(gap) / 1000)
+
+
 def crc32c(data):
     """RFC 9260 appendix A."""
     crc = 0xFFFFFFFF
@@ -299,6 +313,7 @@ def frames(interface, *texts):
 ROLES = {
     "udp-echo": udp_echo,
     "udp-ask": udp_ask,
+    "udp-talk": udp_talk,
     "udp-pieces": udp_pieces,
     "udp-heads": udp_heads,
     "udp-flows": udp_flows,

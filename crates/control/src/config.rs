@@ -18,7 +18,7 @@ use value::Get;
 
 pub use error::ConfigError;
 use file::File;
-pub use file::{BUSY_POLL_MAX, Gro, LinkKind, LogFormat, LogLevel, VipAnswer};
+pub use file::{BUSY_POLL_MAX, Gro, LinkKind, LogFormat, LogLevel, Switch, VipAnswer};
 pub use mark::{MarkRule, Packet, Prefix};
 pub use rules::Rule;
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub links: Vec<InterfaceLink>,
     /// Receive aggregation of veth interfaces.
     pub gro: Gro,
+    /// Whether the kernel sends on established flows by itself.
+    pub assist: Switch,
     /// Threads that forward packets.
     pub workers: usize,
     /// How long a worker goes on looking for frames before it sleeps; zero = it sleeps at once.
@@ -144,6 +146,7 @@ impl Config {
             link: file.link.into_inner(),
             links: Vec::new(),
             gro: file.gro,
+            assist: file.assist,
             workers: file.workers.get(),
             busy_poll: Duration::from_micros(u64::from(Get::<u32>::get(file.busy_poll))),
             max_connections: file.max_connections.get(),

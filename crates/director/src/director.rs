@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use packet::{Headers, Mac, Malformed, Packet, Transport, Vlan};
 
+use crate::assist::Assist;
 use crate::connection::{Connection, ConnectionId, FlowKey, StateRules, Table, TableConfig};
 use crate::cut::Pieces;
 use crate::defence::Sacrifice;
@@ -86,6 +87,8 @@ pub(crate) struct Worker {
     pub(crate) sacrifice: Sacrifice,
     pub(crate) ways: Ways,
     pub(crate) reassembly: Reassembly,
+    /// Flows that the kernel sends on by itself, where that is wanted.
+    pub(crate) assist: Option<Assist>,
     pub(crate) counters: Counters,
     /// Identification of the next IPv4 datagram or IPv6 fragment that the director makes.
     pub(crate) next_id: u32,
@@ -148,6 +151,7 @@ impl Director {
                 ),
                 ways: Ways::new(),
                 reassembly: Reassembly::default(),
+                assist: None,
                 counters: Counters::default(),
                 next_id: u32::from_be_bytes([a, b, c, d]),
             },
@@ -159,6 +163,10 @@ impl Director {
 
     /// Takes up changes of services, timeouts and host. Call once per batch: a batch sees one configuration.
     pub fn refresh(&mut self) {
+        // First: what is decided for an older generation is void.
+        if let Some(assist) = &mut self.worker.assist {
+            assist.refresh();
+        }
         let network = self.worker.host.network.load();
         if !Arc::ptr_eq(&network, &self.network) {
             self.network = Arc::clone(&network);
@@ -258,6 +266,11 @@ impl Director {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// All that a packet may change.
+    pub(crate) const fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     /// What received synchronisation entries change.
@@ -415,6 +428,7 @@ impl Worker {
         let transport = &datagram.headers.transport;
         self.connections
             .observe(id, transport, direction, rules, batch.now);
+        self.attend(batch, id, datagram, direction);
     }
 
     /// What decides over states and lifetimes now.
@@ -445,8 +459,7 @@ impl Worker {
 
     /// Ends the connections whose time has come.
     fn expire_connections(&mut self, now: Instant) {
-        let shared = &self.shared;
-        self.connections.expire(now, EXPIRY_BUDGET, |connection| {
+        self.expire_assisted(now, EXPIRY_BUDGET, |shared, connection| {
             let_go(shared, &connection, Ended::InTime);
         });
     }

@@ -15,6 +15,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use packet::plain::{Plain, Rewrite, Upper};
 use packet::{Packet, Tunnel, ethernet, set_link, wrap};
 
+use crate::assist::may_offer;
 use crate::connection::{Address, Connection, Guess};
 use crate::destination::{Method, TunnelConfig, TunnelKind};
 use crate::director::{Director, Worker, next_id};
@@ -90,6 +91,7 @@ impl Worker {
         plain: &Plain<A>,
         packet: &mut Packet<'_>,
     ) -> Option<u32> {
+        let is_assisted = self.assist.is_some();
         let steady = self
             .connections
             .steady(plain, around.guess, self.timeouts, around.now)?;
@@ -129,6 +131,10 @@ impl Worker {
                 (plain.destination, hop, Rewrite::Source(vip, port))
             }
         };
+        let further = hop.interface != around.ingress.index;
+        if is_assisted && may_offer(connection, steady.direction, further) {
+            return None;
+        }
         let own = hop.own?;
         let mac = match hop.mac {
             Some(mac) => mac,

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assign;
+pub mod assist;
 mod changed_servers;
 mod command;
 pub mod connection;

@@ -86,6 +86,7 @@ impl Worker {
             client_interface: hop.interface,
             client_vlan: 0,
         });
+        self.retract_same(&connection);
         let id = self.connections.insert(connection, batch.now).ok()?;
         let one_packet = service.config.is_one_packet(Protocol::Udp);
         Some(Begun { id, one_packet })

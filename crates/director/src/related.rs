@@ -128,6 +128,7 @@ impl Worker {
             return self.stack(batch, datagram, output);
         };
         let connection = self.connection(&assignment, &flow, datagram);
+        self.retract_same(&connection);
         match self.connections.insert(connection, batch.now) {
             Ok(id) => {
                 self.follow(id);
@@ -299,6 +300,9 @@ impl Worker {
             IcmpError::TooBig { mtu } => {
                 let path_mtus = &self.host.path_mtus;
                 let learned = path_mtus.learn(quoted.destination, mtu, batch.now);
+                if let Some(assist) = &self.assist {
+                    assist.invalidate();
+                }
                 if !headers.dont_fragment {
                     return Verdict::Answered;
                 }

@@ -102,6 +102,7 @@ impl Worker {
         if given_up || (orphaned && expire_nodest) {
             // The control connection of a data connection stays, behind the new one.
             if orphaned || !self.connections.is_controlling(id) {
+                self.retract(id);
                 self.connections.expire_now(id, batch.now);
             }
             // A packet of what is tracked already cannot begin another one.
@@ -243,6 +244,7 @@ impl Worker {
             self.release(template.as_ref());
             return self.forward(batch, &target, None, datagram, output);
         }
+        self.retract_same(&connection);
         if let Ok(id) = self.connections.insert(connection, batch.now) {
             self.follow(id);
             self.track(batch, id, datagram, Direction::ToServer);

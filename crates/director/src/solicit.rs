@@ -182,9 +182,10 @@ impl Worker {
                     if to_us {
                         self.learn(batch, interface, target, mac, output);
                     } else if answer.overrides {
-                        self.host
-                            .neighbours
-                            .correct(interface.index, target, mac, batch.now);
+                        let neighbours = &self.host.neighbours;
+                        let before = neighbours.lookup(interface.index, target, batch.now);
+                        neighbours.correct(interface.index, target, mac, batch.now);
+                        self.link_address_told(before, mac);
                     }
                 }
                 Verdict::Pass
@@ -201,9 +202,10 @@ impl Worker {
         mac: Mac,
         output: &mut Output<'_>,
     ) {
-        self.host
-            .neighbours
-            .learn(interface.index, address, mac, batch.now);
+        let neighbours = &self.host.neighbours;
+        let before = neighbours.lookup(interface.index, address, batch.now);
+        neighbours.learn(interface.index, address, mac, batch.now);
+        self.link_address_told(before, mac);
         self.poll_neighbours(batch, output);
     }
 }

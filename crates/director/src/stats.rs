@@ -8,6 +8,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::protocol::Direction;
+
 /// How often the estimators take a sample (kernel: 2 s).
 pub const ESTIMATION_PERIOD: Duration = Duration::from_secs(2);
 
@@ -142,6 +144,19 @@ impl Stats {
             add(&cell.out_packets, 1);
             add(&cell.out_bytes, bytes);
         }
+    }
+
+    /// Counts `packets` of together `bytes` octets, that went in `direction`.
+    pub(crate) fn count_many(&self, worker: usize, direction: Direction, packets: u64, bytes: u64) {
+        let Some(cell) = self.cells.get(worker) else {
+            return;
+        };
+        let (counted, octets) = match direction {
+            Direction::ToServer => (&cell.in_packets, &cell.in_bytes),
+            Direction::ToClient => (&cell.out_packets, &cell.out_bytes),
+        };
+        add(counted, packets);
+        add(octets, bytes);
     }
 
     /// What was counted up to this moment, never zeroed (`/proc/net/ip_vs_stats_percpu`, the sum of all).

@@ -154,6 +154,8 @@ pub struct Counters {
     pub received: u64,
     /// [`Verdict::Forwarded`].
     pub forwarded: u64,
+    /// Packets that were not given to the director, the kernel having sent them on by itself ([`crate::assist`]).
+    pub assisted: u64,
     /// [`Verdict::Held`].
     pub held: u64,
     /// [`Verdict::Answered`].
@@ -181,6 +183,11 @@ impl Counters {
             Verdict::Pass => self.passed += 1,
             Verdict::Drop(reason) => self.dropped[reason.index()] += 1,
         }
+    }
+
+    /// Counts packets that the kernel sent on by itself.
+    pub(crate) fn count_assisted(&mut self, packets: u64) {
+        self.assisted = self.assisted.wrapping_add(packets);
     }
 
     /// How many packets were dropped for `reason`.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use packet::{Offload, Packet, Vlan};
 
+use crate::assist::Filter;
 use crate::steering::Steering;
 use crate::sys::ring::{Ring, Size, Slot};
 use crate::sys::{interface, packet as sys_packet, poll, send, socket};
@@ -121,6 +122,26 @@ pub struct Group {
 }
 
 impl Group {
+    /// Keeps from the workers what the kernel assist takes, whose program must be attached to the
+    /// interface. Ends with the sockets.
+    ///
+    /// # Errors
+    /// Refusal by the kernel; some sockets may have the filter then.
+    pub fn assist(&self, filter: &Filter) -> Result<(), LinkError> {
+        self.members
+            .iter()
+            .try_for_each(|fd| filter.attach(fd.as_fd()))
+            .map_err(|source| LinkError::new("filter packet sockets", &self.interface, source))
+    }
+
+    /// Gives the workers all frames again.
+    pub fn end_assist(&self) {
+        for fd in &self.members {
+            // Refused only where there is no filter.
+            let _ = sys_packet::end_filter(fd.as_fd());
+        }
+    }
+
     /// Shares frames out by another steering, while frames flow; none is lost. Takes some
     /// milliseconds, in which frames still go by the old one: not for a worker thread.
     ///

@@ -103,6 +103,26 @@ impl Assembler {
         self.jump_by(0x25, register, 0, value, label);
     }
 
+    /// Jumps when the unsigned value of a register is less than `value`.
+    pub(crate) fn jump_if_below(&mut self, register: u8, value: i32, label: Label) {
+        self.jump_by(0xa5, register, 0, value, label);
+    }
+
+    /// Jumps when some of these bits of a register are set.
+    pub(crate) fn jump_if_any(&mut self, register: u8, bits: i32, label: Label) {
+        self.jump_by(0x45, register, 0, bits, label);
+    }
+
+    /// Jumps when two registers differ.
+    pub(crate) fn jump_if_different(&mut self, register: u8, other: u8, label: Label) {
+        self.jump_by(0x5d, register, other, 0, label);
+    }
+
+    /// Jumps when the first register, such as a pointer into a packet, is not beyond the second.
+    pub(crate) fn jump_if_within(&mut self, register: u8, end: u8, label: Label) {
+        self.jump_by(0xbd, register, end, 0, label);
+    }
+
     /// Jumps when the first register, such as a pointer into a packet, is beyond the second.
     pub(crate) fn jump_if_beyond(&mut self, register: u8, end: u8, label: Label) {
         self.jump_by(0x2d, register, end, 0, label);
@@ -130,6 +150,38 @@ impl Assembler {
 
     pub(crate) fn shift_left(&mut self, register: u8, bits: i32) {
         self.push(0x67, register, 0, 0, bits);
+    }
+
+    pub(crate) fn exclusive_or(&mut self, register: u8, value: i32) {
+        self.push(0xa7, register, 0, 0, value);
+    }
+
+    pub(crate) fn or(&mut self, to: u8, from: u8) {
+        self.push(0x4f, to, from, 0, 0);
+    }
+
+    pub(crate) fn shift_right(&mut self, register: u8, bits: i32) {
+        self.push(0x77, register, 0, 0, bits);
+    }
+
+    /// The 16 bits of a register from network order to the host's.
+    pub(crate) fn host_order(&mut self, register: u8) {
+        self.push(0xdc, register, 0, 0, 16);
+    }
+
+    /// To memory.
+    pub(crate) fn store_at(&mut self, width: u8, to: u8, offset: i16, from: u8) {
+        self.push(0x63 | width, to, from, offset, 0);
+    }
+
+    /// To memory.
+    pub(crate) fn store_constant_at(&mut self, width: u8, to: u8, offset: i16, value: i32) {
+        self.push(0x62 | width, to, 0, offset, value);
+    }
+
+    /// Adds 64 bits to memory, as one operation.
+    pub(crate) fn add_to_memory(&mut self, to: u8, offset: i16, from: u8) {
+        self.push(0xdb, to, from, offset, 0);
     }
 
     pub(crate) fn load(&mut self, width: u8, to: u8, from: u8, offset: i16) {

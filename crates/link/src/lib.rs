@@ -16,6 +16,7 @@
 
 pub mod af_packet;
 pub mod af_xdp;
+pub mod assist;
 mod ebpf;
 mod error;
 mod frame;

@@ -8,6 +8,8 @@ mod af_xdp;
 mod af_xdp_lifetime;
 #[path = "kernel/af_xdp_sending.rs"]
 mod af_xdp_sending;
+#[path = "kernel/assist.rs"]
+mod assist;
 #[path = "kernel/bulk.rs"]
 mod bulk;
 #[path = "kernel/guard.rs"]

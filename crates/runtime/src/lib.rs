@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod announce;
+pub mod assist;
 pub mod client;
 pub mod clock;
 pub mod control_socket;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use caps::Capability;
 use control::config::LinkKind;
+use link::assist::Assist;
 use link::guard::Flows;
 use link::steering::Steering;
 use link::sys::interface;
@@ -134,6 +135,8 @@ struct Open {
 pub struct Links {
     wanted: Wanted,
     open: BTreeMap<u32, Open>,
+    /// By which the kernel sends on established flows.
+    assist: Option<Assist>,
     /// Interfaces that could not be opened, by name, as they were: told once, and tried again when they change.
     failed: BTreeMap<String, Option<tables::Link>>,
     /// What links take that take it away from the host.
@@ -181,9 +184,31 @@ impl Links {
         Ok(Self {
             wanted,
             open: BTreeMap::new(),
+            assist: None,
             failed: BTreeMap::new(),
             flows: None,
         })
+    }
+
+    /// Lets the kernel send on established flows by this, on all interfaces that are opened from now on.
+    pub fn assist_by(&mut self, assist: Option<Assist>) {
+        self.assist = assist;
+    }
+
+    /// By what the kernel sends on established flows.
+    #[must_use]
+    pub const fn assist(&self) -> Option<&Assist> {
+        self.assist.as_ref()
+    }
+
+    /// The interfaces on which it does.
+    #[must_use]
+    pub fn assisted(&self) -> Vec<String> {
+        let assist = self.assist.iter();
+        assist
+            .flat_map(Assist::interfaces)
+            .map(str::to_owned)
+            .collect()
     }
 
     /// What links opened from now on take away from the host: what the guard drops.
@@ -314,6 +339,17 @@ impl Links {
         if kind == LinkKind::Tun {
             accept_own_addresses(name);
         }
+        if let (LinkKind::AfPacket, Some(assist), Some(Group::AfPacket(group))) =
+            (kind, &mut self.assist, &group)
+            && let Err(error) = assist
+                .attach(name)
+                .and_then(|()| group.assist(assist.filter()))
+        {
+            // Without the program behind it, the filter would take frames that nobody sends on.
+            group.end_assist();
+            assist.detach(index);
+            tracing::warn!("every packet of {name} wakes a worker: {error}");
+        }
         if let Some(first) = links.first() {
             let sender = Arc::clone(&first.sender);
             self.open.insert(
@@ -340,6 +376,12 @@ impl Links {
     pub fn close(&mut self, index: u32, workers: &[Handle]) {
         if let Some(open) = self.open.remove(&index) {
             tracing::warn!("no longer working on {}", open.name);
+            if let Some(Group::AfPacket(group)) = &open.group {
+                group.end_assist();
+            }
+            if let Some(assist) = &mut self.assist {
+                assist.detach(index);
+            }
             for worker in workers {
                 worker.order(Order::RemoveLink { interface: index });
             }

@@ -21,6 +21,8 @@ pub struct Status {
     pub details: Vec<(String, String)>,
     /// Those whose receive aggregation it turned on.
     pub gro: Vec<String>,
+    /// Those on which the kernel sends on established flows by itself.
+    pub assist: Vec<String>,
     /// VIPs, and whether the host's kernel (true) or ulvs answers for them.
     pub vips: Vec<(IpAddr, bool)>,
 }
@@ -43,6 +45,9 @@ impl fmt::Display for Status {
         }
         for name in &self.gro {
             writeln!(f, "gro {name}")?;
+        }
+        for name in &self.assist {
+            writeln!(f, "assist {name}")?;
         }
         for (vip, local) in &self.vips {
             writeln!(f, "vip {vip} {}", if *local { LOCAL } else { OWNED })?;
@@ -73,6 +78,7 @@ impl Status {
                 "interface" => status.interfaces.extend(pair(value)),
                 "detail" => status.details.extend(pair(value)),
                 "gro" => status.gro.push(value.to_owned()),
+                "assist" => status.assist.push(value.to_owned()),
                 "vip" => status.vips.extend(value.split_once(' ').and_then(vip)),
                 _ => {}
             }
@@ -106,6 +112,7 @@ mod tests {
             ],
             details: vec![("eth0".into(), "two words".into())],
             gro: vec!["eth0".into()],
+            assist: vec!["eth1".into()],
             vips: vec![
                 ("10.0.0.1".parse().unwrap(), false),
                 ("fd00::1".parse().unwrap(), true),

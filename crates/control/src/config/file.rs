@@ -57,6 +57,17 @@ pub enum Gro {
     Leave,
 }
 
+/// Whether something is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Switch {
+    /// It is, where it may be.
+    On,
+    /// It is not.
+    #[default]
+    Off,
+}
+
 /// Who answers for a VIP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -105,6 +116,7 @@ pub(super) struct File {
     pub(super) interfaces: Option<Vec<InterfaceName>>,
     pub(super) link: Spanned<LinkKind>,
     pub(super) gro: Gro,
+    pub(super) assist: Switch,
     pub(super) workers: Bounded<1, 64>,
     pub(super) busy_poll: Bounded<0, BUSY_POLL_MAX>,
     pub(super) max_connections: Bounded<1, 0x7fff_ffff>,
@@ -127,6 +139,7 @@ impl Default for File {
             interfaces: None,
             link: Spanned::new(0..0, LinkKind::default()),
             gro: Gro::default(),
+            assist: Switch::default(),
             workers: Bounded::new::<1>(),
             busy_poll: Bounded::new::<0>(),
             max_connections: Bounded::new::<1_048_576>(),

@@ -6,6 +6,7 @@
 //! state machines. Deciding what becomes of a packet is the packet path's.
 
 mod addresses;
+mod assisted;
 mod chunks;
 mod conntrack;
 mod defence;

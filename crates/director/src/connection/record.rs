@@ -11,6 +11,7 @@ use std::sync::Arc;
 use packet::Transport;
 
 use super::addresses::Addresses;
+use super::assisted::FLAG_ASSISTED;
 use super::tracking::FLAG_TRACKED;
 use super::{FlowKey, State, sctp, tcp};
 use crate::destination::{Destination, Method};
@@ -180,7 +181,7 @@ impl Connection {
     /// Method and `FLAG_*` bits, numbered as the kernel's `IP_VS_CONN_F_*`.
     #[must_use]
     pub const fn flags(&self) -> u16 {
-        self.flags & !FLAG_TRACKED
+        self.flags & !(FLAG_TRACKED | FLAG_ASSISTED)
     }
 
     /// Firewall mark of the first packet; 0 = none.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::assisted::FLAG_ASSISTED;
 use super::record::{Connection, FLAG_INACTIVE};
 use super::state::State;
 use super::tracking::{FLAG_NO_CLIENT_PORT, FLAG_TRACKED};
@@ -47,7 +48,7 @@ impl Connection {
         }
         self.state = state;
         // What another director says about a client's unknown port does not change what is known here.
-        let own = FLAG_TRACKED | FLAG_NO_CLIENT_PORT;
+        let own = FLAG_TRACKED | FLAG_ASSISTED | FLAG_NO_CLIENT_PORT;
         self.flags = flags & !own | self.flags & own;
         (self.packets, self.timeout, self.told) = (packets, timeout, told);
     }

@@ -35,7 +35,7 @@ pub struct TableConfig {
 
 /// Names a connection of a [`super::Table`]. Becomes invalid, and stays so, when the connection
 /// ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     pub(super) index: u32,
     generation: u32,
@@ -265,14 +265,21 @@ impl Table {
     ///
     /// `budget` counts steps, each the work of one connection or less. Whether the budget sufficed;
     /// if not, call again soon.
-    pub fn expire(
+    pub fn expire(&mut self, now: Instant, budget: u32, expired: impl FnMut(Connection)) -> bool {
+        self.expire_unless(now, budget, |_| None, expired)
+    }
+
+    /// [`Table::expire`], but those whose packets the kernel sends on live until the later moment that `lives` says, if
+    /// it says one.
+    pub(crate) fn expire_unless(
         &mut self,
         now: Instant,
         mut budget: u32,
+        mut lives: impl FnMut(ConnectionId) -> Option<Instant>,
         mut expired: impl FnMut(Connection),
     ) -> bool {
         while let Some(index) = self.wheel.advance(&mut self.slab, now, &mut budget) {
-            if self.is_kept(index, now) {
+            if self.is_kept(index, now) || self.is_used(index, now, &mut lives) {
                 self.wheel.arm(&mut self.slab, index);
             } else if let Some(connection) = self.take(index) {
                 expired(connection);

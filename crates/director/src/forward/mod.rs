@@ -79,6 +79,25 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The hop of a packet to `destination`, where the way to the real server is by `hop` and has the path MTU `learned`.
+    pub(crate) fn hop(
+        &self,
+        batch: &Batch<'_>,
+        mut hop: Hop,
+        learned: Option<u32>,
+        destination: IpAddr,
+    ) -> Hop {
+        if let Some(learned) = learned {
+            hop.limit(learned);
+        }
+        if self.goes_by_packet && hop.on_link {
+            hop = hop.towards(batch.network, destination);
+        }
+        hop
+    }
+}
+
 /// A client's packet on its way to a real server, its TTL already taken.
 #[derive(Debug)]
 struct Passage<'a, 'b, 'd, 'o> {
@@ -113,12 +132,8 @@ impl Worker {
                 _ => return Verdict::Drop(DropReason::NoRoute),
             },
         };
-        if let Some(learned) = self.host.path_mtus.lookup(target.address, batch.now) {
-            hop.limit(learned);
-        }
-        if target.goes_by_packet && hop.on_link {
-            hop = hop.towards(batch.network, datagram.headers.destination);
-        }
+        let learned = self.host.path_mtus.lookup(target.address, batch.now);
+        hop = target.hop(batch, hop, learned, datagram.headers.destination);
         if datagram.headers.ttl <= 1 {
             return self.refuse(batch, datagram, Refusal::TimeExceeded, output);
         }

@@ -1,11 +1,14 @@
 //! bpf(2): maps, programs, and the links that attach them to interfaces.
 
+mod array;
+
 use std::ffi::{CStr, c_long, c_uint};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::errno;
-use super::socket::{Plain, plain, socklen};
+use super::socket::{Plain, plain, set_option, socklen};
+pub(crate) use array::{PerProcessor, SharedArray};
 
 // enum bpf_cmd
 const MAP_CREATE: i32 = 0;
@@ -56,6 +59,8 @@ impl Kind {
 pub(crate) enum Hook {
     /// Ahead of the host's own stack (`BPF_TCX_INGRESS`, Linux 6.6).
     TcxIngress,
+    /// The same, ahead of the programs that are there already (`BPF_F_BEFORE`).
+    TcxIngressFirst,
     /// In the interface's driver (`BPF_XDP` with `XDP_FLAGS_DRV_MODE`, Linux 5.9).
     XdpNative,
     /// Ahead of packet sockets, for any driver (`BPF_XDP` with `XDP_FLAGS_SKB_MODE`, Linux 5.9).
@@ -67,6 +72,7 @@ impl Hook {
     const fn numbers(self) -> (u32, u32) {
         match self {
             Self::TcxIngress => (46, 0),
+            Self::TcxIngressFirst => (46, 1 << 3),
             Self::XdpNative => (37, 1 << 2),
             Self::XdpGeneric => (37, 1 << 1),
         }
@@ -342,6 +348,17 @@ impl Program {
         // SAFETY: the attribute is that of LINK_CREATE and holds no address.
         let fd = unsafe { open(LINK_CREATE, &mut attribute) }?;
         Ok(Attachment { fd })
+    }
+
+    /// Filters what a socket receives from now on: what the program returns 0 for does not arrive.
+    /// Needs no capability.
+    pub(crate) fn filter(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        set_option(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_BPF,
+            &self.fd.as_raw_fd(),
+        )
     }
 }
 

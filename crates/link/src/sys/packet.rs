@@ -83,6 +83,11 @@ pub(crate) fn set_fanout_program(fd: impl AsFd, program: &[Instruction]) -> io::
     Ok(())
 }
 
+/// Takes the filter off a socket.
+pub(crate) fn end_filter(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32)
+}
+
 /// Frames that the kernel dropped since the last call, the ring or the socket's memory being full.
 pub(crate) fn take_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let counted: libc::tpacket_stats =

@@ -52,7 +52,7 @@ pub(super) fn reports(workers: &[Handle]) -> Vec<Report> {
 }
 
 /// Lets a worker work out something between two batches; `None` when it does not answer.
-fn ask<T: Send + 'static>(
+pub(super) fn ask<T: Send + 'static>(
     worker: &Handle,
     question: impl FnOnce(&mut Director) -> T + Send + 'static,
 ) -> Option<T> {

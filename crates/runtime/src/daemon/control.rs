@@ -86,6 +86,7 @@ impl Control {
                 replies.push(refuse(&frame, port, Errno::EADDRNOTAVAIL, &sentence));
                 continue;
             }
+            self.fold_assisted();
             if let Request::DumpText(name) = request
                 && let Some(text) = self.text(name)
             {
@@ -97,6 +98,7 @@ impl Control {
             let workers = &self.workers;
             let connections = |now| connections(workers, now);
             let answer = self.server.answer(request, now, &connections);
+            self.void_after(request);
             self.follow();
             replies.extend(respond(&frame, port, &answer));
         }
@@ -161,6 +163,7 @@ impl Control {
         let mut network = network::snapshot(tables, answers, by_tun.as_ref());
         network.route_generation = self.watcher.route_generation();
         self.host.network.store(Arc::new(network));
+        self.void_assisted();
         let shared_out = self.share_out(wanted.into_keys().collect());
         self.pace.done(begun, Instant::now());
         if shared_out {
@@ -266,7 +269,7 @@ impl Control {
         self.check_vips(&settings, shield.as_ref().unwrap_or(&self.shield))?;
         if settings.needs_restart(&self.settings) {
             tracing::warn!(
-                "changes of workers, busy_poll, max_connections, control, state and log take a restart"
+                "changes of workers, busy_poll, assist, max_connections, control, state and log take a restart"
             );
         }
         self.links.want(
@@ -289,6 +292,7 @@ impl Control {
         self.settings = Settings {
             workers: running.workers,
             busy_poll: running.busy_poll,
+            assist: running.assist,
             max_connections: running.max_connections,
             control: running.control.clone(),
             state: running.state.clone(),
@@ -365,6 +369,7 @@ impl Control {
         {
             self.shared.set_free_pages(pages);
         }
+        self.fold_assisted();
         self.shared.tick(now);
         if self.shared.drops_entries() {
             // A worker to which nothing comes does not look at the settings.
@@ -454,6 +459,7 @@ impl Control {
             self.shield.capabilities(),
             self.aggregation.capabilities(),
             &self.links.capabilities(),
+            self.assist_capabilities(),
         ]
         .concat()
     }
@@ -469,6 +475,7 @@ impl Control {
 
     /// The counters in the log, those that are not 0.
     pub(super) fn log_counters(&self) {
+        self.fold_assisted();
         for (index, report) in reports(&self.workers).iter().enumerate() {
             tracing::info!(
                 "worker {index}: {}",

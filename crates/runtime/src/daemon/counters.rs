@@ -8,6 +8,8 @@
 //!   left_to_host + held + all of dropped`;
 //! * `connections/made = ended + live`, and `fragments/kept = released + dropped + waiting`.
 //!
+//! What the kernel sends on by itself (`assisted/forwarded`) comes by none of these.
+//!
 //! Packets wait for a link address in one queue for all workers: `neighbours/kept = released + dropped + waiting` is
 //! true of the sums.
 
@@ -76,6 +78,7 @@ fn shared_out(report: &Report, add: &mut impl FnMut(&str, &str, u64)) {
 
 fn verdicts(report: &Report, add: &mut impl FnMut(&str, &str, u64)) {
     let counted = &report.counters;
+    add("assisted", "forwarded", counted.assisted);
     add("frames", "received", counted.received);
     add("frames", "forwarded", counted.forwarded);
     add("frames", "answered", counted.answered);

@@ -5,6 +5,7 @@
 //! more are gone. Nothing stays behind in the kernel, however the process ends.
 
 mod ask;
+mod assist;
 mod control;
 mod counters;
 mod gro;

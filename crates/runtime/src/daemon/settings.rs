@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::config::{Config, Gro, InterfaceLink, Log, MarkRule, VipAnswer};
+use control::config::{Config, Gro, InterfaceLink, Log, MarkRule, Switch, VipAnswer};
 use control::state::DesiredState;
 use director::net::Answer;
 use director::service::{Family, ServiceKey};
@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// How long a worker goes on looking for frames before it sleeps.
     pub(crate) busy_poll: Duration,
+    /// Whether the kernel is to send on established flows by itself.
+    pub(crate) assist: Switch,
     pub(super) max_connections: usize,
     pub(crate) vips: BTreeMap<IpAddr, Wish>,
     pub(super) marks: Arc<Vec<MarkRule>>,
@@ -92,6 +94,7 @@ impl Settings {
             gro: config.gro,
             workers: config.workers,
             busy_poll: config.busy_poll,
+            assist: config.assist,
             max_connections: config.max_connections,
             vips: config
                 .vips
@@ -175,6 +178,7 @@ impl Settings {
     pub(super) fn needs_restart(&self, running: &Self) -> bool {
         self.workers != running.workers
             || self.busy_poll != running.busy_poll
+            || self.assist != running.assist
             || self.max_connections != running.max_connections
             || self.control != running.control
             || self.state != running.state

@@ -16,6 +16,7 @@ use link::sys::signal::Signals;
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Registry, Token, Waker};
 
+use super::assist;
 use super::control::Control;
 use super::gro::Aggregation;
 use super::guard::Shield;
@@ -23,6 +24,7 @@ use super::pace::Pace;
 use super::settings::{Options, Settings};
 use super::sharing::Sharing;
 use super::{Daemon, LISTENER, NETWORK, SIGNALS, TICK, WORKERS};
+use crate::assist::Assisted;
 use crate::clock::Clock;
 use crate::control_socket::ControlSocket;
 use crate::error::{Result, RuntimeError};
@@ -62,6 +64,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let reporter = Reporter::new(sender, Arc::new(waker));
 
     let mut links = Links::new(settings.interfaces.clone(), watcher.tables())?;
+    links.assist_by(assist::raise(settings.assist));
     let shared = Arc::new(Shared::new(director::shared::Options {
         workers: settings.workers,
         seed: (random()?, random()?),
@@ -133,13 +136,19 @@ fn directors(control: &Control) -> Result<Vec<Director>> {
         hash: HashKind::default(),
         seed,
     };
+    let assist = control.links.assist();
     let director = |index| {
-        Director::new(
+        let mut director = Director::new(
             Arc::clone(&control.shared),
             Arc::clone(&control.host),
             index,
             &table,
-        )
+        );
+        if let Some(assist) = assist {
+            let flows = Arc::clone(assist.flows());
+            director.set_assist(Box::new(Assisted::new(flows, control.clock)));
+        }
+        director
     };
     Ok((0..workers).map(director).collect())
 }

@@ -25,6 +25,7 @@ impl Control {
                 .map(|(name, detail)| (name.to_owned(), detail.to_owned()))
                 .collect(),
             gro: self.aggregation.turned_on(),
+            assist: self.links.assisted(),
             vips: vips
                 .into_iter()
                 .map(|(vip, answer)| (vip, answer == Answer::Local))

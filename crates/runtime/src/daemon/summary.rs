@@ -24,6 +24,7 @@ pub(super) fn of(report: &Report, links: &Links) -> String {
             &format!("dropped: {}", reason.name()),
         );
     }
+    part(counters.assisted, "sent on by the kernel");
     let tally = &report.tally;
     let count = |frames: usize| u64::try_from(frames).unwrap_or(u64::MAX);
     part(count(tally.transmitted.sent), "sent");

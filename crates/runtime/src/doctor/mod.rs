@@ -13,8 +13,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use caps::Capability;
-use control::config::LinkKind;
+use control::config::{LinkKind, Switch};
 use control::netlink::{Reply, ReplyFrame, Request, replies};
+use link::assist::Assist;
 
 use crate::client::{self, Client};
 use crate::daemon::Settings;
@@ -220,6 +221,7 @@ fn director(look: &Look) -> Section {
             format!("{workers} worker{}", if workers == 1 { "" } else { "s" }),
             "the configuration's `workers`: more help where one core is full",
         ),
+        assist(look),
         Row::new(
             "busy polling",
             true,
@@ -237,6 +239,25 @@ fn director(look: &Look) -> Section {
         title: "director",
         rows,
     }
+}
+
+/// Whether the kernel sends on established flows by itself, or why it cannot.
+fn assist(look: &Look) -> Row {
+    const USE: &str = "packets of established flows by DR and NAT wake no worker";
+    let (available, refusal) = match Assist::load() {
+        Ok(_) => (true, None),
+        Err(error) => (false, Some(error.to_string())),
+    };
+    let used = match &look.status {
+        Some(status) => !status.assist.is_empty(),
+        None => available && look.settings.assist == Switch::On,
+    };
+    let note = match (refusal, used) {
+        (Some(refusal), false) => format!("every packet wakes a worker: {refusal}"),
+        (_, true) => USE.to_owned(),
+        (None, false) => format!("`assist = \"on\"`: {USE}"),
+    };
+    Row::new("kernel assist", available, used, note)
 }
 
 /// Whether this process has a capability.

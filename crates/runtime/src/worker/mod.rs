@@ -243,6 +243,9 @@ impl Worker {
                 ports.remove(interface);
                 reporter.report(Event::LinkLost { interface, error });
             }
+            if director.has_offers() {
+                director.install_offers(clock.now(), count == 0);
+            }
             if count == 0 {
                 return handed;
             }
