@@ -35,7 +35,7 @@ fn many_servers_are_picked_as_by_a_look_at_each() {
         let mut random = crate::defence::Random::new(5);
         let mut draw = |limit: u32| usize::try_from(random.next() % limit).unwrap();
         let servers = (0..5000).map(|number| Server {
-            weight: i32::try_from(number % 7 * (number % 5)).unwrap(),
+            weight: number % 7 * (number % 5),
             active: u8::try_from(number % 3).unwrap(),
             inactive: 1,
             limited: number % 11 == 0,
