@@ -43,6 +43,7 @@ impl Weights {
 }
 
 pub(crate) fn measure(wanted: &Wanted) {
+    caches(wanted);
     for entry in ENTRIES {
         for (kind, weights) in [
             ("equal weights", Weights::Equal),
@@ -62,8 +63,46 @@ pub(crate) fn measure(wanted: &Wanted) {
     }
 }
 
-/// Nanoseconds of a pick, of a connection's becoming active and of the end of another: median and 99th percentile.
-fn pick(scheduler: &str, servers: u16, weights: Weights) -> (u128, u128) {
+/// The choices that lblc and lblcr keep of a quarter of a million virtual addresses are looked through once a minute, and
+/// all of them are forgotten after half an hour.
+fn caches(wanted: &Wanted) {
+    for scheduler in ["lblc", "lblcr"] {
+        let name = format!("pick {scheduler} 250000 virtual addresses");
+        wanted.measure(&name, || {
+            let shared = made(scheduler, 16, Weights::Equal);
+            let services = shared.snapshot();
+            let service = services.get(&key(Family::V4)).expect("it was added");
+            let mut gauge = Gauge::default();
+            let mut now = Instant::START;
+            for number in 0..750_000_u32 {
+                // A second time after a minute, and all others after an hour.
+                let (round, number) = (number / 250_000, number % 250_000);
+                let flow = Flow {
+                    destination: (0x0b00_0000 + number).to_be_bytes().into(),
+                    ..flow(number)
+                };
+                now = now
+                    .max(Instant::START.after(Duration::from_secs([0, 61, 3600][round as usize])));
+                now = now.after(Duration::from_micros(10));
+                let (_, _) = gauge.step(|| shared.schedule(service, &flow, None, now));
+            }
+            vec![("pick", gauge)]
+        });
+    }
+}
+
+fn flow(client: u32) -> Flow {
+    Flow {
+        protocol: Protocol::Tcp,
+        source: client.to_be_bytes().into(),
+        source_port: 1025,
+        destination: crate::world::vip(Family::V4),
+        destination_port: 80,
+    }
+}
+
+/// A director with one service and so many real servers.
+fn made(scheduler: &str, servers: u16, weights: Weights) -> Shared {
     let shared = Shared::new(Options::default());
     let key = key(Family::V4);
     shared
@@ -76,8 +115,14 @@ fn pick(scheduler: &str, servers: u16, weights: Weights) -> (u128, u128) {
             .add_destination(&key, &server)
             .expect("a new real server");
     }
+    shared
+}
+
+/// Nanoseconds of a pick, of a connection's becoming active and of the end of another: median and 99th percentile.
+fn pick(scheduler: &str, servers: u16, weights: Weights) -> (u128, u128) {
+    let shared = made(scheduler, servers, weights);
     let services = shared.snapshot();
-    let service = services.get(&key).expect("it was added");
+    let service = services.get(&key(Family::V4)).expect("it was added");
     let mut open: VecDeque<Arc<Destination>> = VecDeque::new();
     let mut gauge = Gauge::default();
     let mut now = Instant::START;
@@ -87,13 +132,7 @@ fn pick(scheduler: &str, servers: u16, weights: Weights) -> (u128, u128) {
         gauge.step(|| {
             for _ in 0..TOGETHER {
                 client = client.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let flow = Flow {
-                    protocol: Protocol::Tcp,
-                    source: client.to_be_bytes().into(),
-                    source_port: 1025,
-                    destination: crate::world::vip(Family::V4),
-                    destination_port: 80,
-                };
+                let flow = flow(client);
                 if let Scheduled::Assigned(assigned) = shared.schedule(service, &flow, None, now) {
                     assigned.destination.set_active(true);
                     open.push_back(assigned.destination);

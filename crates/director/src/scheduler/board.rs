@@ -85,7 +85,7 @@ impl Board {
         self.usable.resize(blocks, 0);
         self.stamps.resize(blocks, 0);
         for block in 0..blocks {
-            self.stamp(block);
+            self.note_change(block);
             let seats = self.seats[block * BLOCK..].iter().take(BLOCK);
             let bit = |(place, seat): (usize, &Seat)| u64::from(seat.is_usable()) << place;
             self.usable[block] = seats.enumerate().map(bit).sum();
@@ -120,10 +120,10 @@ impl Board {
         } else {
             self.usable[block] &= !bit;
         }
-        self.stamp(block);
+        self.note_change(block);
     }
 
-    fn stamp(&mut self, block: usize) {
+    fn note_change(&mut self, block: usize) {
         self.clock += 1;
         self.stamps[block] = self.clock;
     }
@@ -131,6 +131,16 @@ impl Board {
     /// A number that is another one for each list.
     pub(super) const fn list(&self) -> u64 {
         self.list
+    }
+
+    /// The block that this place is in.
+    pub(super) const fn block(place: usize) -> usize {
+        place / BLOCK
+    }
+
+    /// A number that is another one after each change in this block; never 0 for one that there is.
+    pub(super) fn stamp(&self, block: usize) -> u64 {
+        self.stamps.get(block).copied().unwrap_or_default()
     }
 
     /// The real server at this place in the list.

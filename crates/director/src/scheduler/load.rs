@@ -14,7 +14,7 @@ pub(super) fn expected(seat: &Seat) -> i64 {
 
 /// A real server's place in the list, its load, and the weight that the load is in proportion to.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
+pub(super) struct Candidate {
     place: usize,
     load: i64,
     weight: i64,
@@ -22,7 +22,7 @@ struct Candidate {
 
 impl Candidate {
     /// A usable real server and its load by all its connections.
-    fn by_overhead(place: usize, seat: &Seat) -> Option<Self> {
+    pub(super) fn by_overhead(place: usize, seat: &Seat) -> Option<Self> {
         seat.is_usable().then(|| Self {
             place,
             load: overhead(seat),
@@ -30,8 +30,13 @@ impl Candidate {
         })
     }
 
+    /// Its place in the list.
+    pub(super) const fn place(&self) -> usize {
+        self.place
+    }
+
     /// Whether `other`, which comes later in the list, is less loaded.
-    fn is_beaten_by(&self, other: &Self) -> bool {
+    pub(super) fn is_beaten_by(&self, other: &Self) -> bool {
         self.load.saturating_mul(other.weight) > other.load.saturating_mul(self.weight)
     }
 }
@@ -45,16 +50,6 @@ fn unbeaten(candidates: impl Iterator<Item = Candidate>) -> Option<Candidate> {
             least
         }
     })
-}
-
-/// Place of the usable real server with the least [`overhead`] in proportion to its weight among those at these places;
-/// the first of equals. Numbers that are no places are passed over.
-pub(super) fn least_of(board: &Board, places: impl Iterator<Item = u32>) -> Option<usize> {
-    let candidates = places.filter_map(|place| {
-        let place = usize::try_from(place).ok()?;
-        Candidate::by_overhead(place, board.seat(place)?)
-    });
-    unbeaten(candidates).map(|least| least.place)
 }
 
 /// The least loaded of each block of seats, as long as no seat of it changes.

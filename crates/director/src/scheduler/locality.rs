@@ -17,7 +17,7 @@ const SIZE: usize = 1 << BITS;
 /// Entries above which unused ones are collected early.
 const CROWDED: usize = SIZE * 16;
 /// Entries above which no further one is kept.
-const LIMIT: usize = CROWDED * 16;
+const LIMIT: usize = CROWDED * 4;
 /// Entries of one bucket: a choice is kept only where it is found again without a long search. Far more than chance
 /// puts there, so only addresses chosen to meet in one bucket are not kept.
 const BUCKET_MAX: usize = 1024;
@@ -35,10 +35,42 @@ struct Item<T> {
     value: T,
 }
 
+#[derive(Debug)]
+struct Bucket<T> {
+    items: Vec<Item<T>>,
+    /// Full rounds that it has been through.
+    rounds: u64,
+}
+
+impl<T> Bucket<T> {
+    /// Removes the entries that are unused for `lifetime` at `now`; how many there were.
+    fn remove_unused(&mut self, now: Instant, lifetime: Duration) -> usize {
+        let before = self.items.len();
+        self.items.retain(|item| now.since(item.used) < lifetime);
+        before - self.items.len()
+    }
+}
+
+/// A round that ends all entries unused for a time. It happens at once for whoever asks for an entry, but a bucket is
+/// only gone through when it is its turn, or used before: all of them together would take too long.
+#[derive(Clone, Copy, Debug)]
+struct FullRound {
+    /// Number of the round, from 1; 0 = there was none.
+    number: u64,
+    at: Instant,
+    lifetime: Duration,
+    /// The first bucket that was not yet its turn.
+    next: usize,
+}
+
+/// Buckets that a full round goes through with each pick.
+const TURNS: usize = 4;
+
 /// Choices by virtual address.
 #[derive(Debug)]
 pub(super) struct Cache<T> {
-    buckets: Vec<Vec<Item<T>>>,
+    buckets: Vec<Bucket<T>>,
+    full_round: FullRound,
     entries: usize,
     /// Where the last collection ended.
     rover: usize,
@@ -50,6 +82,12 @@ impl<T> Cache<T> {
     pub(super) fn new() -> Self {
         Self {
             buckets: Vec::new(),
+            full_round: FullRound {
+                number: 0,
+                at: Instant::START,
+                lifetime: Duration::ZERO,
+                next: SIZE,
+            },
             entries: 0,
             rover: 0,
             rounds: 1,
@@ -59,8 +97,12 @@ impl<T> Cache<T> {
 
     /// The choice for `address`, marked as used now.
     pub(super) fn get(&mut self, address: IpAddr, now: Instant) -> Option<&mut T> {
+        self.settle(bucket(address));
         let bucket = self.buckets.get_mut(bucket(address))?;
-        let item = bucket.iter_mut().find(|item| item.address == address)?;
+        let item = bucket
+            .items
+            .iter_mut()
+            .find(|item| item.address == address)?;
         item.used = now;
         Some(&mut item.value)
     }
@@ -71,14 +113,19 @@ impl<T> Cache<T> {
             return;
         }
         if self.buckets.is_empty() {
-            self.buckets.resize_with(SIZE, Vec::new);
+            let rounds = self.full_round.number;
+            self.buckets.resize_with(SIZE, || Bucket {
+                items: Vec::new(),
+                rounds,
+            });
         }
+        self.settle(bucket(address));
         let bucket = &mut self.buckets[bucket(address)];
-        if bucket.len() >= BUCKET_MAX {
+        if bucket.items.len() >= BUCKET_MAX {
             return;
         }
         self.entries += 1;
-        bucket.push(Item {
+        bucket.items.push(Item {
             address,
             used: now,
             value,
@@ -101,30 +148,56 @@ impl<T> Cache<T> {
             due = due.after(INTERVAL);
         }
         self.next_collection = Some(due);
+        self.take_turns(TURNS);
     }
 
     /// One round at `now`.
     fn round(&mut self, now: Instant, lifetime: Duration) {
+        // Long done, unless there was hardly a pick since the last round.
+        self.take_turns(SIZE);
         if self.rounds >= FULL_ROUND {
             self.rounds = 1;
-            self.remove_unused(now, lifetime, usize::MAX);
+            self.full_round = FullRound {
+                number: self.full_round.number + 1,
+                at: now,
+                lifetime,
+                next: 0,
+            };
         } else if self.entries <= CROWDED {
             self.rounds += 1;
         } else {
             let goal = ((self.entries - CROWDED) * 4 / 3).min(CROWDED / 2);
-            self.remove_unused(now, CROWDED_LIFETIME, goal);
+            self.remove_some(now, CROWDED_LIFETIME, goal);
+        }
+    }
+
+    /// Goes through so many further buckets of the full round.
+    fn take_turns(&mut self, turns: usize) {
+        let FullRound { next, .. } = self.full_round;
+        let end = SIZE.min(next + turns);
+        for bucket in next..end {
+            self.settle(bucket);
+        }
+        self.full_round.next = end;
+    }
+
+    /// Lets a bucket go through the last full round, unless it has.
+    fn settle(&mut self, bucket: usize) {
+        let round = self.full_round;
+        if let Some(bucket) = self.buckets.get_mut(bucket)
+            && bucket.rounds != round.number
+        {
+            bucket.rounds = round.number;
+            self.entries -= bucket.remove_unused(round.at, round.lifetime);
         }
     }
 
     /// Removes entries unused for `lifetime`, bucket by bucket, until about `goal` are gone.
-    fn remove_unused(&mut self, now: Instant, lifetime: Duration, goal: usize) {
+    fn remove_some(&mut self, now: Instant, lifetime: Duration, goal: usize) {
         let mut removed = 0;
         for _ in 0..self.buckets.len() {
             self.rover = (self.rover + 1) % SIZE;
-            let bucket = &mut self.buckets[self.rover];
-            let before = bucket.len();
-            bucket.retain(|item| now.since(item.used) < lifetime);
-            removed += before - bucket.len();
+            removed += self.buckets[self.rover].remove_unused(now, lifetime);
             if removed >= goal {
                 break;
             }
@@ -167,9 +240,37 @@ mod tests {
             cache.insert(meeting.into(), (), Instant::START);
         }
         assert_eq!(cache.entries, BUCKET_MAX);
-        let kept: usize = cache.buckets.iter().map(Vec::len).sum();
+        let kept: usize = cache.buckets.iter().map(|it| it.items.len()).sum();
         assert_eq!(kept, BUCKET_MAX);
         cache.insert(IpAddr::from([10, 8, 0, 1]), (), Instant::START);
         assert_eq!(cache.entries, BUCKET_MAX + 1);
+    }
+
+    /// A round ends what is unused at its time, whoever asks first; the memory is given back a few buckets at a time.
+    #[test]
+    fn a_full_round_is_made_in_turns() {
+        let mut cache = Cache::new();
+        let lifetime = Duration::from_secs(60);
+        let at = |seconds| Instant::START.after(Duration::from_secs(seconds));
+        let address = |n: u32| IpAddr::from((0x0a08_0000 + n).to_be_bytes());
+        cache.collect(at(0), lifetime);
+        for n in 0..10_000 {
+            cache.insert(address(n), (), at(0));
+        }
+        let full = INTERVAL.as_secs() * u64::from(FULL_ROUND);
+        cache.collect(at(full - 1), lifetime);
+        assert_eq!(cache.entries, 10_000);
+        assert!(cache.get(address(7), at(full - 1)).is_some());
+        let mut calls = 0;
+        while cache.entries > 1 {
+            let before = cache.entries;
+            cache.collect(at(full), lifetime);
+            let ended = before - cache.entries;
+            assert!(ended <= TURNS * 40, "{ended} entries at once");
+            assert!(cache.get(address(7), at(full)).is_some());
+            assert!(cache.get(address(9_999 - calls), at(full)).is_none());
+            calls += 1;
+        }
+        assert!(calls > 50, "{calls} calls");
     }
 }

@@ -29,6 +29,7 @@ mod locality;
 mod mh;
 mod nq;
 mod ovf;
+mod replicas;
 mod rr;
 mod sed;
 mod sh;

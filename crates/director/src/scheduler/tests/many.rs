@@ -35,7 +35,7 @@ fn many_servers_are_picked_as_by_a_look_at_each() {
         let mut random = crate::defence::Random::new(5);
         let mut draw = |limit: u32| usize::try_from(random.next() % limit).unwrap();
         let servers = (0..5000).map(|number| Server {
-            weight: i32::try_from(number % 7 * (number % 5)).unwrap(),
+            weight: number % 7 * (number % 5),
             active: u8::try_from(number % 3).unwrap(),
             inactive: 1,
             limited: number % 11 == 0,
@@ -100,4 +100,43 @@ fn the_only_usable_server_of_many_is_found() {
             }
         }
     }
+}
+
+/// `lblcr` with a set that grows over several blocks, as the kernel's list of it is gone through: the newest member first.
+#[test]
+fn a_large_set_is_gone_through_from_its_newest_member() {
+    let list = destinations_of((0..300).map(|number| Server {
+        weight: 1 + number % 3,
+        active: 0,
+        inactive: 0,
+        limited: number % 50 == 0,
+    }));
+    let mut scheduler = bound(find("lblcr").unwrap(), &list);
+    let mut random = crate::defence::Random::new(7);
+    let mut set: Vec<usize> = Vec::new();
+    for step in 0..3000 {
+        let members: Vec<_> = set.iter().map(|&place| Arc::clone(&list[place])).collect();
+        let least = looked_for("wlc", &members).map(|at| set[at]);
+        let has_room = |server: &Arc<Destination>| 2 * server.active() < server.weight();
+        let leaves =
+            |place: usize| list[place].active() > list[place].weight() && list.iter().any(has_room);
+        let expected = least.filter(|&place| !leaves(place)).or_else(|| {
+            let place = looked_for("wlc", &list)?;
+            if !set.contains(&place) {
+                set.insert(0, place);
+            }
+            Some(place)
+        });
+        let picked = pick(&mut scheduler, &list, &flow(1, 1), 0);
+        assert_eq!(picked, expected, "step {step}");
+        if let Some(picked) = picked {
+            list[picked].bind(false);
+            list[picked].set_active(true);
+        }
+        let other = &list[usize::try_from(random.next() % 300).unwrap()];
+        if step > 600 && other.active() > 0 {
+            other.unbind(true);
+        }
+    }
+    assert!(set.len() > 200, "{} members", set.len());
 }
