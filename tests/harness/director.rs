@@ -59,10 +59,7 @@ impl DirectorBuilder {
     pub(crate) fn new(lab: &Lab, host: &Host, interfaces: &[&str]) -> Self {
         let directory = lab.directory().join(host.role());
         std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
-        let mut config = format!("interfaces = {interfaces:?}\n");
-        if let Ok(link) = std::env::var(LINK) {
-            config.push_str(&format!("link = \"{link}\"\n"));
-        }
+        let config = format!("interfaces = {interfaces:?}\n");
         Self {
             host: host.clone(),
             directory,
@@ -134,7 +131,12 @@ impl DirectorBuilder {
     }
 
     /// Starts it without waiting: for starts that are meant to fail.
-    pub(crate) fn launch(self) -> Director {
+    pub(crate) fn launch(mut self) -> Director {
+        if let Ok(link) = std::env::var(LINK)
+            && !self.config.contains("link =")
+        {
+            self.config.insert_str(0, &format!("link = \"{link}\"\n"));
+        }
         std::fs::write(self.directory.join("ulvs.toml"), &self.config)
             .expect("the lab's directory can be written");
         let process = spawn(&self.host, &self.directory, &self.launch);

@@ -51,7 +51,7 @@ pub const ENTRY: Entry = Entry {
         let flows = request.flows.ok_or_else(|| {
             let source = io::Error::other(
                 "there is no BPF map of what the director takes: give this program CAP_NET_ADMIN and CAP_BPF, or take \
-                 link = \"af_packet\"",
+                 link = \"af-packet\"",
             );
             LinkError::new("redirect frames", request.name, source)
         })?;
