@@ -11,10 +11,11 @@
 //! interface's own; in native mode the program runs before the kernel makes a packet of a frame;
 //! generic mode works everywhere and gains little. The best that the driver has is taken.
 //!
-//! An AF_XDP socket takes no super-frames and its frames carry no word on checksums. Interfaces
-//! whose senders are on the same machine (veth), and generic mode, behind receive aggregation, have
-//! super-frames of TCP: there, TCP stays with the packet socket as a whole, as a flow whose packets
-//! went two ways would lose their order. What a sender left of a checksum is found by its value.
+//! An AF_XDP socket takes no super-frames and its frames carry no word on checksums. Where senders
+//! are on the same machine (veth), and in generic mode, behind receive aggregation, TCP comes in
+//! super-frames, or can be put together to such: there it stays with the packet socket as a whole, as
+//! a flow whose packets went two ways would lose their order. What a sender left of a checksum is
+//! found by its value.
 //!
 //! 802.1Q tags that travel beside a frame and not in it (veth with `txvlan` on, NICs with `rxvlan` on)
 //! are not seen by XDP programs: turn that off where tagged packets are balanced.
@@ -46,7 +47,7 @@ pub const ENTRY: Entry = Entry {
     summary: "Packets of services by AF_XDP sockets, everything else by a packet socket.",
     when: "Many small packets, on a NIC whose driver has XDP, best with zero copy; UDP on veth. Not for bulk TCP on \
            veth, and not beside another XDP program.",
-    needs: "CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF; CAP_IPC_LOCK or 12 MiB of locked memory a queue; Linux 5.9.",
+    needs: "CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF; CAP_IPC_LOCK, or 12 MiB of locked memory a worker; Linux 5.9.",
     open: |request| {
         let flows = request.flows.ok_or_else(|| {
             let source = io::Error::other(
@@ -70,10 +71,13 @@ pub const ENTRY: Entry = Entry {
     },
 };
 
-/// Chunks to receive into: at a million frames a second, 4 ms of a worker not looking.
+/// Chunks that a worker receives into, all its queues together, and those of a queue at least: at a
+/// million frames a second, 4 ms of a worker not looking.
 const RECEIVE: u32 = 4096;
-/// Chunks to send from.
+const RECEIVE_LEAST: u32 = 512;
+/// Chunks that a worker sends from, by one of its queues; the kernel wants some for each.
 const TRANSMIT: u32 = 2048;
+const TRANSMIT_LEAST: u32 = 64;
 /// Octets of a chunk for the ordinary 1500-octet MTU, and for a larger one: the kernel allows no
 /// more than a page.
 const CHUNKS: [u32; 2] = [2048, 4096];
@@ -173,14 +177,17 @@ pub fn open(
     // A driver that does not say has one of each.
     let (receive, transmit) = ethtool::queues(name).unwrap_or((1, 1));
     let queues = receive.max(1);
-    let large = interface.mtu.saturating_add(FRAMING) > size(CHUNKS[0]).capacity();
-    let size = size(CHUNKS[usize::from(large)]);
+    let share = Share {
+        workers: links.len(),
+        queues,
+        mtu: interface.mtu,
+    };
     let sockets = SocketMap::new(queues)
         .map_err(|source| privileged(failed("make a BPF map for AF_XDP")(source)))?;
     let plan = Plan {
         flows: flows.number(),
         sockets: sockets.number(),
-        capacity: size.capacity(),
+        capacity: share.size(0).capacity(),
         tcp: false,
         pieces: false,
     };
@@ -188,7 +195,8 @@ pub fn open(
     let mut zero_copy = native;
     let mut halves = Vec::new();
     for queue in 0..queues {
-        let opened = xsk::open(size, SOCKET_MEMORY).map_err(|error| refusal(name, error))?;
+        let opened =
+            xsk::open(share.size(queue), SOCKET_MEMORY).map_err(|error| refusal(name, error))?;
         let bound = opened.0.bind(interface.index, queue, !native);
         zero_copy &= bound.map_err(failed("bind an AF_XDP socket"))?;
         halves.push(opened);
@@ -216,11 +224,31 @@ pub fn open(
     })
 }
 
-const fn size(chunk: u32) -> Size {
-    Size {
-        chunk,
-        receive: RECEIVE,
-        transmit: TRANSMIT,
+/// What the sockets of an interface share out.
+#[derive(Clone, Copy)]
+struct Share {
+    workers: usize,
+    queues: u32,
+    mtu: u32,
+}
+
+impl Share {
+    /// The memory of a queue's socket.
+    fn size(self, queue: u32) -> Size {
+        let workers = u32::try_from(self.workers).unwrap_or(u32::MAX).max(1);
+        let of_each = self.queues.div_ceil(workers).next_power_of_two();
+        let first = queue < workers;
+        let size = |chunk| Size {
+            chunk,
+            receive: (RECEIVE / of_each).max(RECEIVE_LEAST),
+            transmit: if first { TRANSMIT } else { TRANSMIT_LEAST },
+        };
+        let small = size(CHUNKS[0]);
+        if self.mtu.saturating_add(FRAMING) <= small.capacity() {
+            small
+        } else {
+            size(CHUNKS[1])
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use link::{Frame, Outgoing};
 use crate::af_packet::{collect, open as open_packet};
 use crate::af_xdp::{PORT, datagram, guarded, is_service, open, rules, send};
 use crate::guard::{Topology, VIPS, attach, topology};
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, mac};
 
 /// What `ip link` says of an interface.
 fn shown(namespace: &Namespace, interface: &str) -> String {
@@ -151,6 +151,45 @@ fn every_queue_has_a_socket() {
     });
     assert_eq!(seen[0] + seen[1], 60, "{seen:?}");
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+}
+
+#[test]
+fn an_interface_without_xdp_of_its_own_has_the_generic_one() {
+    let topology = topology();
+    for line in [
+        "link add br0 address 02:00:00:00:00:02 type bridge",
+        "link set d0 master br0",
+        "addr del 10.0.0.100/32 dev d0",
+        "addr add 10.0.0.100/24 dev br0",
+    ] {
+        topology.director.ip(line);
+    }
+    let guard = topology.director.enter("attaching", || {
+        // On the bridge alone: its port would not let a packet of the services through to it.
+        let mut guard = Guard::attach_by(Method::Tcx, &["br0"]).expect("attach");
+        guard.update(&rules()).expect("update");
+        guard
+    });
+    // It may be down when the link is opened.
+    let mut all = open(&topology.director, "br0", (&guard, 1, Scope::Automatic));
+    assert_eq!(all.status.to_string(), "generic, copied, 1 queue, UDP");
+    topology.director.ip("link set br0 up");
+    let mut link = all.links.pop().expect("one link");
+    let mut tap = open_packet(&topology.director, "br0");
+    let bytes = datagram(&topology, &mut link);
+    assert!(bytes.ends_with(b"a datagram"));
+    assert_eq!(collect(&mut *tap.receiver, 1, is_service), []);
+    // And out by the bridge.
+    let mut client = open_packet(&topology.client, "c0");
+    let mut answer = bytes;
+    answer[..6].copy_from_slice(&mac(1));
+    answer[6..12].copy_from_slice(&mac(2));
+    let frame = Frame::new(&answer, 14);
+    assert_eq!(link.sender.transmit(&[frame.into()]).sent, 1);
+    assert_eq!(
+        collect(&mut *client.receiver, 1, is_service)[0].bytes,
+        answer
+    );
 }
 
 #[test]
