@@ -65,7 +65,7 @@ fn direct_routing() {
     browses(&director, &net.client, (FLAT_VIP[0], "10.0.0.", "-g"));
     let told = director.shell("ulvs doctor");
     assert!(told.contains("eth0 link af_xdp"), "{told}");
-    assert!(told.contains("native, copied, 1 queue, UDP"), "{told}");
+    assert!(told.contains("generic, copied, 1 queue, UDP"), "{told}");
 }
 
 fn nat(workers: usize) {

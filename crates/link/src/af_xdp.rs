@@ -9,13 +9,14 @@
 //!
 //! The interface's driver decides how much it gains: with zero copy the sockets' memory is the
 //! interface's own; in native mode the program runs before the kernel makes a packet of a frame;
-//! generic mode works everywhere and gains little. The best that the driver has is taken.
+//! generic mode works everywhere. The best that the driver has is taken, but for veth: there native
+//! mode gained nothing for datagrams, cost latency, and takes the peer's segmentation offload away,
+//! which is most of the rate of bulk TCP (docs/PERFORMANCE.md).
 //!
-//! An AF_XDP socket takes no super-frames and its frames carry no word on checksums. Where senders
-//! are on the same machine (veth), and in generic mode, behind receive aggregation, TCP comes in
-//! super-frames, or can be put together to such: there it stays with the packet socket as a whole, as
-//! a flow whose packets went two ways would lose their order. What a sender left of a checksum is
-//! found by its value.
+//! An AF_XDP socket takes no super-frames and its frames carry no word on checksums. In generic mode
+//! TCP comes in super-frames, of senders on this machine or of receive aggregation: there it stays
+//! with the packet socket as a whole, as a flow whose packets went two ways would lose their order.
+//! What a sender left of a checksum is found by its value.
 //!
 //! 802.1Q tags that travel beside a frame and not in it (veth with `txvlan` on, NICs with `rxvlan` on)
 //! are not seen by XDP programs: turn that off where tagged packets are balanced.
@@ -45,8 +46,8 @@ use crate::{Entry, Group, Link, LinkError, Opened, Transmit, af_packet};
 pub const ENTRY: Entry = Entry {
     name: "af_xdp",
     summary: "Packets of services by AF_XDP sockets, everything else by a packet socket.",
-    when: "Many small packets, on a NIC whose driver has XDP, best with zero copy; UDP on veth. Not for bulk TCP on \
-           veth, and not beside another XDP program.",
+    when: "Many small packets on a NIC whose driver has XDP, best with zero copy; not beside another XDP program, and no \
+           gain on veth.",
     needs: "CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF; CAP_IPC_LOCK, or 12 MiB of locked memory a worker; Linux 5.9.",
     open: |request| {
         let flows = request.flows.ok_or_else(|| {
@@ -85,17 +86,16 @@ const CHUNKS: [u32; 2] = [2048, 4096];
 const FRAMING: u32 = 18;
 /// Octets of socket memory asked for, for frames on their way out.
 const SOCKET_MEMORY: i32 = 8 << 20;
-/// The driver whose interfaces get super-frames from senders on this machine.
+/// The driver whose interfaces lose more by native mode than they gain.
 const VETH: &str = "veth";
 
 /// Which packets of the flows go to the AF_XDP sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All where no super-frames come, else UDP.
+    /// UDP, and TCP where no super-frames come.
     Automatic,
-    /// UDP: TCP is the packet socket's, super-frames and all.
-    Datagrams,
-    /// UDP and TCP. Peers on veth are kept from sending super-frames.
+    /// UDP and TCP, in native mode where the driver has it. Peers on veth are kept from sending
+    /// super-frames.
     All,
 }
 
@@ -307,13 +307,14 @@ fn attach(
         privileged(LinkError::new("attach an XDP program", name, source))
     };
     let local = ethtool::driver(name).is_ok_and(|driver| driver == VETH);
+    let all = scope == Scope::All;
+    let ways = if local && !all {
+        [(Hook::XdpGeneric, false), (Hook::XdpNative, false)]
+    } else {
+        [(Hook::XdpNative, true), (Hook::XdpGeneric, all)]
+    };
     let mut last = None;
-    for hook in [Hook::XdpNative, Hook::XdpGeneric] {
-        let tcp = match scope {
-            Scope::Automatic => hook == Hook::XdpNative && !local,
-            Scope::Datagrams => false,
-            Scope::All => true,
-        };
+    for (hook, tcp) in ways {
         // A program for frames in one piece keeps super-frames from being sent at all, which is good
         // where it would have to take them.
         for pieces in [!tcp, tcp] {

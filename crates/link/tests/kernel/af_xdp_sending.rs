@@ -4,6 +4,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use link::af_xdp::Scope;
 use link::{Frame, Outgoing, Transmit};
 use packet::checksum::Sum;
 use packet::{GsoKind, Headers, Offload, Packet, Translation, translate};
@@ -90,7 +91,7 @@ fn transmit(sender: &dyn Transmit, frames: &[Frame]) -> link::Transmitted {
 #[test]
 fn partial_checksums_are_finished_before_they_leave() {
     let topology = topology();
-    let (_guard, link) = guarded(&topology, &rules());
+    let (_guard, link) = guarded(&topology, &rules(), Scope::Automatic);
     let sink = verifying_sink(&topology);
     let frames: Vec<Frame> = (0..200_u8)
         .map(|at| partial(at % 2 == 0, 20 + usize::from(at) * 7, at))
@@ -119,7 +120,7 @@ fn partial_checksums_are_finished_before_they_leave() {
 #[test]
 fn frames_keep_their_order_whichever_way_they_go() {
     let topology = topology();
-    let (_guard, link) = guarded(&topology, &rules());
+    let (_guard, link) = guarded(&topology, &rules(), Scope::Automatic);
     let sink = topology
         .client
         .enter("a sink", || UdpSocket::bind("[::]:9").expect("bind"));
@@ -175,7 +176,7 @@ fn frames_keep_their_order_whichever_way_they_go() {
 #[test]
 fn many_more_than_the_socket_has_room_for_are_sent() {
     let topology = topology();
-    let (_guard, link) = guarded(&topology, &rules());
+    let (_guard, link) = guarded(&topology, &rules(), Scope::Automatic);
     let mut tap = open_packet(&topology.client, "c0");
     let frames: Vec<Frame> = (0..60).map(|at| partial(false, 100, at)).collect();
     let mut sent = 0;
@@ -193,7 +194,7 @@ fn many_more_than_the_socket_has_room_for_are_sent() {
 #[test]
 fn a_datagram_translated_in_place_is_right_on_the_wire() {
     let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
+    let (_guard, mut link) = guarded(&topology, &rules(), Scope::Automatic);
     let sink = verifying_sink(&topology);
     // `tx off` is for what the client gets; what it sends is to come with a partial checksum again.
     run(&[
