@@ -8,7 +8,7 @@ use std::time::Duration;
 use link::af_xdp::{self, Mode, Scope};
 use link::guard::{Guard, Method, Rules};
 use link::steering::Steering;
-use link::{Frame, HEADROOM, Link};
+use link::{Frame, HEADROOM, Link, Outgoing};
 use packet::checksum::is_valid;
 use packet::{Headers, Packet, Vlan, finish_checksum};
 
@@ -267,9 +267,14 @@ fn fragments_and_long_datagrams_come_by_the_packet_socket_with(scope: Scope) {
     let fragment = |packet: &Packet<'_>| {
         Headers::parse(packet).is_ok_and(|headers| headers.fragment.is_some())
     };
+    let mut tap = open_packet(&topology.director, "d0");
     for vip in VIPS {
-        send(&topology.client, (vip, PORT), vec![vec![b'f'; 20_000]]);
+        // The first of them has ports, and is short enough.
+        topology.client.ip("link set c0 mtu 1500");
+        send(&topology.client, (vip, PORT), vec![vec![b'f'; 4000]]);
+        topology.client.ip("link set c0 mtu 9000");
         assert_eq!(collect(&mut *link.receiver, 3, fragment).len(), 3, "{vip}");
+        assert_eq!(collect(&mut *tap.receiver, 3, fragment).len(), 3, "{vip}");
         // Either side of what a chunk holds.
         for len in [1400, 3000, 3600, 8000] {
             send(&topology.client, (vip, PORT), vec![vec![b'j'; len]]);
@@ -278,8 +283,33 @@ fn fragments_and_long_datagrams_come_by_the_packet_socket_with(scope: Scope) {
                 finished(&seen[0]).ends_with(&vec![b'j'; len]),
                 "{vip} {len}"
             );
+            if len > 3500 {
+                let passed = collect(&mut *tap.receiver, 1, is_service);
+                assert_eq!(passed[0].bytes, seen[0].bytes, "{vip} {len}");
+            }
         }
     }
+}
+
+#[test]
+fn a_flood_of_datagrams_does_not_keep_other_packets_waiting() {
+    let topology = topology();
+    let (_guard, mut link) = guarded(&topology, &rules(), Scope::Automatic);
+    let client = open_packet(&topology.client, "c0");
+    let frame = Frame::new(&datagram(&topology, &mut link), 14);
+    let batch: Vec<Outgoing<'_>> = (0..1000).map(|_| frame.clone().into()).collect();
+    assert_eq!(client.sender.transmit(&batch).sent, 1000);
+    let other = [&frame.bytes()[..12], &[0x88, 0xb5], &[0; 46]].concat();
+    let other = Frame::new(&other, 14);
+    assert_eq!(client.sender.transmit(&[other.into()]).sent, 1);
+    let before_all_others = (0..12).any(|_| {
+        let mut batch = Vec::new();
+        link.receiver.receive(&mut batch).expect("receive");
+        batch
+            .iter()
+            .any(|packet| packet.bytes()[12..14] == [0x88, 0xb5])
+    });
+    assert!(before_all_others);
 }
 
 /// A datagram of the client for the service on the first address, as it is on the wire.
