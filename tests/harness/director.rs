@@ -13,11 +13,7 @@ use super::process::{Process, eventually, stderr, stdout};
 /// How long a director may take until it answers on its control socket.
 const START: Duration = Duration::from_secs(10);
 
-/// Environment variable with the kind of link that directors are to use where a test does not say:
-/// `ULVS_TEST_LINK=af-xdp cargo test --test end_to_end`.
-const LINK: &str = "ULVS_TEST_LINK";
-
-/// The same for the kernel assist: `ULVS_TEST_ASSIST=on`.
+/// Environment variable that turns the kernel assist on where a test does not say: `ULVS_TEST_ASSIST=on`.
 const ASSIST: &str = "ULVS_TEST_ASSIST";
 
 /// The `ulvs` under test: `ULVS_BIN` where set (scripts/test sets the static release build),
@@ -64,10 +60,7 @@ impl DirectorBuilder {
     pub(crate) fn new(lab: &Lab, host: &Host, interfaces: &[&str]) -> Self {
         let directory = lab.directory().join(host.role());
         std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
-        let mut config = format!("interfaces = {interfaces:?}\n");
-        if let Ok(link) = std::env::var(LINK) {
-            config.push_str(&format!("link = \"{link}\"\n"));
-        }
+        let config = format!("interfaces = {interfaces:?}\n");
         Self {
             host: host.clone(),
             directory,

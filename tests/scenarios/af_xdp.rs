@@ -65,7 +65,7 @@ fn direct_routing() {
     browses(&director, &net.client, (FLAT_VIP[0], "10.0.0.", "-g"));
     let told = director.shell("ulvs doctor");
     assert!(told.contains("eth0 link af_xdp"), "{told}");
-    assert!(told.contains("native, copied, 1 queue, UDP"), "{told}");
+    assert!(told.contains("generic, copied, 1 queue, UDP"), "{told}");
 }
 
 fn nat(workers: usize) {
@@ -163,6 +163,34 @@ fn an_interface_comes_back() {
     });
     assert_eq!(programs(&net.director).trim(), "2", "{}", director.log());
     assert!(director.process().ended().is_none());
+}
+
+/// SIGHUP changes the link of an interface, and back.
+#[test]
+fn the_link_changes_while_the_director_runs() {
+    let net = TwoArm::new(1).like_the_tutorials();
+    let mut director = net.builder().config(LINK).start();
+    let prefixes = ["10.2.0.", "fd02::"];
+    let _echoes = udp_services(
+        &director,
+        &net.lab,
+        &net.servers,
+        (VIP, prefixes),
+        "-m",
+        5353,
+    );
+    let mut change = |from: &str, to: &str, left: &str| {
+        director.reconfigure(|config| config.replace(from, to));
+        director.process().signal("HUP");
+        eventually(to, Duration::from_secs(5), || {
+            (programs(&net.director).trim() == left).then_some(())
+        });
+        for vip in VIP {
+            assert_eq!(udp_ask(&net.client, vip, 53, 2, 64), ["rs1", "rs1"], "{to}");
+        }
+    };
+    change("af-xdp", "af-packet", "0");
+    change("af-packet", "af-xdp", "2");
 }
 
 /// Another program's XDP is left alone, and said.

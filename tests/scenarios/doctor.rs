@@ -73,7 +73,10 @@ fn with_everything_and_then_a_director() {
     assert!(on == "no" && remark.contains("turns it on"), "{remark}");
     assert_eq!(state(&net), before, "nothing is changed");
 
-    let director = net.builder().config("workers = 2\ngro = \"auto\"\nassist = \"on\"").start();
+    let director = net
+        .builder()
+        .config("workers = 2\ngro = \"auto\"\nassist = \"on\"")
+        .start();
     director.shell("ipvsadm -A -t 10.1.0.1:80");
     let before = state(&net);
     let found = of(&net, &director);

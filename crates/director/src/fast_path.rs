@@ -13,12 +13,12 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::plain::{Plain, Rewrite, Upper};
-use packet::{Packet, Tunnel, ethernet, set_link, wrap};
+use packet::{Mac, Packet, Tunnel, ethernet, set_link, wrap};
 
 use crate::assist::may_offer;
 use crate::connection::{Address, Connection, Guess};
 use crate::destination::{Method, TunnelConfig, TunnelKind};
-use crate::director::{Director, Worker, next_id};
+use crate::director::{Director, Host, Worker, next_id};
 use crate::egress::Hop;
 use crate::forward::least_mtu;
 use crate::net::{Interface, Network};
@@ -91,7 +91,6 @@ impl Worker {
         plain: &Plain<A>,
         packet: &mut Packet<'_>,
     ) -> Option<u32> {
-        let is_assisted = self.assist.is_some();
         let steady = self
             .connections
             .steady(plain, around.guess, self.timeouts, around.now)?;
@@ -132,29 +131,17 @@ impl Worker {
             }
         };
         let further = hop.interface != around.ingress.index;
-        if is_assisted && may_offer(connection, steady.direction, further) {
+        if self.assist.is_some() && may_offer(connection, steady.direction, further) {
             return None;
         }
-        let own = hop.own?;
-        let mac = match hop.mac {
-            Some(mac) => mac,
-            None => self.host.known_neighbour(hop, around.now)?,
-        };
-        let waiting = &self.host.waiting;
-        if waiting.holds(self.index, hop.interface, hop.address) {
-            return None;
-        }
+        let (mac, own) = link_addresses(&self.host, self.index, hop, around.now)?;
         let learned = self.host.path_mtus.lookup(address.into(), around.now);
         let is_partial = packet.offload.partial_checksum.is_some();
-        let must_sum = !is_partial
-            && matches!(plain.upper, Upper::Udp { is_unsummed: true })
-            && rewrite != Rewrite::None;
-        let room = room(hop, learned, tunnel.as_ref())?;
-        let overhead = tunnel.as_ref().map_or(0, Tunnel::overhead);
-        // A tunnel completes a checksum, and must not fail any more.
-        let has_offload = packet.offload.checksum_start > FURTHEST || is_partial;
-        let is_odd = tunnel.is_some() && has_offload || must_sum;
-        if plain.len > room || packet.headroom() < overhead || is_odd {
+        let is_unsummed = !is_partial && matches!(plain.upper, Upper::Udp { is_unsummed: true });
+        if plain.len > room(hop, learned, tunnel.as_ref())?
+            || is_unsummed && rewrite != Rewrite::None
+            || tunnel.is_some_and(|tunnel| !is_wrapped_plainly(packet, &tunnel))
+        {
             return None;
         }
         let egress = hop.interface;
@@ -174,6 +161,28 @@ impl Worker {
         steady.stay();
         Some(egress)
     }
+}
+
+/// The next hop's link address, if no packet waits for it, and the one that the interface sends from.
+#[inline(always)]
+fn link_addresses(host: &Host, worker: usize, hop: &Hop, now: Instant) -> Option<(Mac, Mac)> {
+    let own = hop.own?;
+    let mac = match hop.mac {
+        Some(mac) => mac,
+        None => host.known_neighbour(hop, now)?,
+    };
+    let waits = host.waiting.holds(worker, hop.interface, hop.address);
+    (!waits).then_some((mac, own))
+}
+
+/// Whether the tunnel's headers have room in front of the packet, and it has no checksum for the tunnel to complete,
+/// which could fail.
+#[inline(always)]
+fn is_wrapped_plainly(packet: &Packet<'_>, tunnel: &Tunnel) -> bool {
+    let offload = &packet.offload;
+    packet.headroom() >= tunnel.overhead()
+        && offload.checksum_start <= FURTHEST
+        && offload.partial_checksum.is_none()
 }
 
 /// The tunnel between these ends, if it needs nothing of the packet inside.

@@ -9,12 +9,14 @@
 //!
 //! The interface's driver decides how much it gains: with zero copy the sockets' memory is the
 //! interface's own; in native mode the program runs before the kernel makes a packet of a frame;
-//! generic mode works everywhere and gains little. The best that the driver has is taken.
+//! generic mode works everywhere. The best that the driver has is taken, but for veth: there native
+//! mode gained nothing for datagrams, cost latency, and takes the peer's segmentation offload away,
+//! which is most of the rate of bulk TCP (docs/PERFORMANCE.md).
 //!
-//! An AF_XDP socket takes no super-frames and its frames carry no word on checksums. Interfaces
-//! whose senders are on the same machine (veth), and generic mode, behind receive aggregation, have
-//! super-frames of TCP: there, TCP stays with the packet socket as a whole, as a flow whose packets
-//! went two ways would lose their order. What a sender left of a checksum is found by its value.
+//! An AF_XDP socket takes no super-frames and its frames carry no word on checksums. In generic mode
+//! TCP comes in super-frames, of senders on this machine or of receive aggregation: there it stays
+//! with the packet socket as a whole, as a flow whose packets went two ways would lose their order.
+//! What a sender left of a checksum is found by its value.
 //!
 //! 802.1Q tags that travel beside a frame and not in it (veth with `txvlan` on, NICs with `rxvlan` on)
 //! are not seen by XDP programs: turn that off where tagged packets are balanced.
@@ -45,14 +47,14 @@ use crate::{Entry, Link, LinkError, Opened, Transmit};
 pub const ENTRY: Entry = Entry {
     name: "af_xdp",
     summary: "Packets of services by AF_XDP sockets, everything else by a packet socket.",
-    when: "Many small packets, on a NIC whose driver has XDP, best with zero copy; UDP on veth. Not for bulk TCP on \
-           veth, and not beside another XDP program.",
-    needs: "CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF; CAP_IPC_LOCK or 12 MiB of locked memory a queue; Linux 5.9.",
+    when: "Many small packets on a NIC whose driver has XDP, best with zero copy; not beside another XDP program, and no \
+           gain on veth.",
+    needs: "CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF; CAP_IPC_LOCK, or 12 MiB of locked memory a worker; Linux 5.9.",
     open: |request| {
         let flows = request.flows.ok_or_else(|| {
             let source = io::Error::other(
                 "there is no BPF map of what the director takes: give this program CAP_NET_ADMIN and CAP_BPF, or take \
-                 link = \"af_packet\"",
+                 link = \"af-packet\"",
             );
             LinkError::new("redirect frames", request.name, source)
         })?;
@@ -72,10 +74,13 @@ pub const ENTRY: Entry = Entry {
     },
 };
 
-/// Chunks to receive into: at a million frames a second, 4 ms of a worker not looking.
+/// Chunks that a worker receives into, all its queues together, and those of a queue at least: at a
+/// million frames a second, 4 ms of a worker not looking.
 const RECEIVE: u32 = 4096;
-/// Chunks to send from.
+const RECEIVE_LEAST: u32 = 512;
+/// Chunks that a worker sends from, by one of its queues; the kernel wants some for each.
 const TRANSMIT: u32 = 2048;
+const TRANSMIT_LEAST: u32 = 64;
 /// Octets of a chunk for the ordinary 1500-octet MTU, and for a larger one: the kernel allows no
 /// more than a page.
 const CHUNKS: [u32; 2] = [2048, 4096];
@@ -83,17 +88,16 @@ const CHUNKS: [u32; 2] = [2048, 4096];
 const FRAMING: u32 = 18;
 /// Octets of socket memory asked for, for frames on their way out.
 const SOCKET_MEMORY: i32 = 8 << 20;
-/// The driver whose interfaces get super-frames from senders on this machine.
+/// The driver whose interfaces lose more by native mode than they gain.
 const VETH: &str = "veth";
 
 /// Which packets of the flows go to the AF_XDP sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All where no super-frames come, else UDP.
+    /// UDP, and TCP where no super-frames come.
     Automatic,
-    /// UDP: TCP is the packet socket's, super-frames and all.
-    Datagrams,
-    /// UDP and TCP. Peers on veth are kept from sending super-frames.
+    /// UDP and TCP, in native mode where the driver has it. Peers on veth are kept from sending
+    /// super-frames.
     All,
 }
 
@@ -175,14 +179,17 @@ pub fn open(
     // A driver that does not say has one of each.
     let (receive, transmit) = ethtool::queues(name).unwrap_or((1, 1));
     let queues = receive.max(1);
-    let large = interface.mtu.saturating_add(FRAMING) > size(CHUNKS[0]).capacity();
-    let size = size(CHUNKS[usize::from(large)]);
+    let share = Share {
+        workers: links.len(),
+        queues,
+        mtu: interface.mtu,
+    };
     let sockets = SocketMap::new(queues)
         .map_err(|source| privileged(failed("make a BPF map for AF_XDP")(source)))?;
     let plan = Plan {
         flows: flows.number(),
         sockets: sockets.number(),
-        capacity: size.capacity(),
+        capacity: share.size(0).capacity(),
         tcp: false,
         pieces: false,
     };
@@ -190,7 +197,8 @@ pub fn open(
     let mut zero_copy = native;
     let mut halves = Vec::new();
     for queue in 0..queues {
-        let opened = xsk::open(size, SOCKET_MEMORY).map_err(|error| refusal(name, error))?;
+        let opened =
+            xsk::open(share.size(queue), SOCKET_MEMORY).map_err(|error| refusal(name, error))?;
         let bound = opened.0.bind(interface.index, queue, !native);
         zero_copy &= bound.map_err(failed("bind an AF_XDP socket"))?;
         halves.push(opened);
@@ -218,11 +226,31 @@ pub fn open(
     })
 }
 
-const fn size(chunk: u32) -> Size {
-    Size {
-        chunk,
-        receive: RECEIVE,
-        transmit: TRANSMIT,
+/// What the sockets of an interface share out.
+#[derive(Clone, Copy)]
+struct Share {
+    workers: usize,
+    queues: u32,
+    mtu: u32,
+}
+
+impl Share {
+    /// The memory of a queue's socket.
+    fn size(self, queue: u32) -> Size {
+        let workers = u32::try_from(self.workers).unwrap_or(u32::MAX).max(1);
+        let of_each = self.queues.div_ceil(workers).next_power_of_two();
+        let first = queue < workers;
+        let size = |chunk| Size {
+            chunk,
+            receive: (RECEIVE / of_each).max(RECEIVE_LEAST),
+            transmit: if first { TRANSMIT } else { TRANSMIT_LEAST },
+        };
+        let small = size(CHUNKS[0]);
+        if self.mtu.saturating_add(FRAMING) <= small.capacity() {
+            small
+        } else {
+            size(CHUNKS[1])
+        }
     }
 }
 
@@ -281,13 +309,14 @@ fn attach(
         privileged(LinkError::new("attach an XDP program", name, source))
     };
     let local = ethtool::driver(name).is_ok_and(|driver| driver == VETH);
+    let all = scope == Scope::All;
+    let ways = if local && !all {
+        [(Hook::XdpGeneric, false), (Hook::XdpNative, false)]
+    } else {
+        [(Hook::XdpNative, true), (Hook::XdpGeneric, all)]
+    };
     let mut last = None;
-    for hook in [Hook::XdpNative, Hook::XdpGeneric] {
-        let tcp = match scope {
-            Scope::Automatic => hook == Hook::XdpNative && !local,
-            Scope::Datagrams => false,
-            Scope::All => true,
-        };
+    for (hook, tcp) in ways {
         // A program for frames in one piece keeps super-frames from being sent at all, which is good
         // where it would have to take them.
         for pieces in [!tcp, tcp] {

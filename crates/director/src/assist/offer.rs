@@ -30,7 +30,7 @@ const ETHERNET: usize = 14;
 #[inline(always)]
 pub(crate) fn may_offer(connection: &Connection, direction: Direction, further: bool) -> bool {
     match direction {
-        Direction::ToServer => connection.packets().wrapping_add(1) % EVERY == 0,
+        Direction::ToServer => connection.packets().wrapping_add(1).is_multiple_of(EVERY),
         Direction::ToClient => further && connection.is_assisted(),
     }
 }

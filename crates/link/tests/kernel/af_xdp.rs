@@ -8,7 +8,7 @@ use std::time::Duration;
 use link::af_xdp::{self, Mode, Scope};
 use link::guard::{Guard, Method, Rules};
 use link::steering::Steering;
-use link::{Frame, HEADROOM, Link};
+use link::{Frame, HEADROOM, Link, Outgoing};
 use packet::checksum::is_valid;
 use packet::{Headers, Packet, Vlan, finish_checksum};
 
@@ -46,16 +46,20 @@ pub(crate) fn open(
     })
 }
 
+/// Generic mode with UDP alone, and native mode with TCP too: what each gives on veth.
+pub(crate) const SCOPES: [Scope; 2] = [Scope::Automatic, Scope::All];
+
 /// A guard with these rules, and the link of one worker on d0.
-pub(crate) fn guarded(topology: &Topology, rules: &Rules) -> (Guard, Link) {
+pub(crate) fn guarded(topology: &Topology, rules: &Rules, scope: Scope) -> (Guard, Link) {
     let mut guard = attach(topology, Method::Tcx);
     guard.update(rules).expect("update");
-    let mut all = open(&topology.director, "d0", (&guard, 1, Scope::Automatic));
-    // What veth has: no zero copy, super-frames.
-    assert_eq!(
-        (all.status.mode, all.status.queues, all.status.tcp),
-        (Mode::Native, 1, false),
-    );
+    let mut all = open(&topology.director, "d0", (&guard, 1, scope));
+    let expected = match scope {
+        Scope::Automatic => (Mode::Generic, 1, false),
+        Scope::All => (Mode::Native, 1, true),
+    };
+    let got = all.status;
+    assert_eq!((got.mode, got.queues, got.tcp), expected);
     (guard, all.links.pop().expect("one worker, one link"))
 }
 
@@ -98,8 +102,14 @@ pub(crate) fn finished(seen: &Seen) -> Vec<u8> {
 
 #[test]
 fn datagrams_for_services_never_reach_the_host() {
+    for scope in SCOPES {
+        datagrams_for_services_never_reach_the_host_with(scope);
+    }
+}
+
+fn datagrams_for_services_never_reach_the_host_with(scope: Scope) {
     let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
+    let (_guard, mut link) = guarded(&topology, &rules(), scope);
     let mut tap = open_packet(&topology.director, "d0");
     for vip in VIPS {
         let payloads: Vec<Vec<u8>> = (0..100).map(|len| vec![b'x'; 10 + len]).collect();
@@ -121,8 +131,14 @@ fn datagrams_for_services_never_reach_the_host() {
 
 #[test]
 fn complete_checksums_are_left_alone() {
+    for scope in SCOPES {
+        complete_checksums_are_left_alone_with(scope);
+    }
+}
+
+fn complete_checksums_are_left_alone_with(scope: Scope) {
     let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
+    let (_guard, mut link) = guarded(&topology, &rules(), scope);
     run(&[
         "ip",
         "netns",
@@ -144,8 +160,14 @@ fn complete_checksums_are_left_alone() {
 
 #[test]
 fn what_is_not_for_services_reaches_the_host() {
+    for scope in SCOPES {
+        what_is_not_for_services_reaches_the_host_with(scope);
+    }
+}
+
+fn what_is_not_for_services_reaches_the_host_with(scope: Scope) {
     let topology = topology();
-    let (mut guard, mut link) = guarded(&topology, &rules());
+    let (mut guard, mut link) = guarded(&topology, &rules(), scope);
     let listener = topology.director.enter("a listener", || {
         std::net::TcpListener::bind("[::]:2222").expect("bind")
     });
@@ -231,24 +253,63 @@ fn replies_of_real_servers_are_the_directors_unless_they_are_to_the_host() {
 
 #[test]
 fn fragments_and_long_datagrams_come_by_the_packet_socket() {
-    let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
-    for vip in VIPS {
-        send(&topology.client, (vip, PORT), vec![vec![b'f'; 4000]]);
-        let fragment = |packet: &Packet<'_>| {
-            Headers::parse(packet).is_ok_and(|headers| headers.fragment.is_some())
-        };
-        assert_eq!(collect(&mut *link.receiver, 3, fragment).len(), 3, "{vip}");
+    for scope in SCOPES {
+        fragments_and_long_datagrams_come_by_the_packet_socket_with(scope);
     }
-    // Longer than a chunk holds.
+}
+
+fn fragments_and_long_datagrams_come_by_the_packet_socket_with(scope: Scope) {
+    let topology = topology();
     for (namespace, interface) in [(&topology.client, "c0"), (&topology.director, "d0")] {
         namespace.ip(&format!("link set {interface} mtu 9000"));
     }
+    let (_guard, mut link) = guarded(&topology, &rules(), scope);
+    let fragment = |packet: &Packet<'_>| {
+        Headers::parse(packet).is_ok_and(|headers| headers.fragment.is_some())
+    };
+    let mut tap = open_packet(&topology.director, "d0");
     for vip in VIPS {
-        send(&topology.client, (vip, PORT), vec![vec![b'j'; 8000]]);
-        let seen = collect(&mut *link.receiver, 1, is_service);
-        assert!(finished(&seen[0]).ends_with(&[b'j'; 8000]), "{vip}");
+        // The first of them has ports, and is short enough.
+        topology.client.ip("link set c0 mtu 1500");
+        send(&topology.client, (vip, PORT), vec![vec![b'f'; 4000]]);
+        topology.client.ip("link set c0 mtu 9000");
+        assert_eq!(collect(&mut *link.receiver, 3, fragment).len(), 3, "{vip}");
+        assert_eq!(collect(&mut *tap.receiver, 3, fragment).len(), 3, "{vip}");
+        // Either side of what a chunk holds.
+        for len in [1400, 3000, 3600, 8000] {
+            send(&topology.client, (vip, PORT), vec![vec![b'j'; len]]);
+            let seen = collect(&mut *link.receiver, 1, is_service);
+            assert!(
+                finished(&seen[0]).ends_with(&vec![b'j'; len]),
+                "{vip} {len}"
+            );
+            if len > 3500 {
+                let passed = collect(&mut *tap.receiver, 1, is_service);
+                assert_eq!(passed[0].bytes, seen[0].bytes, "{vip} {len}");
+            }
+        }
     }
+}
+
+#[test]
+fn a_flood_of_datagrams_does_not_keep_other_packets_waiting() {
+    let topology = topology();
+    let (_guard, mut link) = guarded(&topology, &rules(), Scope::Automatic);
+    let client = open_packet(&topology.client, "c0");
+    let frame = Frame::new(&datagram(&topology, &mut link), 14);
+    let batch: Vec<Outgoing<'_>> = (0..1000).map(|_| frame.clone().into()).collect();
+    assert_eq!(client.sender.transmit(&batch).sent, 1000);
+    let other = [&frame.bytes()[..12], &[0x88, 0xb5], &[0; 46]].concat();
+    let other = Frame::new(&other, 14);
+    assert_eq!(client.sender.transmit(&[other.into()]).sent, 1);
+    let before_all_others = (0..12).any(|_| {
+        let mut batch = Vec::new();
+        link.receiver.receive(&mut batch).expect("receive");
+        batch
+            .iter()
+            .any(|packet| packet.bytes()[12..14] == [0x88, 0xb5])
+    });
+    assert!(before_all_others);
 }
 
 /// A datagram of the client for the service on the first address, as it is on the wire.
@@ -263,8 +324,14 @@ pub(crate) fn datagram(topology: &Topology, link: &mut Link) -> Vec<u8> {
 
 #[test]
 fn tags_travel_beside_the_frame() {
+    for scope in SCOPES {
+        tags_travel_beside_the_frame_with(scope);
+    }
+}
+
+fn tags_travel_beside_the_frame_with(scope: Scope) {
     let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
+    let (_guard, mut link) = guarded(&topology, &rules(), scope);
     let mut client = open_packet(&topology.client, "c0");
     let bytes = datagram(&topology, &mut link);
     for tpid in [0x8100, 0x88a8] {

@@ -10,9 +10,9 @@ use link::steering::Steering;
 use link::{Frame, Outgoing};
 
 use crate::af_packet::{collect, open as open_packet};
-use crate::af_xdp::{PORT, datagram, guarded, is_service, open, rules, send};
+use crate::af_xdp::{PORT, SCOPES, datagram, guarded, is_service, open, rules, send};
 use crate::guard::{Topology, VIPS, attach, topology};
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, mac};
 
 /// What `ip link` says of an interface.
 fn shown(namespace: &Namespace, interface: &str) -> String {
@@ -25,8 +25,14 @@ fn shown(namespace: &Namespace, interface: &str) -> String {
 
 #[test]
 fn what_is_lost_in_a_flood_is_counted() {
+    for scope in SCOPES {
+        what_is_lost_in_a_flood_is_counted_with(scope);
+    }
+}
+
+fn what_is_lost_in_a_flood_is_counted_with(scope: Scope) {
     let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
+    let (_guard, mut link) = guarded(&topology, &rules(), scope);
     let client = open_packet(&topology.client, "c0");
     let bytes = datagram(&topology, &mut link);
     let before = link.receiver.statistics();
@@ -50,8 +56,14 @@ fn what_is_lost_in_a_flood_is_counted() {
 
 #[test]
 fn an_interface_that_goes_down_comes_back_and_one_that_is_removed_is_an_error() {
+    for scope in SCOPES {
+        an_interface_that_goes_down_comes_back_and_one_that_is_removed_is_an_error_with(scope);
+    }
+}
+
+fn an_interface_that_goes_down_comes_back_and_one_that_is_removed_is_an_error_with(scope: Scope) {
     let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
+    let (_guard, mut link) = guarded(&topology, &rules(), scope);
     let mut client = open_packet(&topology.client, "c0");
     let bytes = datagram(&topology, &mut link);
     let frame = [Outgoing::from(Frame::new(&bytes, 14))];
@@ -95,7 +107,7 @@ fn a_worker_without_a_queue_has_its_packet_socket() {
     guard.update(&rules()).expect("update");
     let mut all = open(&topology.director, "d0", (&guard, 3, Scope::Automatic));
     assert_eq!((all.status.queues, all.links.len()), (1, 3));
-    assert_eq!(all.status.to_string(), "native, copied, 1 queue, UDP");
+    assert_eq!(all.status.to_string(), "generic, copied, 1 queue, UDP");
     // The queue's worker gets what is for services, whosever flow it is.
     send(&topology.client, (VIPS[0], PORT), vec![b"one".to_vec(); 20]);
     assert_eq!(
@@ -154,9 +166,48 @@ fn every_queue_has_a_socket() {
 }
 
 #[test]
+fn an_interface_without_xdp_of_its_own_has_the_generic_one() {
+    let topology = topology();
+    for line in [
+        "link add br0 address 02:00:00:00:00:02 type bridge",
+        "link set d0 master br0",
+        "addr del 10.0.0.100/32 dev d0",
+        "addr add 10.0.0.100/24 dev br0",
+    ] {
+        topology.director.ip(line);
+    }
+    let guard = topology.director.enter("attaching", || {
+        // On the bridge alone: its port would not let a packet of the services through to it.
+        let mut guard = Guard::attach_by(Method::Tcx, &["br0"]).expect("attach");
+        guard.update(&rules()).expect("update");
+        guard
+    });
+    // It may be down when the link is opened.
+    let mut all = open(&topology.director, "br0", (&guard, 1, Scope::Automatic));
+    assert_eq!(all.status.to_string(), "generic, copied, 1 queue, UDP");
+    topology.director.ip("link set br0 up");
+    let mut link = all.links.pop().expect("one link");
+    let mut tap = open_packet(&topology.director, "br0");
+    let bytes = datagram(&topology, &mut link);
+    assert!(bytes.ends_with(b"a datagram"));
+    assert_eq!(collect(&mut *tap.receiver, 1, is_service), []);
+    // And out by the bridge.
+    let mut client = open_packet(&topology.client, "c0");
+    let mut answer = bytes;
+    answer[..6].copy_from_slice(&mac(1));
+    answer[6..12].copy_from_slice(&mac(2));
+    let frame = Frame::new(&answer, 14);
+    assert_eq!(link.sender.transmit(&[frame.into()]).sent, 1);
+    assert_eq!(
+        collect(&mut *client.receiver, 1, is_service)[0].bytes,
+        answer
+    );
+}
+
+#[test]
 fn one_program_an_interface() {
     let topology = topology();
-    let (guard, link) = guarded(&topology, &rules());
+    let (guard, link) = guarded(&topology, &rules(), Scope::Automatic);
     assert!(shown(&topology.director, "d0").contains("xdp"));
     let flows = guard.flows().expect("a map").clone();
     let error = topology.director.enter("opening again", move || {

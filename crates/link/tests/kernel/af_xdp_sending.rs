@@ -4,6 +4,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use link::af_xdp::Scope;
 use link::{Frame, Outgoing, Transmit};
 use packet::checksum::Sum;
 use packet::{GsoKind, Headers, Offload, Packet, Translation, translate};
@@ -90,7 +91,7 @@ fn transmit(sender: &dyn Transmit, frames: &[Frame]) -> link::Transmitted {
 #[test]
 fn partial_checksums_are_finished_before_they_leave() {
     let topology = topology();
-    let (_guard, link) = guarded(&topology, &rules());
+    let (_guard, link) = guarded(&topology, &rules(), Scope::Automatic);
     let sink = verifying_sink(&topology);
     let frames: Vec<Frame> = (0..200_u8)
         .map(|at| partial(at % 2 == 0, 20 + usize::from(at) * 7, at))
@@ -119,33 +120,37 @@ fn partial_checksums_are_finished_before_they_leave() {
 #[test]
 fn frames_keep_their_order_whichever_way_they_go() {
     let topology = topology();
-    let (_guard, link) = guarded(&topology, &rules());
+    let (_guard, link) = guarded(&topology, &rules(), Scope::Automatic);
     let sink = topology
         .client
         .enter("a sink", || UdpSocket::bind("[::]:9").expect("bind"));
     sink.set_read_timeout(Some(Duration::from_secs(2)))
         .expect("timeout");
-    // The other way: the addresses of the frame made for the director.
-    let mut long = udp_super_frame(45, 1400);
-    long[..12].copy_from_slice(&[mac(1), mac(2)].concat());
-    long[26..34].copy_from_slice(&[10, 0, 0, 2, 10, 0, 0, 1]);
-    let mut long = Frame::new(&long, 14);
-    long.offload = Offload {
-        partial_checksum: Some(6),
-        checksum_start: 34,
-        gso: Some(GsoKind::UdpL4),
-        gso_size: 1400,
-        gso_ecn: false,
+    // Super-frames, one of which is no longer than an ordinary frame.
+    let super_frame = |count, size: u16| {
+        let mut bytes = udp_super_frame(count, usize::from(size));
+        bytes[..12].copy_from_slice(&[mac(1), mac(2)].concat());
+        bytes[26..34].copy_from_slice(&[10, 0, 0, 2, 10, 0, 0, 1]);
+        let mut frame = Frame::new(&bytes, 14);
+        frame.offload = Offload {
+            partial_checksum: Some(6),
+            checksum_start: 34,
+            gso: Some(GsoKind::UdpL4),
+            gso_size: size,
+            gso_ecn: false,
+        };
+        frame
     };
+    let (long, small) = (super_frame(45, 1400), super_frame(2, 400));
     let short = |at| partial(false, 30, at);
     let too_long = Frame::new(partial(false, 1600, 9).bytes(), 14);
     let frames = [
         short(1),
         short(2),
-        long.clone(),
+        long,
         short(3),
         too_long,
-        long,
+        small,
         short(4),
     ];
     let result = transmit(&*link.sender, &frames);
@@ -156,7 +161,7 @@ fn frames_keep_their_order_whichever_way_they_go() {
     );
     let mut seen = Vec::new();
     let mut buffer = [0; 2000];
-    for _ in 0..94 {
+    for _ in 0..51 {
         let len = sink.recv(&mut buffer).expect("a datagram");
         seen.push((len, buffer[0]));
     }
@@ -164,9 +169,7 @@ fn frames_keep_their_order_whichever_way_they_go() {
     let wanted = [
         &[(30, 1), (30, 2)][..],
         &long,
-        &[(30, 3)],
-        &long,
-        &[(30, 4)],
+        &[(30, 3), (400, b'u'), (400, b'u'), (30, 4)],
     ]
     .concat();
     assert_eq!(seen, wanted);
@@ -175,7 +178,7 @@ fn frames_keep_their_order_whichever_way_they_go() {
 #[test]
 fn many_more_than_the_socket_has_room_for_are_sent() {
     let topology = topology();
-    let (_guard, link) = guarded(&topology, &rules());
+    let (_guard, link) = guarded(&topology, &rules(), Scope::Automatic);
     let mut tap = open_packet(&topology.client, "c0");
     let frames: Vec<Frame> = (0..60).map(|at| partial(false, 100, at)).collect();
     let mut sent = 0;
@@ -193,7 +196,7 @@ fn many_more_than_the_socket_has_room_for_are_sent() {
 #[test]
 fn a_datagram_translated_in_place_is_right_on_the_wire() {
     let topology = topology();
-    let (_guard, mut link) = guarded(&topology, &rules());
+    let (_guard, mut link) = guarded(&topology, &rules(), Scope::Automatic);
     let sink = verifying_sink(&topology);
     // `tx off` is for what the client gets; what it sends is to come with a partial checksum again.
     run(&[

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use link::af_xdp::Scope;
+use link::guard::{Endpoint, Guard, Rules};
 use link::sys::ethtool::{self, Feature};
 use link::sys::poll;
 use link::{Link, Outgoing, Transmitted, recycle};
 use packet::Packet;
 
 use crate::af_packet::open;
-use crate::namespace::{Namespace, mac, veth};
+use crate::namespace::{Namespace, mac, run, veth};
 
 const OCTETS: usize = 100 << 20;
 /// Where the server listens.
@@ -78,12 +80,44 @@ fn forward(mut links: [(Link, [u8; 6], [u8; 6]); 2], stop: &AtomicBool) -> Trans
     total
 }
 
-/// Runs a forwarder while `work` runs.
+/// Runs a forwarder by packet sockets while `work` runs.
 fn forwarded<T>(topology: &Topology, work: impl FnOnce() -> T) -> (T, Transmitted) {
-    let links = [
-        (open(&topology.director, "d0"), mac(2), mac(1)),
-        (open(&topology.director, "d1"), mac(3), mac(4)),
-    ];
+    let links = ["d0", "d1"].map(|name| open(&topology.director, name));
+    forwarded_by(links, work)
+}
+
+/// Runs a forwarder by AF_XDP while `work` runs.
+fn forwarded_by_af_xdp<T>(
+    topology: &Topology,
+    scope: Scope,
+    work: impl FnOnce() -> T,
+) -> (T, Transmitted) {
+    let web = Endpoint {
+        protocol: 6,
+        address: [10, 0, 0, 2].into(),
+        port: 80,
+    };
+    let guard = topology.director.enter("a guard", move || {
+        let mut guard = Guard::attach(&["d0", "d1"]).expect("attach");
+        let rules = Rules {
+            services: vec![web],
+            real_servers: vec![web],
+            ..Rules::default()
+        };
+        guard.update(&rules).expect("update");
+        guard
+    });
+    let links = ["d0", "d1"].map(|name| {
+        let mut all = crate::af_xdp::open(&topology.director, name, (&guard, 1, scope));
+        assert_eq!(all.status.tcp, scope == Scope::All);
+        all.links.pop().expect("one worker, one link")
+    });
+    forwarded_by(links, work)
+}
+
+fn forwarded_by<T>(links: [Link; 2], work: impl FnOnce() -> T) -> (T, Transmitted) {
+    let [to_client, to_server] = links;
+    let links = [(to_client, mac(2), mac(1)), (to_server, mac(3), mac(4))];
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let forwarder = std::thread::spawn(move || forward(links, &stopped));
@@ -188,6 +222,43 @@ fn checksums_are_right_when_the_kernel_must_finish_them() {
             counter(namespace, "Tcp", "InSegs") > 10_000,
             "segments were not cut"
         );
+    }
+}
+
+#[test]
+fn super_frames_pass_whole_beside_an_xdp_program() {
+    let topology = topology();
+    let (_, sent) = forwarded_by_af_xdp(&topology, Scope::Automatic, || {
+        exchange(&topology.client, &topology.server, ADDRESS)
+    });
+    assert!(sent.sent < 60_000, "super-frames were cut: {sent:?}");
+    assert_eq!(sent.failed(), 0, "{sent:?}");
+}
+
+#[test]
+fn tcp_by_af_xdp_alone() {
+    let topology = topology();
+    // The peers verify every checksum: it was partial when it came, and is finished when it leaves.
+    for (namespace, name) in [(&topology.client, "c0"), (&topology.server, "r0")] {
+        run(&[
+            "ip",
+            "netns",
+            "exec",
+            &namespace.name,
+            "ethtool",
+            "-K",
+            name,
+            "rx",
+            "off",
+        ]);
+    }
+    let (_, sent) = forwarded_by_af_xdp(&topology, Scope::All, || {
+        exchange(&topology.client, &topology.server, ADDRESS)
+    });
+    // Nobody sends super-frames any more.
+    assert!(sent.sent > 145_000, "{sent:?}");
+    for namespace in [&topology.client, &topology.server] {
+        assert_eq!(counter(namespace, "Tcp", "InCsumErrors"), 0);
     }
 }
 

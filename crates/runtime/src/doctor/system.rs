@@ -251,7 +251,7 @@ fn memory(look: &Look) -> Row {
         "memory",
         format!(
             "8 MiB of ring for each interface and worker (workers = {workers}); the limit of locked memory ({locked} \
-             octets) counts none of it, only the guard's BPF map before Linux 5.11, and 12 to 24 MiB for each queue of \
+             octets) counts none of it, only the guard's BPF map before Linux 5.11, and 12 to 24 MiB for each worker on \
              an interface with `link = \"af-xdp\"` where CAP_IPC_LOCK is lacking"
         ),
     )
