@@ -118,7 +118,7 @@ fn that_do_not_all_come() {
     ];
     gaps(&net.client);
     assert_eq!(director.counter("forwarded"), 0, "nothing leaves in parts");
-    // Three for each family; the first of them has waited in vain by now.
+    // Three datagrams for each family, three fragments each; the first of them has waited in vain by now.
     for (vip, (family, capture)) in VIP.into_iter().zip(&captures) {
         let what = format!("time exceeded for {vip} over {family}");
         eventually(&what, Duration::from_secs(80), || {
@@ -128,7 +128,7 @@ fn that_do_not_all_come() {
     eventually(
         "all that waited are counted",
         Duration::from_secs(10),
-        || (director.counter("dropped: reassembly") == 6).then_some(()),
+        || (director.counter("dropped: reassembly") == 18).then_some(()),
     );
 
     let before = resident(&mut director);
