@@ -154,11 +154,14 @@ impl World {
         }
     }
 
-    /// A director on all four interfaces, with more lines of configuration.
+    /// A director on all four interfaces, with more lines of configuration. The link is the one whose frames are those
+    /// on the cables.
     pub(crate) fn start(&self, workers: usize, more: &str) -> Director {
         let interfaces = ["eth0", "eth1", "eth2", "eth3"];
         DirectorBuilder::new(&self.lab, &self.director, &interfaces)
-            .config(&format!("workers = {workers}\n{more}"))
+            .config(&format!(
+                "link = \"af-packet\"\nworkers = {workers}\n{more}"
+            ))
             .start()
     }
 }
