@@ -14,7 +14,7 @@
 //! * what is done to a frame in place: [`rewrite`] (hop limit, NAT, link header),
 //!   [`numbering`] (TCP payloads that change), [`options`] and [`tunnel`]; and
 //!   what is written into a buffer of the caller's: [`segment`], [`fragment`], [`mod@icmp_error`],
-//!   [`reset`].
+//!   [`reset`]; and [`coalesce`], the reverse of [`segment`].
 #![no_std]
 #![forbid(unsafe_code)]
 

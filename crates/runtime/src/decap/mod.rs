@@ -2,7 +2,8 @@
 //!
 //! Promises: takes tunnelled packets addressed to this host and hands the inner datagram to the host's own stack,
 //! but only for the VIPs it was told, each of which must be an address of this host. It is never an injector for
-//! anything else. Datagrams are taken in batches, and TCP segments of one flow handed on as one ([`delivery`]). Needs CAP_NET_RAW to start and no capability afterwards.
+//! anything else. Datagrams are taken in batches, and TCP segments that follow on each other handed on as one. Needs
+//! CAP_NET_RAW to start and no capability afterwards.
 
 mod delivery;
 pub mod tunnel;
