@@ -43,10 +43,21 @@ struct Bucket<T> {
 }
 
 impl<T> Bucket<T> {
-    /// Removes the entries that are unused for `lifetime` at `now`; how many there were.
-    fn remove_unused(&mut self, now: Instant, lifetime: Duration) -> usize {
+    /// Removes the entries that are unused for `lifetime` at `now`; how many there were. Where none is left, all of them
+    /// go to `removed` as they are.
+    fn remove_unused(
+        &mut self,
+        now: Instant,
+        lifetime: Duration,
+        removed: &mut Vec<Vec<Item<T>>>,
+    ) -> usize {
         let before = self.items.len();
-        self.items.retain(|item| now.since(item.used) < lifetime);
+        let is_used = |item: &Item<T>| now.since(item.used) < lifetime;
+        if self.items.iter().any(is_used) {
+            self.items.retain(is_used);
+        } else if before > 0 {
+            removed.push(core::mem::take(&mut self.items));
+        }
         before - self.items.len()
     }
 }
@@ -65,12 +76,16 @@ struct FullRound {
 
 /// Buckets that a full round goes through with each pick.
 const TURNS: usize = 4;
+/// Removed entries whose memory is given back with each pick.
+const FREED: usize = 64;
 
 /// Choices by virtual address.
 #[derive(Debug)]
 pub(super) struct Cache<T> {
     buckets: Vec<Bucket<T>>,
     full_round: FullRound,
+    /// What is left of buckets that were removed whole.
+    removed: Vec<Vec<Item<T>>>,
     entries: usize,
     /// Where the last collection ended.
     rover: usize,
@@ -88,6 +103,7 @@ impl<T> Cache<T> {
                 lifetime: Duration::ZERO,
                 next: SIZE,
             },
+            removed: Vec::new(),
             entries: 0,
             rover: 0,
             rounds: 1,
@@ -149,6 +165,7 @@ impl<T> Cache<T> {
         }
         self.next_collection = Some(due);
         self.take_turns(TURNS);
+        self.free_some();
     }
 
     /// One round at `now`.
@@ -181,6 +198,16 @@ impl<T> Cache<T> {
         self.full_round.next = end;
     }
 
+    /// Gives back the memory of a few removed entries.
+    fn free_some(&mut self) {
+        if let Some(bucket) = self.removed.last_mut() {
+            bucket.truncate(bucket.len().saturating_sub(FREED));
+            if bucket.is_empty() {
+                self.removed.pop();
+            }
+        }
+    }
+
     /// Lets a bucket go through the last full round, unless it has.
     fn settle(&mut self, bucket: usize) {
         let round = self.full_round;
@@ -188,7 +215,7 @@ impl<T> Cache<T> {
             && bucket.rounds != round.number
         {
             bucket.rounds = round.number;
-            self.entries -= bucket.remove_unused(round.at, round.lifetime);
+            self.entries -= bucket.remove_unused(round.at, round.lifetime, &mut self.removed);
         }
     }
 
@@ -197,7 +224,8 @@ impl<T> Cache<T> {
         let mut removed = 0;
         for _ in 0..self.buckets.len() {
             self.rover = (self.rover + 1) % SIZE;
-            removed += self.buckets[self.rover].remove_unused(now, lifetime);
+            let bucket = &mut self.buckets[self.rover];
+            removed += bucket.remove_unused(now, lifetime, &mut self.removed);
             if removed >= goal {
                 break;
             }
@@ -272,5 +300,9 @@ mod tests {
             calls += 1;
         }
         assert!(calls > 50, "{calls} calls");
+        for _ in 0..2 * SIZE {
+            cache.collect(at(full), lifetime);
+        }
+        assert!(cache.removed.is_empty());
     }
 }
