@@ -17,7 +17,7 @@ use packet::{Mac, Packet, Tunnel, ethernet, set_link, wrap};
 
 use crate::assist::may_offer;
 use crate::connection::{Address, Connection, Guess};
-use crate::destination::{Method, TunnelConfig, TunnelKind};
+use crate::destination::{Destination, Method, TunnelConfig, TunnelKind};
 use crate::director::{Director, Host, Worker, next_id};
 use crate::egress::Hop;
 use crate::forward::least_mtu;
@@ -25,7 +25,7 @@ use crate::net::{Interface, Network};
 use crate::protocol::Direction;
 use crate::sysctl::Sysctl;
 use crate::time::Instant;
-use crate::ways::Way;
+use crate::ways::{Way, Ways};
 
 /// Where a transport header may begin at most for a tunnel's headers to have room in front of it, octets.
 const FURTHEST: u16 = u16::MAX / 2;
@@ -100,26 +100,10 @@ impl Worker {
             return None;
         }
         let network = around.network;
-        let mut tunnel = None;
-        let (address, hop, rewrite) = match steady.direction {
+        let (address, hop, rewrite, mut tunnel) = match steady.direction {
             Direction::ToServer => {
-                let (server, port) = connection.server_of::<A>()?;
-                let names_it = destination.known_route(network.route_generation)?;
-                let Way::Hop(hop, outer) = self.ways.to(network, server.into()) else {
-                    return None;
-                };
-                let rewrite = match connection.method() {
-                    Method::Masq => Rewrite::Destination(server, port),
-                    Method::DirectRoute if names_it => Rewrite::None,
-                    Method::Tunnel => {
-                        let copy_df = self.shared.sysctls.is_on(Sysctl::PmtuDisc);
-                        let ends = ((*outer)?, server.into());
-                        tunnel = Some(plain_tunnel(destination.tunnel(), ends, copy_df)?);
-                        Rewrite::None
-                    }
-                    _ => return None,
-                };
-                (server, hop, rewrite)
+                let copy_df = self.shared.sysctls.is_on(Sysctl::PmtuDisc);
+                towards_server::<A>(&mut self.ways, network, connection, destination, copy_df)?
             }
             Direction::ToClient => {
                 let hop = self.ways.back(network, plain.destination.into())?;
@@ -127,7 +111,7 @@ impl Worker {
                     return None;
                 }
                 let (vip, port) = connection.virtual_server_of::<A>()?;
-                (plain.destination, hop, Rewrite::Source(vip, port))
+                (plain.destination, hop, Rewrite::Source(vip, port), None)
             }
         };
         let further = hop.interface != around.ingress.index;
@@ -183,6 +167,33 @@ fn is_wrapped_plainly(packet: &Packet<'_>, tunnel: &Tunnel) -> bool {
     packet.headroom() >= tunnel.overhead()
         && offload.checksum_start <= FURTHEST
         && offload.partial_checksum.is_none()
+}
+
+/// Where a client's packet goes, by which hop, and what becomes of it.
+#[inline(always)]
+fn towards_server<'w, A: Address>(
+    ways: &'w mut Ways,
+    network: &Network,
+    connection: &Connection,
+    destination: &Destination,
+    copy_df: bool,
+) -> Option<(A, &'w Hop, Rewrite<A>, Option<Tunnel>)> {
+    let (server, port) = connection.server_of::<A>()?;
+    let names_it = destination.known_route(network.route_generation)?;
+    let Way::Hop(hop, outer) = ways.to(network, server.into()) else {
+        return None;
+    };
+    let (rewrite, tunnel) = match connection.method() {
+        Method::Masq => (Rewrite::Destination(server, port), None),
+        Method::DirectRoute if names_it => (Rewrite::None, None),
+        Method::Tunnel => {
+            let ends = ((*outer)?, server.into());
+            let tunnel = plain_tunnel(destination.tunnel(), ends, copy_df)?;
+            (Rewrite::None, Some(tunnel))
+        }
+        _ => return None,
+    };
+    Some((server, hop, rewrite, tunnel))
 }
 
 /// The tunnel between these ends, if it needs nothing of the packet inside.

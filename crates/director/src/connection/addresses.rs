@@ -82,7 +82,8 @@ impl Addresses {
     pub(super) fn touch(&self) -> u32 {
         match self {
             Self::V4(set) => set.client.octets()[0].into(),
-            Self::V6(set) => set.client.octets()[0].into(),
+            // Where they lie, they may be on two cache lines.
+            Self::V6(set) => (set.client.octets()[0] ^ set.server.octets()[15]).into(),
         }
     }
 }

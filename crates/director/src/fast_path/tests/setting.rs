@@ -94,7 +94,7 @@ impl Setting {
             mtu: None,
             metric: 0,
         };
-        let router = self.address(1, if generation.is_multiple_of(2) { 17 } else { 18 });
+        let router = self.address(1, 15 + u8::try_from(generation % 3).unwrap());
         network
             .routes
             .insert(self.address(0, 0), 0, route(1, Some(router)));
