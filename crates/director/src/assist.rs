@@ -198,11 +198,9 @@ impl Director {
 
     /// Whether flows wait to be installed.
     #[must_use]
-    pub fn has_offers(&self) -> bool {
-        self.worker()
-            .assist
-            .as_ref()
-            .is_some_and(|it| !it.offers.is_empty())
+    pub fn has_offers(&mut self) -> bool {
+        let assist = self.parts().1.assist.as_ref();
+        assist.is_some_and(|it| !it.offers.is_empty())
     }
 
     /// Installs the flows that were offered. `drained`: no frame waits to be received that newer ones could overtake;

@@ -268,11 +268,6 @@ impl Director {
         .min()
     }
 
-    /// All that a packet may change.
-    pub(crate) const fn worker(&self) -> &Worker {
-        &self.worker
-    }
-
     /// What received synchronisation entries change.
     pub(crate) fn parts(&mut self) -> (&Services, &mut Worker) {
         (&self.services, &mut self.worker)
