@@ -4,7 +4,6 @@
 //! the service's timeout after its client's last new connection; while connections hold it, it is kept for
 //! another 60 s at a time (BEHAVIOURS 30).
 
-use core::cmp::Ordering;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -12,6 +11,7 @@ use core::time::Duration;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use deadline::Deadline;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
@@ -19,6 +19,8 @@ use crate::destination::Destination;
 use crate::protocol::Protocol;
 use crate::sync::{FLAG_SYNC, FLAG_TEMPLATE, Mark};
 use crate::time::Instant;
+
+mod deadline;
 
 /// Why a connection ended that was made from a template; it matters to a template that no other connection holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,33 +225,6 @@ impl Template {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A template and the time to look at it; ordered so that the earliest is the greatest.
-#[derive(Debug)]
-struct Deadline {
-    at: Instant,
-    template: Arc<Template>,
-}
-
-impl PartialEq for Deadline {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Deadline {}
-
-impl PartialOrd for Deadline {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Deadline {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.cmp(&self.at)
-    }
 }
 
 /// One shard: templates by key, and all of them, the given-up ones too, by the time to look at them.
