@@ -6,7 +6,10 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 use criterion::Criterion;
@@ -52,7 +55,15 @@ fn server(family: Family, last: u8) -> IpAddr {
 
 /// A director with one TCP service on port 80, sixteen real servers and so many established connections.
 fn director(method: Method, family: Family, connections: u32) -> Director {
-    let shared = Arc::new(Shared::new(Options::default()));
+    worker(&world(method, family, 1), family, 0, 0..connections)
+}
+
+/// What so many workers share: that service, and the host.
+fn world(method: Method, family: Family, workers: usize) -> (Arc<Shared>, Arc<Host>) {
+    let shared = Arc::new(Shared::new(Options {
+        workers,
+        ..Options::default()
+    }));
     let key = ServiceKey::Address {
         protocol: Protocol::Tcp,
         address: vip(family),
@@ -86,14 +97,24 @@ fn director(method: Method, family: Family, connections: u32) -> Director {
     }
     let host = Arc::new(Host::default());
     host.network.store(Arc::new(network(family)));
+    (shared, host)
+}
+
+/// A worker with established connections of these clients.
+fn worker(
+    (shared, host): &(Arc<Shared>, Arc<Host>),
+    family: Family,
+    index: usize,
+    clients: Range<u32>,
+) -> Director {
     let table = TableConfig {
         max_connections: 1 << 24,
         hash: HashKind::default(),
         seed: [1, 2],
     };
-    let mut director = Director::new(shared, host, 0, &table);
+    let mut director = Director::new(Arc::clone(shared), Arc::clone(host), index, &table);
     let mut frames = Frames::new(family);
-    for client in 0..connections {
+    for client in clients {
         for flags in [SYN, ACK] {
             let verdict = frames.handle(&mut director, &[request(family, client, flags)]);
             assert_eq!(verdict, Verdict::Forwarded);
@@ -354,6 +375,34 @@ fn replies(criterion: &mut Criterion) {
     }
 }
 
+/// What another worker, as busy with packets of its own, costs this one: they share services, real servers and their
+/// counters.
+fn beside_another(criterion: &mut Criterion) {
+    let (family, connections) = (Family::V4, 10_000);
+    let stop = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let make = || {
+            let world = world(Method::Masq, family, 2);
+            let mut other = worker(&world, family, 1, connections..2 * connections);
+            scope.spawn(move || {
+                let (mut frames, mut client) = (Frames::new(family), clients(connections));
+                while !stop.load(Relaxed) {
+                    let segment = |_| request(family, connections + client(), ACK);
+                    let segments: Vec<Segment> = (0..BATCH).map(segment).collect();
+                    assert_eq!(frames.handle(&mut other, &segments), Verdict::Forwarded);
+                }
+            });
+            worker(&world, family, 0, 0..connections)
+        };
+        let mut client = clients(connections);
+        let id = format!("established nat v4/{connections}, beside another worker");
+        measure(criterion, id, family, make, Verdict::Forwarded, || {
+            request(family, client(), ACK)
+        });
+        stop.store(true, Relaxed);
+    });
+}
+
 fn new_connection(criterion: &mut Criterion) {
     let family = Family::V4;
     let make = || director(Method::Masq, family, 0);
@@ -395,6 +444,7 @@ fn main() {
         .configure_from_args();
     established(&mut criterion);
     replies(&mut criterion);
+    beside_another(&mut criterion);
     new_connection(&mut criterion);
     unwanted(&mut criterion);
     criterion.final_summary();

@@ -32,7 +32,7 @@ impl Link {
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::AfPacket => "",
-            Self::Assist => "-assist",
+            Self::Assist => "+assist",
             Self::AfXdp => "+af_xdp",
             Self::Tun => "+tun",
         }

@@ -148,8 +148,8 @@ pub(crate) fn summaries(results: &Results) -> Vec<Summary> {
     all
 }
 
-/// ulvs by its default link against every peer's goals; its other links against the default; with two builds, the
-/// second against the first.
+/// ulvs by its default link, with the kernel assist or without, against every peer's goals; all but the default against
+/// that; with two builds, the second against the first.
 pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
     let mut all = Vec::new();
     for contender in &results.contenders {
@@ -157,11 +157,12 @@ pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
         if !OURS.contains(&kind) {
             continue;
         }
-        if link.is_empty() {
+        if ["", "+assist"].contains(&link) {
             for (peer, metric, bound) in GOALS {
                 all.extend(compare(results, metric, (contender, peer), Some(bound)));
             }
-        } else {
+        }
+        if !link.is_empty() {
             let default = format!("{kind}{build}");
             for Metric { name, .. } in &METRICS {
                 all.extend(compare(results, name, (contender, &default), None));
