@@ -1,6 +1,6 @@
 //! AF_XDP: the packets of services straight from an interface's driver, past the host's stack.
 //!
-//! An XDP program, written by [`program`] and run for every frame that the interface receives, gives
+//! An XDP program, written by `program` and run for every frame that the interface receives, gives
 //! the ordinary packets of what the guard's rules name to AF_XDP sockets, one for each receive queue,
 //! and lets everything else pass. A packet socket on the same interface ([`crate::af_packet`]) gets
 //! what passes (ARP, neighbour discovery, ICMP, fragments, frames beyond a socket's chunk) and sends
