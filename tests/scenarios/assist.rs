@@ -267,6 +267,12 @@ fn an_interface_that_goes_and_comes() {
 fn nothing_is_left_behind() {
     let mut talk = Talk::new(ON);
     talk.begin();
+    // What was just typed is written within 100 ms, and only that outlives the kill.
+    let state = talk.director.directory().join("state.rules");
+    eventually("the state is saved", Duration::from_secs(5), || {
+        let text = std::fs::read_to_string(&state).ok()?;
+        text.contains("fd02::20").then_some(())
+    });
     talk.director.kill();
     // The director's kernel does not forward, and the client gets nothing.
     assert_eq!(count(&talk.say(1, 0)).get("rs1"), None);
