@@ -294,6 +294,22 @@ impl Director {
             || self.log().contains(text).then_some(()),
         );
     }
+
+    /// Waits until its saved state has `text`: what was typed last is written within 100 ms, and only what is written
+    /// outlives a kill.
+    pub(crate) fn await_saved(&self, text: &str) {
+        let path = self.directory.join("state.rules");
+        eventually(
+            &format!("a saved state with {text:?}"),
+            Duration::from_secs(5),
+            || {
+                std::fs::read_to_string(&path)
+                    .ok()?
+                    .contains(text)
+                    .then_some(())
+            },
+        );
+    }
 }
 
 impl Drop for Director {

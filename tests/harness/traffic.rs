@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::director::Director;
 use super::lab::{Host, Lab};
 use super::process::{Process, eventually, stderr, stdout};
-use super::topology::bracketed;
+use super::topology::{FLAT_VIP, VIP, bracketed};
+use super::web::count;
 
 /// The helper script, which carries its own description.
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/peer.py");
@@ -33,6 +34,13 @@ pub(crate) fn udp_echo(lab: &Lab, host: &Host, address: &str, port: u16) -> Proc
     );
     server
 }
+
+/// The VIPs and the beginnings of the real servers' addresses of [`super::Flat`], as [`udp_services`] takes them.
+pub(crate) const FLAT: ([&str; 2], [&str; 2]) = (FLAT_VIP, ["10.0.0.", "fd00::"]);
+/// Those of [`super::TwoArm`].
+pub(crate) const TWO_ARM: ([&str; 2], [&str; 2]) = (VIP, ["10.2.0.", "fd02::"]);
+/// Those of [`super::Routed`].
+pub(crate) const ROUTED: ([&str; 2], [&str; 2]) = (VIP, ["10.3.0.", "fd03::"]);
 
 /// Adds a UDP service for each VIP, port 53, with an echo server on each of `servers`, which have the addresses
 /// PREFIX20, PREFIX30, ...: on `port`, by `method` (`-m`, say).
@@ -204,4 +212,17 @@ pub(crate) fn checksum_errors(host: &Host) -> u64 {
         .map(|(_, value)| value.trim().parse::<u64>().expect("a counter is a number"))
         .sum();
     columns + six
+}
+
+/// Asks 20 times, each from its own port, in datagrams of `size` octets; both real servers must have answered half of
+/// them.
+pub(crate) fn assert_shared(client: &Host, vip: &str, size: u32) {
+    let answers = udp_ask(client, vip, 53, 20, size);
+    let counts = count(&answers);
+    let both = (counts.get("rs1").copied(), counts.get("rs2").copied());
+    assert_eq!(
+        both,
+        (Some(10), Some(10)),
+        "{vip}, {size} octets: {answers:?}"
+    );
 }

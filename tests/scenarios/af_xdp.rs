@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Director, DirectorBuilder, FLAT_VIP, Flat, Host, TwoArm, VIP, blob, cable, checksum_errors,
-    count, download, eventually, fetch_each, udp_ask, udp_services, upload,
+    Director, DirectorBuilder, FLAT, FLAT_VIP, Flat, Host, TWO_ARM, TwoArm, VIP, assert_shared,
+    blob, cable, checksum_errors, count, download, eventually, fetch_each, udp_ask, udp_services,
+    upload,
 };
 
 const LINK: &str = "link = \"af-xdp\"";
@@ -13,14 +14,7 @@ const LINK: &str = "link = \"af-xdp\"";
 /// Half of the datagrams are answered by either real server, in sizes of one frame and of several.
 fn asks(client: &Host, vip: &str) {
     for size in [64, 1400, 4000] {
-        let answers = udp_ask(client, vip, 53, 20, size);
-        let counts = count(&answers);
-        let both = (counts.get("rs1").copied(), counts.get("rs2").copied());
-        assert_eq!(
-            both,
-            (Some(10), Some(10)),
-            "{vip}, {size} octets: {counts:?}"
-        );
+        assert_shared(client, vip, size);
     }
 }
 
@@ -50,15 +44,7 @@ fn direct_routing() {
     let director = DirectorBuilder::new(&net.lab, &net.director, &["eth0"])
         .config(LINK)
         .start();
-    let prefixes = ["10.0.0.", "fd00::"];
-    let _echoes = udp_services(
-        &director,
-        &net.lab,
-        &net.servers,
-        (FLAT_VIP, prefixes),
-        "-g",
-        53,
-    );
+    let _echoes = udp_services(&director, &net.lab, &net.servers, FLAT, "-g", 53);
     for vip in FLAT_VIP {
         asks(&net.client, vip);
     }
@@ -75,15 +61,7 @@ fn nat(workers: usize) {
         .config(LINK)
         .config(&format!("workers = {workers}"))
         .start();
-    let prefixes = ["10.2.0.", "fd02::"];
-    let _echoes = udp_services(
-        &director,
-        &net.lab,
-        &net.servers,
-        (VIP, prefixes),
-        "-m",
-        5353,
-    );
+    let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
     for vip in VIP {
         asks(&net.client, vip);
         // The host has the address, and answers ping itself.
@@ -111,17 +89,10 @@ fn nat_with_two_workers() {
 fn nothing_is_left_after_the_end() {
     let net = TwoArm::new(2).like_the_tutorials();
     let mut director = net.builder().config(LINK).start();
-    let prefixes = ["10.2.0.", "fd02::"];
-    let _echoes = udp_services(
-        &director,
-        &net.lab,
-        &net.servers,
-        (VIP, prefixes),
-        "-m",
-        5353,
-    );
+    let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
     assert_eq!(programs(&net.director).trim(), "2");
     asks(&net.client, VIP[0]);
+    director.await_saved("fd02::30");
     director.kill();
     assert_eq!(programs(&net.director).trim(), "0", "after kill -9");
     assert_eq!(udp_ask(&net.client, VIP[0], 53, 1, 64), ["refused"]);
@@ -136,15 +107,7 @@ fn nothing_is_left_after_the_end() {
 fn an_interface_comes_back() {
     let net = TwoArm::new(1);
     let mut director = net.builder().config(LINK).start();
-    let prefixes = ["10.2.0.", "fd02::"];
-    let _echoes = udp_services(
-        &director,
-        &net.lab,
-        &net.servers,
-        (VIP, prefixes),
-        "-m",
-        5353,
-    );
+    let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
     let answers = || udp_ask(&net.client, VIP[0], 53, 2, 64);
     assert_eq!(answers(), ["rs1", "rs1"]);
     net.director
@@ -170,15 +133,7 @@ fn an_interface_comes_back() {
 fn the_link_changes_while_the_director_runs() {
     let net = TwoArm::new(1).like_the_tutorials();
     let mut director = net.builder().config(LINK).start();
-    let prefixes = ["10.2.0.", "fd02::"];
-    let _echoes = udp_services(
-        &director,
-        &net.lab,
-        &net.servers,
-        (VIP, prefixes),
-        "-m",
-        5353,
-    );
+    let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
     let mut change = |from: &str, to: &str, left: &str| {
         director.reconfigure(|config| config.replace(from, to));
         director.process().signal("HUP");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Director, FLAT_VIP, Flat, Host, Process, TwoArm, VIP, WebServer, ask_by, blob, bracketed,
-    checksum_errors, count, download, eventually, udp_services, upload,
+    Director, FLAT_VIP, Flat, Host, Process, TWO_ARM, TwoArm, VIP, WebServer, ask_by, blob,
+    bracketed, checksum_errors, count, download, eventually, udp_services, upload,
 };
 
 const ON: &str = "assist = \"on\"";
@@ -109,14 +109,7 @@ fn statistics_are_those_without() {
     for config in [OFF, ON, "assist = \"on\"\nworkers = 2"] {
         let net = TwoArm::new(1);
         let director = net.builder().config(config).start();
-        let _echoes = udp_services(
-            &director,
-            &net.lab,
-            &net.servers,
-            (VIP, ["10.2.0.", "fd02::"]),
-            "-m",
-            5353,
-        );
+        let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
         for vip in VIP {
             assert_eq!(count(&talk(&net.client, vip, 500, 9000, 0))["rs1"], 500);
         }
@@ -160,15 +153,7 @@ impl Talk {
     fn new(config: &str) -> Self {
         let net = TwoArm::new(1);
         let director = net.builder().config(config).start();
-        let prefixes = ["10.2.0.", "fd02::"];
-        let echoes = udp_services(
-            &director,
-            &net.lab,
-            &net.servers,
-            (VIP, prefixes),
-            "-m",
-            5353,
-        );
+        let echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
         Self {
             net,
             director,
@@ -267,12 +252,7 @@ fn an_interface_that_goes_and_comes() {
 fn nothing_is_left_behind() {
     let mut talk = Talk::new(ON);
     talk.begin();
-    // What was just typed is written within 100 ms, and only that outlives the kill.
-    let state = talk.director.directory().join("state.rules");
-    eventually("the state is saved", Duration::from_secs(5), || {
-        let text = std::fs::read_to_string(&state).ok()?;
-        text.contains("fd02::20").then_some(())
-    });
+    talk.director.await_saved("fd02::20");
     talk.director.kill();
     // The director's kernel does not forward, and the client gets nothing.
     assert_eq!(count(&talk.say(1, 0)).get("rs1"), None);

@@ -1,25 +1,13 @@
 //! UDP through every method: an echo whose answers are compared, IPv4 and IPv6, from small datagrams to the largest
 //! ones, which come and go in fragments.
 
-use crate::harness::{FLAT_VIP, Flat, Host, Routed, TwoArm, VIP, count, udp_ask, udp_services};
+use crate::harness::{
+    FLAT, FLAT_VIP, Flat, ROUTED, Routed, TWO_ARM, TwoArm, VIP, assert_shared, udp_ask,
+    udp_services,
+};
 
 /// What fits a frame, what a tunnel's headers leave no room for, what takes three fragments, and more than forty.
 const SIZES: [u32; 4] = [64, 1400, 4000, 60_000];
-const FLAT: ([&str; 2], [&str; 2]) = (FLAT_VIP, ["10.0.0.", "fd00::"]);
-const TWO_ARM: ([&str; 2], [&str; 2]) = (VIP, ["10.2.0.", "fd02::"]);
-const ROUTED: ([&str; 2], [&str; 2]) = (VIP, ["10.3.0.", "fd03::"]);
-
-/// Asks 20 times in each size, each from its own port; both real servers must have answered half of them.
-fn assert_shared(client: &Host, vip: &str, size: u32) {
-    let answers = udp_ask(client, vip, 53, 20, size);
-    let counts = count(&answers);
-    let both = (counts.get("rs1").copied(), counts.get("rs2").copied());
-    assert_eq!(
-        both,
-        (Some(10), Some(10)),
-        "{vip}, {size} octets: {answers:?}"
-    );
-}
 
 fn direct_routing(net: &Flat) {
     let director = net.start();

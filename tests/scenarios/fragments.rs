@@ -3,24 +3,15 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Capture, Director, FLAT_VIP, Flat, Host, TwoArm, VIP, eventually, udp_ask, udp_heads,
-    udp_pieces, udp_services,
+    Capture, Director, FLAT, FLAT_VIP, Flat, Host, TWO_ARM, TwoArm, VIP, eventually, udp_ask,
+    udp_heads, udp_pieces, udp_services,
 };
-
-const TWO_ARM: ([&str; 2], [&str; 2]) = (VIP, ["10.2.0.", "fd02::"]);
 
 /// Pings with what takes one, three and more than forty fragments. The answers carry what was sent, which ping looks
 /// at, and come in fragments themselves.
 fn ping(net: &Flat) {
     let director = net.start();
-    let _echoes = udp_services(
-        &director,
-        &net.lab,
-        &net.servers,
-        (FLAT_VIP, ["10.0.0.", "fd00::"]),
-        "-g",
-        53,
-    );
+    let _echoes = udp_services(&director, &net.lab, &net.servers, FLAT, "-g", 53);
     for vip in FLAT_VIP {
         for size in [56, 4000, 60_000] {
             let said = net

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Capture, Director, FLAT_VIP, Flat, Host, Lab, Process, Routed, TwoArm, VIP, bracketed, decap,
-    eventually, fetch, udp_ask, udp_services,
+    Capture, Director, FLAT, FLAT_VIP, Flat, Host, Lab, Process, ROUTED, Routed, TWO_ARM, TwoArm,
+    VIP, bracketed, decap, eventually, fetch, udp_ask, udp_services,
 };
 use crate::scenarios::guard::WITHOUT_BPF;
 
@@ -56,10 +56,6 @@ fn web_services(director: &Director, (vips, prefixes): ([&str; 2], [&str; 2]), m
         director.shell(&format!("ipvsadm -a -t {service} -r {real}:80 {method}"));
     }
 }
-
-const FLAT: ([&str; 2], [&str; 2]) = (FLAT_VIP, ["10.0.0.", "fd00::"]);
-const TWO_ARM: ([&str; 2], [&str; 2]) = (VIP, ["10.2.0.", "fd02::"]);
-const ROUTED: ([&str; 2], [&str; 2]) = (VIP, ["10.3.0.", "fd03::"]);
 
 fn end(processes: &mut [Process]) {
     processes.iter_mut().for_each(Process::kill);

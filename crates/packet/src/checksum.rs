@@ -67,7 +67,9 @@ impl Sum {
     pub fn address(self, address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => self.u32(address.to_bits()),
-            IpAddr::V6(address) => words(address).into_iter().fold(self, Self::u32),
+            IpAddr::V6(address) => words(address, u32::from_be_bytes)
+                .into_iter()
+                .fold(self, Self::u32),
         }
     }
 
@@ -104,14 +106,14 @@ impl Sum {
     }
 }
 
-/// The address as 32-bit words.
+/// The address as 32-bit words, each read by `read`.
 #[inline(always)]
-fn words(address: Ipv6Addr) -> [u32; 4] {
+pub(crate) fn words(address: Ipv6Addr, read: impl Fn([u8; 4]) -> u32) -> [u32; 4] {
     let octets = address.octets();
     let (words, _) = octets.as_chunks::<4>();
     let mut out = [0; 4];
     for (to, from) in out.iter_mut().zip(words) {
-        *to = u32::from_be_bytes(*from);
+        *to = read(*from);
     }
     out
 }
@@ -152,7 +154,7 @@ impl Change {
     pub fn address(self, old: IpAddr, new: IpAddr) -> Self {
         let minus = match old {
             IpAddr::V4(old) => self.0.u32(!old.to_bits()),
-            IpAddr::V6(old) => words(old)
+            IpAddr::V6(old) => words(old, u32::from_be_bytes)
                 .into_iter()
                 .fold(self.0, |sum, word| sum.u32(!word)),
         };

@@ -7,7 +7,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::checksum::{fold, header_is_valid};
+use crate::checksum::{fold, header_is_valid, words};
 use crate::headers::Family;
 use crate::ipv4::{self, Ipv4};
 use crate::ipv6::{self, Ipv6};
@@ -250,23 +250,13 @@ impl Address for Ipv6Addr {
             End::Source => header.set_source(new),
             End::Destination => header.set_destination(new),
         }
-        let sum = words(old).iter().map(|word| u64::from(!word)).sum::<u64>();
+        // As they lie in memory.
+        let [old, new] = [old, new].map(|address| words(address, u32::from_ne_bytes));
+        let sum = old.iter().map(|word| u64::from(!word)).sum::<u64>();
         Some(Difference(
-            words(new).iter().map(|&word| u64::from(word)).sum::<u64>() + sum,
+            new.iter().map(|&word| u64::from(word)).sum::<u64>() + sum,
         ))
     }
-}
-
-/// The address as words, as they lie in memory.
-#[inline(always)]
-fn words(address: Ipv6Addr) -> [u32; 4] {
-    let octets = address.octets();
-    let (words, _) = octets.as_chunks::<4>();
-    let mut out = [0; 4];
-    for (to, from) in out.iter_mut().zip(words) {
-        *to = u32::from_ne_bytes(*from);
-    }
-    out
 }
 
 /// The packet between these addresses, with the ports and the like of `transport`.

@@ -117,14 +117,7 @@ impl Assist {
         let attachment = self
             .redirect
             .attach(index, Hook::TcxIngressFirst)
-            .map_err(|source| {
-                // Linux before 6.6 does not know the hook.
-                let source = match source.raw_os_error() {
-                    Some(libc::EINVAL) => io::Error::other("needs Linux 6.6"),
-                    _ => source,
-                };
-                failed("attach a BPF program of the kernel assist", name)(source)
-            })?;
+            .map_err(failed("attach a BPF program of the kernel assist", name))?;
         self.flows.attached().insert(index);
         self.attachments.push((name.to_owned(), index, attachment));
         Ok(())

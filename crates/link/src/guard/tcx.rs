@@ -55,14 +55,7 @@ impl Tcx {
             let attachment = self
                 .program
                 .attach(index, Hook::TcxIngress)
-                .map_err(|source| {
-                    // Linux before 6.6 does not know the hook.
-                    let source = match source.raw_os_error() {
-                        Some(libc::EINVAL) => io::Error::other("needs Linux 6.6"),
-                        _ => source,
-                    };
-                    failed("attach the guard's BPF program", name)(source)
-                })?;
+                .map_err(failed("attach the guard's BPF program", name))?;
             self.attachments.push(((*name).to_owned(), attachment));
         }
         Ok(())

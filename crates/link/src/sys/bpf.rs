@@ -77,6 +77,15 @@ impl Hook {
             Self::XdpGeneric => (37, 1 << 1),
         }
     }
+
+    /// What a refusal to attach means: Linux before 6.6 does not know TCX.
+    fn explained(self, error: io::Error) -> io::Error {
+        let is_tcx = matches!(self, Self::TcxIngress | Self::TcxIngressFirst);
+        match error.raw_os_error() {
+            Some(libc::EINVAL) if is_tcx => io::Error::other("needs Linux 6.6"),
+            _ => error,
+        }
+    }
 }
 
 /// Calls bpf(2).
@@ -346,7 +355,8 @@ impl Program {
             expected_revision: 0,
         };
         // SAFETY: the attribute is that of LINK_CREATE and holds no address.
-        let fd = unsafe { open(LINK_CREATE, &mut attribute) }?;
+        let opened = unsafe { open(LINK_CREATE, &mut attribute) };
+        let fd = opened.map_err(|error| hook.explained(error))?;
         Ok(Attachment { fd })
     }
 

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod datagrams;
 pub mod ethtool;
 pub mod interface;
+mod mapping;
 pub mod multicast;
 pub(crate) mod netlink;
 pub(crate) mod packet;

@@ -6,12 +6,13 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::{self, NonNull};
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{errno, socket};
+use super::mapping::Mapping;
+use super::socket;
 
 /// Octets in front of a slot's data that hold the kernel's own header.
 pub(crate) const HEADER: usize = size_of::<libc::tpacket2_hdr>();
@@ -49,16 +50,13 @@ pub(crate) struct Slot<'a> {
 /// The ring of one socket.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    memory: NonNull<u8>,
+    memory: Mapping,
     size: Size,
     /// The next slot to look at.
     next: u32,
     /// Slots before `next` that are ours.
     taken: u32,
 }
-
-// SAFETY: the mapping is owned by this value alone and is not tied to a thread.
-unsafe impl Send for Ring {}
 
 impl Ring {
     /// Gives the packet socket a receive ring and maps it.
@@ -72,21 +70,7 @@ impl Ring {
             tp_frame_nr: size.slots,
         };
         socket::set_option(fd, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let memory = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                octets(size),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if memory == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let memory = NonNull::new(memory.cast()).ok_or_else(|| errno(libc::ENOMEM))?;
+        let memory = Mapping::shared(fd, 0, octets(size))?;
         Ok(Self {
             memory,
             size,
@@ -123,7 +107,7 @@ impl Ring {
     fn slot(&self, index: u32) -> NonNull<u8> {
         let offset = to_usize(index & (self.size.slots - 1)) * to_usize(self.size.slot);
         // SAFETY: index is below the number of slots, so the offset is inside the mapping.
-        unsafe { self.memory.add(offset) }
+        unsafe { self.memory.start().add(offset) }
     }
 
     fn status(&self, index: u32) -> &AtomicU32 {
@@ -162,13 +146,6 @@ impl Ring {
                 memory,
             })
         }
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `new` with this length; no borrow of it outlives `self`.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), octets(self.size)) };
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::mapping::Mapping;
 use super::socket::plain;
 use super::{check, errno, poll, retry, socket};
 use crate::HEADROOM;
@@ -63,44 +64,6 @@ impl Size {
     }
 }
 
-/// Memory of one mapping.
-#[derive(Debug)]
-struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: the mapping is owned by this value and is not tied to a thread; who may touch which part
-// of it is said by the types that own it.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    fn new(len: usize, file: Option<(BorrowedFd<'_>, libc::off_t)>) -> io::Result<Self> {
-        let (flags, fd, offset) = match file {
-            Some((fd, offset)) => (libc::MAP_SHARED, fd.as_raw_fd(), offset),
-            None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0),
-        };
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = flags | libc::MAP_POPULATE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, fd, offset) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| errno(libc::ENOMEM))?;
-        Ok(Self { start, len })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: made by `new` with this length; nothing that was lent out of it outlives it.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
-    }
-}
-
 /// What both halves share.
 #[derive(Debug)]
 struct Shared {
@@ -115,7 +78,7 @@ impl Shared {
     fn chunk_of(&self, address: u64) -> Option<usize> {
         let chunk = to_usize(self.size.chunk);
         let address = usize::try_from(address).ok()?;
-        (address < self.memory.len).then_some(address & !(chunk - 1))
+        (address < self.memory.len()).then_some(address & !(chunk - 1))
     }
 
     /// The chunk at that place.
@@ -126,7 +89,7 @@ impl Shared {
     unsafe fn chunk<'a>(&self, start: usize) -> &'a mut [u8] {
         // SAFETY: by contract; chunks lie inside the mapping.
         unsafe {
-            let first = self.memory.start.add(start).as_ptr();
+            let first = self.memory.start().add(start).as_ptr();
             slice::from_raw_parts_mut(first, to_usize(self.size.chunk))
         }
     }
@@ -160,7 +123,7 @@ impl<T: Copy> Ring<T> {
         let descriptors = usize::try_from(offset.desc).map_err(|_| errno(libc::EOVERFLOW))?;
         let len = descriptors + to_usize(size) * size_of::<T>();
         Ok(Self {
-            mapping: Mapping::new(len, Some((fd, place.0)))?,
+            mapping: Mapping::shared(fd, place.0, len)?,
             offset,
             size,
             index: 0,
@@ -172,14 +135,14 @@ impl<T: Copy> Ring<T> {
         let offset = usize::try_from(offset).unwrap_or(0);
         // SAFETY: the kernel said that an aligned 32-bit word of the ring is there; it is only ever
         // accessed atomically by both sides.
-        unsafe { AtomicU32::from_ptr(self.mapping.start.add(offset).cast().as_ptr()) }
+        unsafe { AtomicU32::from_ptr(self.mapping.start().add(offset).cast().as_ptr()) }
     }
 
     fn place(&self, index: u32) -> NonNull<T> {
         let first = usize::try_from(self.offset.desc).unwrap_or(0);
         let at = to_usize(index & (self.size - 1));
         // SAFETY: the mapping holds `size` descriptors from `first` on, and `size` is a power of two.
-        unsafe { self.mapping.start.add(first).cast::<T>().add(at) }
+        unsafe { self.mapping.start().add(first).cast::<T>().add(at) }
     }
 
     /// Whether the kernel asks for a system call to go on.
@@ -230,7 +193,7 @@ impl<T: Copy> Ring<T> {
 /// `ENOBUFS` from [`register`]: more memory than the limit of locked memory allows.
 pub(crate) fn open(size: Size, buffers: i32) -> Result<(Receiving, Sending), (Step, io::Error)> {
     let fd = socket::open(libc::AF_XDP, libc::SOCK_RAW, 0).map_err(|error| (Step::Open, error))?;
-    let memory = Mapping::new(size.octets(), None).map_err(|error| (Step::Memory, error))?;
+    let memory = Mapping::zeros(size.octets()).map_err(|error| (Step::Memory, error))?;
     let shared = Shared { fd, memory, size };
     register(&shared).map_err(|error| (Step::Memory, error))?;
     rings(shared, buffers).map_err(|error| (Step::Rings, error))
@@ -245,11 +208,11 @@ pub(crate) enum Step {
 }
 
 fn register(shared: &Shared) -> io::Result<()> {
-    let start = shared.memory.start.as_ptr().expose_provenance();
+    let start = shared.memory.start().as_ptr().expose_provenance();
     debug_assert_eq!(start % PAGE, 0);
     let registration = libc::xdp_umem_reg {
         addr: u64::try_from(start).map_err(|_| errno(libc::EOVERFLOW))?,
-        len: u64::try_from(shared.memory.len).map_err(|_| errno(libc::EOVERFLOW))?,
+        len: u64::try_from(shared.memory.len()).map_err(|_| errno(libc::EOVERFLOW))?,
         chunk_size: shared.size.chunk,
         headroom: 0,
         flags: 0,

@@ -16,7 +16,7 @@ use crate::af_packet::{Seen, collect, open as open_packet};
 use crate::guard::{
     CLIENTS, SERVERS, Topology, VIPS, ask, attach, connect, endpoints, locals, topology,
 };
-use crate::namespace::{Namespace, run};
+use crate::namespace::Namespace;
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
@@ -139,17 +139,7 @@ fn complete_checksums_are_left_alone() {
 fn complete_checksums_are_left_alone_with(scope: Scope) {
     let topology = topology();
     let (_guard, mut link) = guarded(&topology, &rules(), scope);
-    run(&[
-        "ip",
-        "netns",
-        "exec",
-        &topology.client.name,
-        "ethtool",
-        "-K",
-        "c0",
-        "tx",
-        "off",
-    ]);
+    topology.client.offloads("c0", "tx off");
     for vip in VIPS {
         send(&topology.client, (vip, PORT), vec![b"complete".to_vec()]);
         let seen = collect(&mut *link.receiver, 1, is_service);

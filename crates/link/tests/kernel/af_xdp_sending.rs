@@ -12,7 +12,7 @@ use packet::{GsoKind, Headers, Offload, Packet, Translation, translate};
 use crate::af_packet::{collect, open as open_packet, udp_super_frame};
 use crate::af_xdp::{guarded, is_service, rules};
 use crate::guard::{Topology, VIPS, topology};
-use crate::namespace::{mac, run};
+use crate::namespace::mac;
 
 /// A datagram from the director to the client's port 9 with so many octets, its checksum left to the
 /// interface.
@@ -62,19 +62,7 @@ fn partial(address_v6: bool, payload: usize, first: u8) -> Frame {
 
 /// Port 9 of the client, whose interface verifies what it gets.
 fn verifying_sink(topology: &Topology) -> UdpSocket {
-    run(&[
-        "ip",
-        "netns",
-        "exec",
-        &topology.client.name,
-        "ethtool",
-        "-K",
-        "c0",
-        "tx",
-        "off",
-        "rx",
-        "off",
-    ]);
+    topology.client.offloads("c0", "tx off rx off");
     let sink = topology
         .client
         .enter("a sink", || UdpSocket::bind("[::]:9").expect("bind"));
@@ -199,17 +187,7 @@ fn a_datagram_translated_in_place_is_right_on_the_wire() {
     let (_guard, mut link) = guarded(&topology, &rules(), Scope::Automatic);
     let sink = verifying_sink(&topology);
     // `tx off` is for what the client gets; what it sends is to come with a partial checksum again.
-    run(&[
-        "ip",
-        "netns",
-        "exec",
-        &topology.client.name,
-        "ethtool",
-        "-K",
-        "c0",
-        "tx",
-        "on",
-    ]);
+    topology.client.offloads("c0", "tx on");
     let vip: std::net::IpAddr = VIPS[0].parse().expect("an address");
     let client = topology.client.enter("a client", || {
         UdpSocket::bind("10.0.0.1:7777").expect("bind")

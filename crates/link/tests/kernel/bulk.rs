@@ -14,7 +14,7 @@ use link::{Link, Outgoing, Transmitted, recycle};
 use packet::Packet;
 
 use crate::af_packet::open;
-use crate::namespace::{Namespace, mac, run, veth};
+use crate::namespace::{Namespace, mac, veth};
 
 const OCTETS: usize = 100 << 20;
 /// Where the server listens.
@@ -240,17 +240,7 @@ fn tcp_by_af_xdp_alone() {
     let topology = topology();
     // The peers verify every checksum: it was partial when it came, and is finished when it leaves.
     for (namespace, name) in [(&topology.client, "c0"), (&topology.server, "r0")] {
-        run(&[
-            "ip",
-            "netns",
-            "exec",
-            &namespace.name,
-            "ethtool",
-            "-K",
-            name,
-            "rx",
-            "off",
-        ]);
+        namespace.offloads(name, "rx off");
     }
     let (_, sent) = forwarded_by_af_xdp(&topology, Scope::All, || {
         exchange(&topology.client, &topology.server, ADDRESS)

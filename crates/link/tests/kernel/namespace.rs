@@ -39,6 +39,15 @@ impl Namespace {
         run(&words);
     }
 
+    /// Runs `ethtool -K INTERFACE SETTINGS` inside.
+    pub(crate) fn offloads(&self, interface: &str, settings: &str) {
+        let mut words = vec![
+            "ip", "netns", "exec", &self.name, "ethtool", "-K", interface,
+        ];
+        words.extend(settings.split_whitespace());
+        run(&words);
+    }
+
     /// Sets a sysctl, named by its path below /proc/sys, inside.
     pub(crate) fn sysctl(&self, path: &str, value: &str) {
         self.enter(&format!("sysctl {path}"), {

@@ -2,10 +2,10 @@
 //! entries each processor has for itself.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::ptr::{self, NonNull};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU64;
 
+use super::super::mapping::Mapping;
 use super::{MAP_CREATE, MapCreate, errno, open};
 
 /// `BPF_MAP_TYPE_ARRAY`.
@@ -31,45 +31,21 @@ fn create(map_type: u32, value_size: usize, entries: u32, map_flags: u32) -> io:
 #[derive(Debug)]
 pub(crate) struct SharedArray<const WORDS: usize> {
     fd: OwnedFd,
-    memory: NonNull<[AtomicU64; WORDS]>,
+    memory: Mapping,
     entries: usize,
 }
-
-// SAFETY: the mapping is owned by this value alone, is not tied to a thread, and is only reached as
-// atomics.
-unsafe impl<const WORDS: usize> Send for SharedArray<WORDS> {}
-// SAFETY: as above.
-unsafe impl<const WORDS: usize> Sync for SharedArray<WORDS> {}
 
 impl<const WORDS: usize> SharedArray<WORDS> {
     /// An array of zeros (`CAP_BPF`).
     pub(crate) fn new(entries: u32) -> io::Result<Self> {
         let fd = create(MAP_TYPE_ARRAY, WORDS * 8, entries, MAPPABLE)?;
         let count = usize::try_from(entries).map_err(|_| errno(libc::EINVAL))?;
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let memory = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                Self::octets(count),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if memory == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let memory = NonNull::new(memory.cast()).ok_or_else(|| errno(libc::ENOMEM))?;
+        let memory = Mapping::shared(fd.as_fd(), 0, count * WORDS * 8)?;
         Ok(Self {
             fd,
             memory,
             entries: count,
         })
-    }
-
-    const fn octets(entries: usize) -> usize {
-        entries * WORDS * 8
     }
 
     /// An entry; none beyond the end.
@@ -78,21 +54,15 @@ impl<const WORDS: usize> SharedArray<WORDS> {
         if index >= self.entries {
             return None;
         }
-        // SAFETY: within the mapping, which lives as long as this value; programs and this process
-        // change it as numbers of 64 bits, aligned.
-        Some(unsafe { self.memory.add(index).as_ref() })
+        let first = self.memory.start().cast::<[AtomicU64; WORDS]>();
+        // SAFETY: within the mapping, which begins on a page and lives as long as this value; programs
+        // and this process change it as numbers of 64 bits, aligned.
+        Some(unsafe { first.add(index).as_ref() })
     }
 
     /// The number by which a program's instructions name the map.
     pub(crate) fn number(&self) -> RawFd {
         self.fd.as_raw_fd()
-    }
-}
-
-impl<const WORDS: usize> Drop for SharedArray<WORDS> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made with this length, and nothing borrows from it any more.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), Self::octets(self.entries)) };
     }
 }
 
