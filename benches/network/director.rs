@@ -16,8 +16,10 @@ use crate::world::{SERVERS, VIP, World};
 pub(crate) enum Link {
     /// Packet sockets, the default.
     AfPacket,
-    /// Packet sockets, with the kernel sending on established flows by itself.
+    /// The same, with the kernel sending on UDP flows by itself as well.
     Assist,
+    /// The same, with every packet forwarded by a worker.
+    NoAssist,
     /// AF_XDP sockets.
     AfXdp,
     /// Requests by a TUN device that the host routes the VIP into, all else by packet sockets.
@@ -26,13 +28,20 @@ pub(crate) enum Link {
 
 impl Link {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 4] = [Self::AfPacket, Self::Assist, Self::AfXdp, Self::Tun];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::AfPacket,
+        Self::Assist,
+        Self::NoAssist,
+        Self::AfXdp,
+        Self::Tun,
+    ];
 
     /// What reports put behind the method; nothing for the default.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::AfPacket => "",
             Self::Assist => "+assist",
+            Self::NoAssist => "+no_assist",
             Self::AfXdp => "+af_xdp",
             Self::Tun => "+tun",
         }
@@ -42,7 +51,8 @@ impl Link {
     fn config(self) -> &'static str {
         match self {
             Self::AfPacket => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\n",
-            Self::Assist => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nassist = \"on\"\n",
+            Self::Assist => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nassist = \"all\"\n",
+            Self::NoAssist => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nassist = \"off\"\n",
             Self::AfXdp => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nlink = \"af-xdp\"\n",
             Self::Tun => "interfaces = [\"ulvs0\", \"eth1\", \"eth2\"]\n",
         }
@@ -51,7 +61,7 @@ impl Link {
     /// The sections behind everything else.
     fn sections(self) -> &'static str {
         match self {
-            Self::AfPacket | Self::Assist | Self::AfXdp => "",
+            Self::AfPacket | Self::Assist | Self::NoAssist | Self::AfXdp => "",
             Self::Tun => "[[interface]]\nname = \"ulvs0\"\nlink = \"tun\"\n",
         }
     }

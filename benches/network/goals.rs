@@ -148,7 +148,7 @@ pub(crate) fn summaries(results: &Results) -> Vec<Summary> {
     all
 }
 
-/// ulvs by its default link, with the kernel assist or without, against every peer's goals; all but the default against
+/// ulvs by packet sockets, whatever the kernel's assist does, against every peer's goals; all but the default against
 /// that; with two builds, the second against the first.
 pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
     let mut all = Vec::new();
@@ -157,7 +157,7 @@ pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
         if !OURS.contains(&kind) {
             continue;
         }
-        if ["", "+assist"].contains(&link) {
+        if ["", "+assist", "+no_assist"].contains(&link) {
             for (peer, metric, bound) in GOALS {
                 all.extend(compare(results, metric, (contender, peer), Some(bound)));
             }

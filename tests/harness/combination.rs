@@ -13,11 +13,20 @@ pub(crate) const TUN: &str = "ulvs0";
 /// The routing table that leads into it.
 const TABLE: u32 = 7100;
 
+/// Every link that runs are made with, and what directors have for it; a new one goes here and into `scripts/links`.
+const LINKS: [(&str, &str); 5] = [
+    ("af-packet", "link = \"af-packet\""),
+    ("assist", "link = \"af-packet\"\nassist = \"all\""),
+    ("no-assist", "link = \"af-packet\"\nassist = \"off\""),
+    ("af-xdp", "link = \"af-xdp\""),
+    ("tun", "link = \"tun\""),
+];
+
 /// What every director of the run has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Combination {
-    /// The configuration's `link`.
-    link: String,
+    /// The link's name, and the configuration's keys for it.
+    link: (&'static str, &'static str),
     /// The configuration's `workers`.
     workers: u32,
     /// Whether interfaces keep their offloads; `lab` turns them off where not.
@@ -42,9 +51,9 @@ impl Combination {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
         let (link, workers, offloads) = (parts.next()?, parts.next()?, parts.next()?);
-        let known = ["af-packet", "af-xdp", "tun"].contains(&link) && parts.next().is_none();
+        let link = LINKS.into_iter().find(|(name, _)| *name == link)?;
         Some(Self {
-            link: link.to_owned(),
+            link,
             workers: workers.parse().ok()?,
             offloads: match offloads {
                 "on" => true,
@@ -52,18 +61,19 @@ impl Combination {
                 _ => return None,
             },
         })
-        .filter(|_| known)
+        .filter(|_| parts.next().is_none())
     }
 
     /// The configuration of a director on `interfaces` of `host`, whose machine is made ready for it.
     pub(crate) fn director(&self, host: &Host, interfaces: &[String], config: &str) -> String {
         let has = |key: &str| config.lines().any(|line| line.starts_with(key));
-        if has("link =") || config.contains("[[interface]]") {
+        if has("link =") || has("assist =") || config.contains("[[interface]]") {
             return config.to_owned();
         }
         let mut config = config.to_owned();
-        let mut keys = vec![format!("link = \"{}\"", self.link)];
-        if self.link == "tun" {
+        let (link, keys) = self.link;
+        let mut keys = vec![keys.to_owned()];
+        if link == "tun" {
             let several = self.workers > 1 || has("workers =") && !has("workers = 1");
             route_into_tun(host, interfaces, several);
             let named = config
@@ -123,9 +133,9 @@ fn route_into_tun(host: &Host, interfaces: &[String], several_queues: bool) {
 
 #[test]
 fn combinations_are_read() {
-    let read = |text| Combination::parse(text).map(|run| (run.link, run.workers, run.offloads));
-    assert_eq!(read("tun/2/off"), Some(("tun".into(), 2, false)));
-    assert_eq!(read("af-packet/1/on"), Some(("af-packet".into(), 1, true)));
+    let read = |text| Combination::parse(text).map(|run| (run.link.0, run.workers, run.offloads));
+    assert_eq!(read("tun/2/off"), Some(("tun", 2, false)));
+    assert_eq!(read("assist/1/on"), Some(("assist", 1, true)));
     for text in [
         "",
         "tun",

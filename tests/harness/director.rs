@@ -13,9 +13,6 @@ use super::process::{Process, eventually, stderr, stdout};
 /// How long a director may take until it answers on its control socket.
 const START: Duration = Duration::from_secs(10);
 
-/// Environment variable that turns the kernel assist on where a test does not say: `ULVS_TEST_ASSIST=on`.
-const ASSIST: &str = "ULVS_TEST_ASSIST";
-
 /// The `ulvs` under test: `ULVS_BIN` where set (scripts/test sets the static release build),
 /// else the one cargo built beside this test.
 pub(crate) fn binary() -> PathBuf {
@@ -134,15 +131,10 @@ impl DirectorBuilder {
 
     /// Starts it without waiting: for starts that are meant to fail.
     pub(crate) fn launch(self) -> Director {
-        let mut config = match Combination::of_this_run() {
+        let config = match Combination::of_this_run() {
             Some(run) => run.director(&self.host, &self.interfaces, &self.config),
             None => self.config,
         };
-        if let Ok(assist) = std::env::var(ASSIST)
-            && !config.contains("assist =")
-        {
-            config = format!("assist = {assist:?}\n{config}");
-        }
         std::fs::write(self.directory.join("ulvs.toml"), config)
             .expect("the lab's directory can be written");
         let process = spawn(&self.host, &self.directory, &self.launch);

@@ -7,7 +7,7 @@ use crate::harness::{
     bracketed, checksum_errors, count, download, eventually, udp_services, upload,
 };
 
-const ON: &str = "assist = \"on\"";
+const ON: &str = "assist = \"all\"";
 const OFF: &str = "assist = \"off\"";
 /// What the log calls the packets that the kernel sent on.
 const ASSISTED: &str = " sent on by the kernel";
@@ -103,10 +103,24 @@ fn bulk_by_nat() {
     }
 }
 
+/// By default the kernel sends on TCP connections, and leaves datagrams to the workers.
+#[test]
+fn tcp_by_default() {
+    let net = TwoArm::new(1);
+    let director = net.builder().start();
+    web_services(&director, VIP, ["10.2.0.20", "fd02::20"], "-m");
+    let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
+    assert_eq!(count(&talk(&net.client, VIP[0], 100, 9000, 0))["rs1"], 100);
+    assert_eq!(director.counter(ASSISTED), 0);
+    assert_eq!(download(&net.client, "http://10.1.0.1"), blob().1);
+    let assisted = director.counter(ASSISTED);
+    assert!(assisted > 1000, "{assisted}");
+}
+
 #[test]
 fn statistics_are_those_without() {
     let mut shown = Vec::new();
-    for config in [OFF, ON, "assist = \"on\"\nworkers = 2"] {
+    for config in [OFF, ON, "assist = \"all\"\nworkers = 2"] {
         let net = TwoArm::new(1);
         let director = net.builder().config(config).start();
         let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);

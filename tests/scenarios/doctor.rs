@@ -67,16 +67,13 @@ fn with_everything_and_then_a_director() {
         assert_eq!(answers(&found, what), ["yes", "yes"], "{what}");
     }
     assert_eq!(answers(&found, "PACKET_FANOUT"), ["yes", "no"]);
-    assert_eq!(answers(&found, "kernel assist"), ["yes", "no"]);
+    assert_eq!(answers(&found, "kernel assist"), ["yes", "yes"]);
     assert_eq!(answers(&found, "eth0 ring"), ["yes", "yes"]);
     let (on, _, remark) = line(&found, "eth1 gro");
     assert!(on == "no" && remark.contains("turns it on"), "{remark}");
     assert_eq!(state(&net), before, "nothing is changed");
 
-    let director = net
-        .builder()
-        .config("workers = 2\ngro = \"auto\"\nassist = \"on\"")
-        .start();
+    let director = net.builder().config("workers = 2\ngro = \"auto\"").start();
     director.shell("ipvsadm -A -t 10.1.0.1:80");
     let before = state(&net);
     let found = of(&net, &director);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::soak::counters::Counters;
 use crate::soak::datagram::{Arrival, Flow, LONGEST, Seen, Way, read, write};
 use crate::soak::report::Report;
+use crate::soak::world::Assist;
 use crate::soak::{churn, count};
 
 #[test]
@@ -14,6 +15,7 @@ fn no_datagram_is_lost_doubled_or_out_of_place() {
         rate: 50_000,
         flows: 16,
         workers: vec![1, 2],
+        assist: Assist::All,
     });
     assert!(report.wrong().is_empty(), "{}", report.text());
 }
@@ -25,6 +27,7 @@ fn counters_add_up_while_connections_come_and_go() {
         period: Duration::from_secs(4),
         rate: 200,
         workers: 2,
+        assist: Assist::All,
         seed: 3,
     });
     assert!(report.wrong().is_empty(), "{}", report.text());

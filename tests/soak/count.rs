@@ -18,7 +18,7 @@ use super::counters::Counters;
 use super::datagram::{self, Arrival, Flow, LONGEST, Seen, Way};
 use super::inside::{join, spawn};
 use super::report::{Report, progress};
-use super::world::{METHODS, Method, VIP, World, add_service};
+use super::world::{Assist, METHODS, Method, VIP, World, add_service};
 use crate::harness::{Director, bracketed};
 
 /// Datagrams under way, at most: less than any queue on the way holds (a socket's is the shortest).
@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) flows: u32,
     /// Numbers of workers, one after the other.
     pub(crate) workers: Vec<usize>,
+    /// Whose packets the kernel sends on by itself.
+    pub(crate) assist: Assist,
 }
 
 /// What was found of one method and family, in one direction.
@@ -137,7 +139,7 @@ pub(crate) fn run(plan: &Plan) -> Report {
 
 fn one(plan: &Plan, workers: usize, begun: Instant, report: &mut Report) {
     let world = World::new();
-    let director = world.start(workers, "");
+    let director = world.start(workers, plan.assist.line());
     for method in METHODS {
         add_service(&director, "-u", method, "rr");
     }
@@ -393,8 +395,9 @@ fn beside(
     let all: u64 = sent.ways.iter().sum();
     let rate = all as f64 / sent.seconds.max(1e-3);
     report.note(format!(
-        "workers {workers}: {all} datagrams in {:.1} s ({rate:.0} a second)",
-        sent.seconds
+        "workers {workers}: {all} datagrams in {:.1} s ({rate:.0} a second); the kernel sent on {} frames",
+        sent.seconds,
+        counters.total("assisted/forwarded")
     ));
     for sentence in counters.broken(true) {
         report.fail(sentence);

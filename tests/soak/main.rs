@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use soak::report::Report;
+use soak::world::Assist;
 use soak::{churn, count, flood, million};
 
 #[derive(Debug, Parser)]
@@ -59,6 +60,9 @@ struct CountArguments {
     #[arg(long, value_delimiter = ',', default_value = "1,2", value_name = "N,...",
           value_parser = workers)]
     workers: Vec<usize>,
+    /// Whose packets the kernel sends on by itself.
+    #[arg(long, default_value = "all")]
+    assist: Assist,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +79,9 @@ struct ChurnArguments {
     /// Workers of the director.
     #[arg(long, default_value = "2", value_name = "N", value_parser = workers)]
     workers: usize,
+    /// Whose packets the kernel sends on by itself.
+    #[arg(long, default_value = "all")]
+    assist: Assist,
     /// Seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -165,11 +172,13 @@ fn run(soak: Soak) -> Report {
             rate,
             flows,
             workers,
+            assist,
         }) => count::run(&count::Plan {
             frames,
             rate,
             flows,
             workers,
+            assist,
         }),
         Soak::Flood(given) => flood::run(&flood::Plan {
             time: Duration::from_secs(given.seconds.into()),
@@ -189,6 +198,7 @@ fn run(soak: Soak) -> Report {
             period: Duration::from_secs(given.period.into()),
             rate: given.rate,
             workers: given.workers,
+            assist: given.assist,
             seed: given.seed,
         }),
     }

@@ -20,4 +20,4 @@ mod probe;
 mod raw;
 pub(crate) mod report;
 mod servers;
-mod world;
+pub(crate) mod world;

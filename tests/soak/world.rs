@@ -166,6 +166,28 @@ impl World {
     }
 }
 
+/// The configuration's `assist`: whose packets the kernel sends on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Assist {
+    /// Nobody's.
+    Off,
+    /// Those of TCP connections.
+    Tcp,
+    /// Those of TCP connections and UDP flows.
+    All,
+}
+
+impl Assist {
+    /// Its line of the configuration.
+    pub(crate) const fn line(self) -> &'static str {
+        match self {
+            Self::Off => "assist = \"off\"\n",
+            Self::Tcp => "assist = \"tcp\"\n",
+            Self::All => "assist = \"all\"\n",
+        }
+    }
+}
+
 /// Adds the service of `method` for `protocol` (`-t`, `-u`) on both VIPs, with both real servers.
 pub(crate) fn add_service(director: &Director, protocol: &str, method: Method, scheduler: &str) {
     for (family, vip) in VIP.iter().enumerate() {

@@ -14,11 +14,12 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use director::assist::Scope;
 use value::Get;
 
 pub use error::ConfigError;
 use file::File;
-pub use file::{BUSY_POLL_MAX, Gro, LinkKind, LogFormat, LogLevel, Switch, VipAnswer};
+pub use file::{BUSY_POLL_MAX, Gro, LinkKind, LogFormat, LogLevel, VipAnswer};
 pub use mark::{MarkRule, Packet, Prefix};
 pub use rules::Rule;
 
@@ -35,8 +36,8 @@ pub struct Config {
     pub links: Vec<InterfaceLink>,
     /// Receive aggregation of veth interfaces.
     pub gro: Gro,
-    /// Whether the kernel sends on established flows by itself.
-    pub assist: Switch,
+    /// Which established flows the kernel sends on by itself where it can; `None` = none.
+    pub assist: Option<Scope>,
     /// Threads that forward packets.
     pub workers: usize,
     /// How long a worker goes on looking for frames before it sleeps; zero = it sleeps at once.
@@ -146,7 +147,7 @@ impl Config {
             link: file.link.into_inner(),
             links: Vec::new(),
             gro: file.gro,
-            assist: file.assist,
+            assist: file.assist.scope(),
             workers: file.workers.get(),
             busy_poll: Duration::from_micros(u64::from(Get::<u32>::get(file.busy_poll))),
             max_connections: file.max_connections.get(),

@@ -26,7 +26,6 @@ use crate::shared::Shared;
 use crate::time::Instant;
 use crate::verdict::Counters;
 use offer::Offer;
-pub(crate) use offer::may_offer;
 
 /// A flow without a packet for so long is taken back, so that there is room for busier ones.
 const IDLE: Duration = Duration::from_secs(10);
@@ -36,6 +35,16 @@ const PIECE: usize = 1024;
 const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 /// How long offers wait at most for a moment in which no frame waits to be received.
 const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Whose flows are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// TCP connections.
+    Tcp,
+    /// TCP connections and UDP flows. A flood of datagrams then costs the machine less, but it all falls to the processor
+    /// that sends: less of it arrives.
+    All,
+}
 
 /// One direction of a connection, and what becomes of its packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +111,7 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Assist {
     kernel: Box<dyn Kernel>,
+    scope: Scope,
     /// What the batch began with.
     generation: u64,
     /// Those of each connection, by direction.
@@ -118,6 +128,11 @@ impl Assist {
     /// Makes all flows void.
     pub(crate) fn invalidate(&self) {
         self.kernel.invalidate();
+    }
+
+    /// Whether the connection is one that may be offered.
+    fn takes(&self, connection: &Connection) -> bool {
+        self.scope == Scope::All || connection.state() != State::Udp
     }
 
     /// Whether the direction's packets are the kernel's now.
@@ -142,10 +157,10 @@ struct Books<'a> {
 }
 
 impl Books<'_> {
-    /// Counts what is new of a flow.
+    /// Counts what is new of a flow, for the connection too if it is still there.
     fn enter(
         &mut self,
-        connection: &mut Connection,
+        connection: Option<&mut Connection>,
         direction: Direction,
         held: &mut Held,
         taken: Taken,
@@ -157,6 +172,9 @@ impl Books<'_> {
             return;
         }
         self.counters.count_assisted(packets);
+        let Some(connection) = connection else {
+            return;
+        };
         if direction == Direction::ToServer {
             connection.count_packets(packets);
         }
@@ -180,10 +198,11 @@ fn is_settled(connection: &Connection) -> bool {
 
 impl Director {
     /// Lets a kernel send on what needs no judgement any more.
-    pub fn set_assist(&mut self, kernel: Box<dyn Kernel>) {
+    pub fn set_assist(&mut self, kernel: Box<dyn Kernel>, scope: Scope) {
         self.parts().1.assist = Some(Assist {
             generation: kernel.generation(),
             kernel,
+            scope,
             held: BTreeMap::new(),
             offers: Vec::new(),
         });
@@ -261,9 +280,7 @@ impl Worker {
             if !stays {
                 taken = assist.kernel.remove(flow.number);
             }
-            if let Some(connection) = connection.as_deref_mut() {
-                books.enter(connection, direction, flow, taken);
-            }
+            books.enter(connection.as_deref_mut(), direction, flow, taken);
             if !stays {
                 *place = None;
             }
@@ -296,9 +313,7 @@ impl Worker {
                 continue;
             };
             let taken = assist.kernel.remove(flow.number);
-            if let Some(connection) = connection.as_deref_mut() {
-                books.enter(connection, direction, &mut flow, taken);
-            }
+            books.enter(connection.as_deref_mut(), direction, &mut flow, taken);
         }
         if let Some(connection) = connection {
             connection.set_assisted(false);

@@ -15,7 +15,6 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use packet::plain::{Plain, Rewrite, Upper};
 use packet::{Mac, Packet, Tunnel, ethernet, set_link, wrap};
 
-use crate::assist::may_offer;
 use crate::connection::{Address, Connection, Guess};
 use crate::destination::{Destination, Method, TunnelConfig, TunnelKind};
 use crate::director::{Director, Host, Worker, next_id};
@@ -115,7 +114,9 @@ impl Worker {
             }
         };
         let further = hop.interface != around.ingress.index;
-        if self.assist.is_some() && may_offer(connection, steady.direction, further) {
+        if let Some(assist) = &self.assist
+            && assist.may_offer(connection, steady.direction, further)
+        {
             return None;
         }
         let (mac, own) = link_addresses(&self.host, self.index, hop, around.now)?;

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use director::assist::{Flow, Kernel, Taken};
+use director::assist::{Flow, Kernel, Scope, Taken};
 use director::connection::{Connection, Cursor};
 use director::destination::Method;
 use director::net::neighbour::Lookup;
@@ -109,6 +109,10 @@ struct Assisted {
 
 impl Assisted {
     fn new(protocol: Protocol, method: Method) -> Self {
+        Self::within(Scope::All, protocol, method)
+    }
+
+    fn within(scope: Scope, protocol: Protocol, method: Method) -> Self {
         let mut world = World::new();
         let key = world.service(protocol, VIP, 80);
         world.server(&key, "10.2.0.11", 8080, method);
@@ -118,7 +122,7 @@ impl Assisted {
             ..Told::default()
         };
         let notes = Notes(Arc::new(Mutex::new(told)));
-        world.director.set_assist(Box::new(notes.clone()));
+        world.director.set_assist(Box::new(notes.clone()), scope);
         Self { world, notes }
     }
 
@@ -319,6 +323,15 @@ fn what_is_decided_from_an_old_snapshot_is_void() {
     let now = world.world.now;
     world.world.director.install_offers(now, true);
     assert_eq!(world.notes.told().flows.len(), 1);
+    assert_eq!(world.notes.ways(), []);
+}
+
+#[test]
+fn datagrams_are_left_to_the_director_where_only_tcp_is_wanted() {
+    let mut world = Assisted::within(Scope::Tcp, Protocol::Udp, Method::DirectRoute);
+    for _ in 0..40 {
+        assert_eq!(world.arrive(CLIENTS, &udp()), Verdict::Forwarded);
+    }
     assert_eq!(world.notes.ways(), []);
 }
 

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use director::assist::Scope;
 use director::sysctl::{SYSCTLS, Sysctls};
 use serde::Deserialize;
 use toml::Spanned;
@@ -57,15 +58,28 @@ pub enum Gro {
     Leave,
 }
 
-/// Whether something is used.
+/// Which established flows the kernel sends on by itself, where it can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Switch {
-    /// It is, where it may be.
-    On,
-    /// It is not.
-    #[default]
+pub(super) enum Assist {
+    /// None.
     Off,
+    /// TCP connections.
+    #[default]
+    Tcp,
+    /// TCP connections and UDP flows.
+    All,
+}
+
+impl Assist {
+    /// As the director is told.
+    pub(super) const fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Off => None,
+            Self::Tcp => Some(Scope::Tcp),
+            Self::All => Some(Scope::All),
+        }
+    }
 }
 
 /// Who answers for a VIP.
@@ -116,7 +130,7 @@ pub(super) struct File {
     pub(super) interfaces: Option<Vec<InterfaceName>>,
     pub(super) link: Spanned<LinkKind>,
     pub(super) gro: Gro,
-    pub(super) assist: Switch,
+    pub(super) assist: Assist,
     pub(super) workers: Bounded<1, 64>,
     pub(super) busy_poll: Bounded<0, BUSY_POLL_MAX>,
     pub(super) max_connections: Bounded<1, 0x7fff_ffff>,
@@ -139,7 +153,7 @@ impl Default for File {
             interfaces: None,
             link: Spanned::new(0..0, LinkKind::default()),
             gro: Gro::default(),
-            assist: Switch::default(),
+            assist: Assist::default(),
             workers: Bounded::new::<1>(),
             busy_poll: Bounded::new::<0>(),
             max_connections: Bounded::new::<1_048_576>(),

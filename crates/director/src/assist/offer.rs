@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use packet::{Mac, Translation};
 
-use super::{Flow, Held, PATIENCE, Taken, is_settled};
+use super::{Assist, Flow, Held, PATIENCE, Taken, is_settled};
 use crate::connection::{Connection, ConnectionId, FlowKey};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker};
@@ -25,13 +25,22 @@ const OFFERS_MAX: usize = 1024;
 /// Octets of an Ethernet header.
 const ETHERNET: usize = 14;
 
-/// Whether the connection's next packet is one that may be offered with, which the fast path does not do: `further` is
-/// whether it goes on by another interface than it came by.
-#[inline(always)]
-pub(crate) fn may_offer(connection: &Connection, direction: Direction, further: bool) -> bool {
-    match direction {
-        Direction::ToServer => connection.packets().wrapping_add(1).is_multiple_of(EVERY),
-        Direction::ToClient => further && connection.is_assisted(),
+impl Assist {
+    /// Whether the connection's next packet is one that may be offered with, which the fast path does not do: `further`
+    /// is whether it goes on by another interface than it came by.
+    #[inline(always)]
+    pub(crate) fn may_offer(
+        &self,
+        connection: &Connection,
+        direction: Direction,
+        further: bool,
+    ) -> bool {
+        match direction {
+            Direction::ToServer => {
+                connection.packets().wrapping_add(1).is_multiple_of(EVERY) && self.takes(connection)
+            }
+            Direction::ToClient => further && connection.is_assisted(),
+        }
     }
 }
 
@@ -71,7 +80,7 @@ impl Worker {
             return;
         }
         let worth = match direction {
-            Direction::ToServer => connection.packets() % EVERY == 0,
+            Direction::ToServer => connection.packets() % EVERY == 0 && assist.takes(connection),
             // The client's direction has shown that it is.
             Direction::ToClient => assisted,
         };

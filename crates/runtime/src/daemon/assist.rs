@@ -2,25 +2,29 @@
 //! before anything is shown.
 
 use caps::Capability;
-use control::config::Switch;
+use control::config::LinkKind;
 use control::netlink::Request;
+use director::assist::Scope;
 use link::assist::Assist;
 
 use super::ask::ask;
 use super::control::Control;
+use crate::links::Wanted;
 
 /// Makes the assist where it is wanted and possible; the log says which.
-pub(super) fn raise(wanted: Switch) -> Option<Assist> {
-    if wanted == Switch::Off {
-        return None;
-    }
+pub(super) fn raise(scope: Option<Scope>, interfaces: &Wanted) -> Option<Assist> {
+    let is_of_use = interfaces.kinds().contains(&LinkKind::AfPacket);
+    let flows = match scope.filter(|_| is_of_use)? {
+        Scope::Tcp => "TCP connections",
+        Scope::All => "TCP connections and UDP flows",
+    };
     match Assist::load() {
         Ok(assist) => {
-            tracing::info!("the kernel sends on established flows by itself");
+            tracing::info!("the kernel sends on established {flows} by itself");
             Some(assist)
         }
         Err(error) => {
-            tracing::warn!("without the kernel's assist, every packet wakes a worker: {error}");
+            tracing::info!("without the kernel's assist, every packet wakes a worker: {error}");
             None
         }
     }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::config::{Config, Gro, InterfaceLink, Log, MarkRule, Switch, VipAnswer};
+use control::config::{Config, Gro, InterfaceLink, Log, MarkRule, VipAnswer};
 use control::state::DesiredState;
+use director::assist::Scope;
 use director::net::Answer;
 use director::service::{Family, ServiceKey};
 use link::guard::Endpoint;
@@ -44,7 +45,7 @@ pub(crate) struct Settings {
     /// How long a worker goes on looking for frames before it sleeps.
     pub(crate) busy_poll: Duration,
     /// Whether the kernel is to send on established flows by itself.
-    pub(crate) assist: Switch,
+    pub(crate) assist: Option<Scope>,
     pub(super) max_connections: usize,
     pub(crate) vips: BTreeMap<IpAddr, Wish>,
     pub(super) marks: Arc<Vec<MarkRule>>,

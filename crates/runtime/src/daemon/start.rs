@@ -64,7 +64,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     let reporter = Reporter::new(sender, Arc::new(waker));
 
     let mut links = Links::new(settings.interfaces.clone(), watcher.tables())?;
-    links.assist_by(assist::raise(settings.assist));
+    links.assist_by(assist::raise(settings.assist, &settings.interfaces));
     let shared = Arc::new(Shared::new(director::shared::Options {
         workers: settings.workers,
         seed: (random()?, random()?),
@@ -136,7 +136,7 @@ fn directors(control: &Control) -> Result<Vec<Director>> {
         hash: HashKind::default(),
         seed,
     };
-    let assist = control.links.assist();
+    let assist = control.links.assist().zip(control.settings.assist);
     let director = |index| {
         let mut director = Director::new(
             Arc::clone(&control.shared),
@@ -144,9 +144,9 @@ fn directors(control: &Control) -> Result<Vec<Director>> {
             index,
             &table,
         );
-        if let Some(assist) = assist {
+        if let Some((assist, scope)) = assist {
             let flows = Arc::clone(assist.flows());
-            director.set_assist(Box::new(Assisted::new(flows, control.clock)));
+            director.set_assist(Box::new(Assisted::new(flows, control.clock)), scope);
         }
         director
     };

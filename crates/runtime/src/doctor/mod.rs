@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use caps::Capability;
-use control::config::{LinkKind, Switch};
+use control::config::LinkKind;
 use control::netlink::{Reply, ReplyFrame, Request, replies};
 use link::assist::Assist;
 
@@ -250,12 +250,12 @@ fn assist(look: &Look) -> Row {
     };
     let used = match &look.status {
         Some(status) => !status.assist.is_empty(),
-        None => available && look.settings.assist == Switch::On,
+        None => available && look.settings.assist.is_some(),
     };
     let note = match (refusal, used) {
         (Some(refusal), false) => format!("every packet wakes a worker: {refusal}"),
         (_, true) => USE.to_owned(),
-        (None, false) => format!("`assist = \"on\"`: {USE}"),
+        (None, false) => format!("`assist = \"tcp\"`: {USE}"),
     };
     Row::new("kernel assist", available, used, note)
 }
