@@ -1,12 +1,13 @@
 //! Established flows that a kernel sends on by itself: which are offered, what is counted, and when they end.
 
+mod notes;
+#[path = "../world/mod.rs"]
 mod world;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
-use director::assist::{Flow, Kernel, Scope, Taken};
+use director::assist::{Kernel, Scope};
 use director::connection::{Connection, Cursor};
 use director::destination::Method;
 use director::net::neighbour::Lookup;
@@ -14,6 +15,7 @@ use director::protocol::Protocol;
 use director::time::Instant;
 use director::verdict::Verdict;
 use etherparse::PacketBuilder;
+use notes::{Notes, Told};
 use packet::{Mac, Vlan};
 use world::{CLIENT_SIDE, CLIENTS, GATEWAY, SERVER_SIDE, SERVERS, VIP, World, ip};
 
@@ -24,83 +26,6 @@ const PORT: u16 = 1001;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const FIN: u8 = 0x11;
-
-/// A kernel that only keeps what it is told.
-#[derive(Debug, Default)]
-struct Told {
-    generation: u64,
-    next: u32,
-    room: usize,
-    flows: BTreeMap<u32, (Flow, u64, Taken)>,
-}
-
-#[derive(Clone, Debug)]
-struct Notes(Arc<Mutex<Told>>);
-
-impl Notes {
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap()
-    }
-
-    /// What is installed and not void, as (ingress, egress).
-    fn ways(&self) -> Vec<(u32, u32)> {
-        let told = self.told();
-        let mut ways: Vec<_> = told
-            .flows
-            .values()
-            .filter(|(_, generation, _)| *generation == told.generation)
-            .map(|(flow, ..)| (flow.ingress, flow.egress))
-            .collect();
-        ways.sort_unstable();
-        ways
-    }
-
-    fn flow(&self, ingress: u32) -> Flow {
-        let told = self.told();
-        let mut flows = told.flows.values().map(|(flow, ..)| flow);
-        flows.find(|flow| flow.ingress == ingress).unwrap().clone()
-    }
-
-    /// The kernel sends on packets.
-    fn take(&self, ingress: u32, packets: u64, octets: u64, at: Instant) {
-        let mut told = self.told();
-        let mut flows = told.flows.values_mut();
-        let (.., taken) = flows.find(|(flow, ..)| flow.ingress == ingress).unwrap();
-        taken.packets += packets;
-        taken.octets += octets;
-        taken.last = at;
-    }
-}
-
-impl Kernel for Notes {
-    fn generation(&self) -> u64 {
-        self.told().generation
-    }
-
-    fn invalidate(&self) {
-        self.told().generation += 1;
-    }
-
-    fn install(&mut self, flow: &Flow, generation: u64) -> Option<u32> {
-        let mut told = self.told();
-        if told.flows.len() >= told.room {
-            return None;
-        }
-        told.next += 1;
-        let number = told.next;
-        let entry = (flow.clone(), generation, Taken::default());
-        told.flows.insert(number, entry);
-        Some(number)
-    }
-
-    fn taken(&mut self, flow: u32) -> Taken {
-        self.told().flows[&flow].2
-    }
-
-    fn remove(&mut self, flow: u32) -> Taken {
-        self.told().flows.remove(&flow).unwrap().2
-    }
-}
 
 struct Assisted {
     world: World,
