@@ -4,13 +4,19 @@ use crate::{assert_none, files, read, root};
 
 /// Each crate of the workspace and the crates of the workspace it may use, as ARCHITECTURE.md
 /// draws them. `packet` may use nothing of ours, `director` only `packet`, and so on up.
-const EDGES: [(&str, &[&str]); 6] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("packet", &[]),
     ("director", &["packet"]),
     ("link", &["packet"]),
     ("control", &["packet", "director"]),
     ("cli", &["packet", "director", "control"]),
     ("runtime", &["packet", "director", "link", "control"]),
+    ("baselines", &["director"]),
+    ("lab", &["packet", "director", "link", "baselines"]),
+    (
+        "replay",
+        &["packet", "director", "link", "control", "baselines"],
+    ),
 ];
 
 /// The one crate that may contain unsafe code, and the folder in it.
