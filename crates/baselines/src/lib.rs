@@ -69,3 +69,6 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     let own = || ENTRIES.iter().copied().find(|entry| entry.name == name);
     director::scheduler::find(name).or_else(own)
 }
+
+#[cfg(test)]
+mod tests;

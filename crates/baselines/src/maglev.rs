@@ -76,7 +76,8 @@ fn index(place: u32) -> usize {
     usize::try_from(place).unwrap_or(0)
 }
 
-fn table(destinations: &[Arc<Destination>]) -> Vec<u32> {
+/// Index of the real server at each place; empty when all weights are 0.
+pub(crate) fn table(destinations: &[Arc<Destination>]) -> Vec<u32> {
     let mut walks: Vec<Walk> = (destinations.iter().enumerate())
         .filter_map(|(index, destination)| Walk::new(index, destination))
         .collect();
