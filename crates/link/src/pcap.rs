@@ -3,7 +3,7 @@
 //! Reads classic pcap in either byte order with microsecond or nanosecond time stamps, link types
 //! Ethernet and RAW (IP); writes nanoseconds. 802.1Q tags are taken off on reading and put back on
 //! writing, as on a live link. A file does not say what a sender left undone, so every frame counts
-//! as complete.
+//! as complete. Octets that a capture left out (`tcpdump -s`) are read as zeros, so that headers still fit lengths.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
@@ -70,8 +70,10 @@ impl LinkType {
 pub struct Record {
     /// When it was captured, since 1970.
     pub time: Duration,
-    /// The frame.
+    /// The frame, as long as it was on the wire.
     pub frame: Frame,
+    /// Octets at its end that the capture left out, which are zeros here.
+    pub left_out: usize,
 }
 
 /// Reads a file, frame by frame.
@@ -118,14 +120,24 @@ impl Reader {
     /// # Errors
     /// The file is cut off or broken here.
     pub fn next_record(&mut self) -> Result<Option<Record>, LinkError> {
-        let Some(read) = self.file.next_packet() else {
+        let resolution = self.file.header().ts_resolution;
+        let Some(read) = self.file.next_raw_packet() else {
             return Ok(None);
         };
         let read = read
             .map_err(|error| LinkError::new("read the capture file", &self.name, plain(error)))?;
+        let nanoseconds = match resolution {
+            TsResolution::MicroSecond => u64::from(read.ts_frac) * 1000,
+            TsResolution::NanoSecond => u64::from(read.ts_frac),
+        };
+        let captured = read.data.len();
+        let length = usize::try_from(read.orig_len.min(SNAP_LENGTH)).unwrap_or(captured);
+        let mut octets = read.data.into_owned();
+        octets.resize(length.max(captured), 0);
         Ok(Some(Record {
-            time: read.timestamp,
-            frame: untagged(&read.data, self.link_type),
+            time: Duration::from_secs(read.ts_sec.into()) + Duration::from_nanos(nanoseconds),
+            frame: untagged(&octets, self.link_type),
+            left_out: octets.len() - captured,
         }))
     }
 }
@@ -410,6 +422,27 @@ mod tests {
                 .next_record()
                 .expect_err("cut off");
         }
+    }
+
+    #[test]
+    fn what_a_capture_left_out_is_zeros() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.pcap");
+        // `tcpdump -s 20` of a frame of 60 octets: the length in the file's header is that of the part.
+        let mut file = [0xa1, 0xb2, 0xc3, 0xd4, 0, 2, 0, 4].to_vec();
+        file.extend(
+            [0, 0, 20, 1, 7, 999_999, 20, 60]
+                .map(u32::to_be_bytes)
+                .concat(),
+        );
+        file.extend([9; 20]);
+        std::fs::write(&path, &file).expect("write");
+        let mut reader = Reader::open(&path).expect("open");
+        let record = reader.next_record().expect("read").expect("one frame");
+        assert_eq!(record.time, Duration::new(7, 999_999_000));
+        assert_eq!(record.left_out, 40);
+        assert_eq!(record.frame.bytes(), [&[9; 20][..], &[0; 40]].concat());
+        assert!(reader.next_record().expect("read").is_none());
     }
 
     #[test]
