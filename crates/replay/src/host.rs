@@ -157,12 +157,15 @@ impl Survey {
         }
     }
 
-    fn is_for_director(&self, headers: &Headers) -> bool {
+    /// Whether the recorded director is who this frame was for. What has a firewall mark is for a VIP.
+    fn is_for_director(&mut self, headers: &Headers) -> bool {
+        let packet = config::Packet::of(&self.interface, headers);
+        let is_server = self.servers.contains(&headers.destination);
+        if !is_server && MarkRule::mark_of(&self.marks, &packet) != 0 {
+            self.vips.insert(headers.destination);
+        }
         let answers = (headers.source, headers.ports().0);
-        let mark = || MarkRule::mark_of(&self.marks, &config::Packet::of(&self.interface, headers));
-        self.vips.contains(&headers.destination)
-            || self.translated.contains(&answers)
-            || (!self.marks.is_empty() && mark() != 0)
+        self.vips.contains(&headers.destination) || self.translated.contains(&answers)
     }
 
     fn is_speaker(&self, headers: &Headers) -> bool {
