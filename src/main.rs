@@ -1,6 +1,8 @@
 //! The `ulvs` binary: one file, many names. Called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore` it is the
 //! ipvsadm command line; otherwise its first argument says what it does.
 
+mod replay;
+
 use std::io::{self, BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -45,6 +47,8 @@ enum Command {
     Shadow(ShadowArguments),
     /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
     Doctor(DoctorArguments),
+    /// Put the frames of a capture through the director: what it does with each, and what other schedulers would do.
+    Replay(replay::Arguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
     /// Show the three forwarding methods in network namespaces of their own.
@@ -166,6 +170,7 @@ fn main() -> ExitCode {
             asking(|out, err, transport| cli::shadow::run(json, out, err, transport))
         }
         Command::Doctor(arguments) => doctor(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
         Command::Decap(arguments) => decap(arguments),
         Command::Demo => demo(),
         // Taken before clap, whose grammar is not ipvsadm's; they stand here for the help.

@@ -22,6 +22,7 @@ mod methods;
 mod owned;
 mod path_mtu;
 mod privileges;
+mod replay;
 mod sctp;
 mod servers;
 mod soak;

@@ -18,7 +18,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("lab", &["packet", "director", "link", "baselines"]),
     (
         "replay",
-        &["packet", "director", "link", "control", "baselines"],
+        &["packet", "director", "link", "control", "cli", "baselines"],
     ),
 ];
 
