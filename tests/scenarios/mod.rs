@@ -25,6 +25,7 @@ mod privileges;
 mod replay;
 mod sctp;
 mod servers;
+mod shadow;
 mod soak;
 mod unreachable;
 mod vlan;
