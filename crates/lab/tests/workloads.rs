@@ -173,7 +173,7 @@ fn bursts_come_as_often_and_as_strong_as_asked_for() {
     // Two rates r1, r2 left at rates s1, s2: the variance of counts in a slot of t is the mean and
     // 2 p1 p2 (r1 - r2)^2 (t / s - (1 - exp(-s t)) / s^2) with s = s1 + s2 (Fischer and Meier-Hellstern, 1993).
     let low = 500.0 / (0.9 + 0.1 * 10.0);
-    let (p1, s, t) = (0.1, 1.0 / 0.5 + 1.0 / 4.5, 0.1);
+    let (p1, s, t): (f64, f64, f64) = (0.1, 1.0 / 0.5 + 1.0 / 4.5, 0.1);
     let between = 2.0 * p1 * (1.0 - p1) * (9.0_f64 * low).powi(2);
     let expected = between * (t / s - (1.0 - (-s * t).exp()) / (s * s));
     let (mean, variance) = counts(&arrivals, t);
@@ -404,4 +404,10 @@ fn the_first_arrivals_of_a_seed_are_these_on_every_machine() {
 }
 
 /// Written down once; nanoseconds, endpoint, work.
-const FIRST: [&str; 5] = ["", "", "", "", ""];
+const FIRST: [&str; 5] = [
+    "265782 93.15.239.106:50895 9.134769605072935e-4",
+    "842131 93.125.48.150:31310 7.445828733365312e-4",
+    "6218056 91.149.156.236:25094 5.1914808969646805e-3",
+    "7298301 70.100.135.59:21439 2.0881414063194402e-2",
+    "7733399 73.213.90.58:52189 2.4812641287752517e-3",
+];
