@@ -6,9 +6,10 @@
 //! Never reads a clock, but to measure what a decision costs ([`results::Cost`]), and never opens a socket.
 //!
 //! What is where: [`scenario`] is what a file says, [`workload`] who connects when and how much work that is,
-//! [`results`] what came of it.
+//! [`results`] what came of it; [`random`] is where all randomness comes from.
 #![forbid(unsafe_code)]
 
+pub mod random;
 pub mod results;
 pub mod scenario;
 pub mod workload;
