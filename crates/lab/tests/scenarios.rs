@@ -469,7 +469,7 @@ proptest! {
     ) {
         let lines = TEXT.lines().enumerate().map(|(index, line)| {
             let mut found = changes.iter().filter(|(at, _)| *at == index);
-            found.next().map_or(line.to_owned(), |(_, value)| changed(line, value))
+            found.next().map_or_else(|| line.to_owned(), |(_, value)| changed(line, value))
         });
         let mut text = lines.collect::<Vec<_>>().join("\n");
         text.truncate(cut);
