@@ -9,7 +9,21 @@
 //! [`results`] what came of it; [`random`] is where all randomness comes from.
 #![forbid(unsafe_code)]
 
+mod director_model;
+mod earliest;
+mod events;
+mod frames;
+pub mod histogram;
+mod metrics;
+mod operator;
 pub mod random;
+mod real_server;
+mod remap;
 pub mod results;
+pub mod run;
 pub mod scenario;
+pub mod schedulers;
+pub mod statistics;
+mod time;
 pub mod workload;
+mod world;
