@@ -9,6 +9,14 @@
 //! [`results`] what came of it.
 #![forbid(unsafe_code)]
 
+pub mod compare;
+pub mod csv;
+pub mod json;
+#[cfg(test)]
+mod made_up;
+mod number;
+pub mod progress;
 pub mod results;
 pub mod scenario;
+pub mod table;
 pub mod workload;
