@@ -16,6 +16,7 @@ pub mod json;
 mod made_up;
 mod number;
 pub mod progress;
+pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod table;
