@@ -32,6 +32,9 @@ const STYLES: [(&str, &str); super::families::LINES] = [
     ("#b8860b", "4 2"),
 ];
 
+/// How lines behind the others look; not by a class, which would not reach what `use` shows.
+const OTHERS: &str = "fill='none' stroke='#c9ced6'";
+
 /// A line.
 #[derive(Clone, Debug)]
 pub(super) struct Line<'a> {
@@ -192,7 +195,7 @@ impl Plot<'_> {
         self.marked(&mut svg, top, bottom);
         match &self.behind {
             Some(Behind::Drawn(id, lines)) => {
-                let _ = write!(svg, "<g id='{id}' class='others'>");
+                let _ = write!(svg, "<g id='{id}' {OTHERS}>");
                 for line in *lines {
                     let _ = write!(svg, "<path d='{}'/>", self.path(line));
                 }
@@ -355,7 +358,7 @@ fn sample(key: &Key<'_>, x: f64, y: f64) -> String {
                 marker(*style, (x + SAMPLE / 2.0, y))
             )
         }
-        Key::Others => format!("<g class='others'><path d='{stroke}'/></g>"),
+        Key::Others => format!("<path {OTHERS} d='{stroke}'/>"),
         Key::Reference(_) => format!("<path class='least' d='{stroke}'/>"),
         Key::Event => format!(
             "<path class='event' d='M{:.1} {:.1}v12'/>",
