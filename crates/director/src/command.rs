@@ -5,8 +5,9 @@ use core::net::IpAddr;
 use packet::Family;
 
 use crate::destination::{DestinationConfig, Method, TunnelKind};
+use crate::options::Options;
 use crate::persistence;
-use crate::scheduler::{self, Entry};
+use crate::scheduler::Entry;
 use crate::service::{NO_SCHEDULER, ServiceConfig};
 
 /// Why a command changed nothing.
@@ -81,10 +82,11 @@ impl CommandError {
 /// Checks a service's settings; its scheduler is `None` when it is to have none.
 pub(crate) fn check_service(
     config: &ServiceConfig,
+    options: &Options,
 ) -> Result<Option<&'static Entry>, CommandError> {
     let entry = match config.scheduler.as_str() {
         NO_SCHEDULER => None,
-        name => Some(scheduler::find(name).ok_or(CommandError::NoScheduler)?),
+        name => Some(options.scheduler(name).ok_or(CommandError::NoScheduler)?),
     };
     if let Some(engine) = &config.persistence_engine
         && persistence::find(engine).is_none()

@@ -256,6 +256,12 @@ impl Destination {
         self.overloaded.load(SeqCst)
     }
 
+    /// Whether a new connection may go there: not quiesced and within its thresholds.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.weight() > 0 && !self.is_overloaded()
+    }
+
     /// Whether it is in its service's list (IP_VS_DEST_F_AVAILABLE); false after its deletion.
     #[must_use]
     pub fn is_available(&self) -> bool {
@@ -272,6 +278,14 @@ impl Destination {
     #[must_use]
     pub fn inactive(&self) -> i32 {
         self.inactive.load(SeqCst)
+    }
+
+    /// Its load, as the kernel's least-connection schedulers reckon it: an active connection weighs as much as 256
+    /// inactive ones (of which a TCP connection is one for two minutes after its end).
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        let count = |connections: i32| u64::try_from(connections).unwrap_or(0);
+        count(self.active()) * 256 + count(self.inactive())
     }
 
     /// Persistence templates.
@@ -424,7 +438,8 @@ impl Destination {
     }
 
     /// What the thresholds are compared with: active and inactive connections, not templates.
-    fn connections(&self) -> u64 {
+    #[must_use]
+    pub fn connections(&self) -> u64 {
         let total = i64::from(self.active()) + i64::from(self.inactive());
         u64::try_from(total).unwrap_or(0)
     }

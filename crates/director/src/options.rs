@@ -1,5 +1,7 @@
 //! What a director is started with, and the timeouts that may change while it runs.
 
+use crate::scheduler::{self, Entry};
+
 /// Timeouts that `ipvsadm --set` changes, seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -30,6 +32,10 @@ pub struct Options {
     pub seed: (u64, u64),
     /// Persistence templates at most: without them no new client of a persistent service is taken.
     pub max_templates: usize,
+    /// Schedulers beside the kernel's ([`scheduler::ENTRIES`], whose names come first).
+    pub schedulers: &'static [&'static Entry],
+    /// Where schedulers that draw lots begin: with the same number, they draw the same.
+    pub lots: u64,
 }
 
 impl Default for Options {
@@ -38,6 +44,21 @@ impl Default for Options {
             workers: 1,
             seed: (0, 0),
             max_templates: 1 << 20,
+            schedulers: &[],
+            lots: 0,
         }
+    }
+}
+
+impl Options {
+    /// The scheduler of this name: the kernel's, else one of [`Options::schedulers`].
+    #[must_use]
+    pub fn scheduler(&self, name: &str) -> Option<&'static Entry> {
+        scheduler::find(name).or_else(|| {
+            self.schedulers
+                .iter()
+                .copied()
+                .find(|entry| entry.name == name)
+        })
     }
 }

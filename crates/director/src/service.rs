@@ -11,7 +11,7 @@ use crate::changed_servers::ChangedServers;
 use crate::destination::Destination;
 use crate::protocol::Protocol;
 use crate::scheduler::board::Board;
-use crate::scheduler::{Change, Entry, Flow, Request, Scheduler};
+use crate::scheduler::{Change, Entry, Flow, Request, Scheduler, lots};
 use crate::stats::Stats;
 use crate::time::Instant;
 
@@ -81,7 +81,7 @@ pub const FLAG_SCHED_3: u32 = 0x0020;
 pub struct ServiceConfig {
     /// What it answers to.
     pub key: ServiceKey,
-    /// Scheduler name, as in [`crate::scheduler::ENTRIES`], or [`NO_SCHEDULER`].
+    /// Scheduler name, as [`crate::shared::Shared::scheduler`] knows it, or [`NO_SCHEDULER`].
     pub scheduler: String,
     /// `FLAG_*` bits.
     pub flags: u32,
@@ -140,6 +140,8 @@ pub struct Service {
     pub(crate) changed: Arc<ChangedServers>,
     /// Number of the service in order of creation; the same key made again has another one.
     pub number: u64,
+    /// [`crate::shared::Options::lots`].
+    lots: u64,
     /// It has turned connection tracking on.
     pub(crate) tracks: Arc<AtomicBool>,
     scheduling: Arc<Mutex<Scheduling>>,
@@ -162,10 +164,11 @@ impl Service {
         stats: Arc<Stats>,
         changed: Arc<ChangedServers>,
         number: u64,
+        lots: u64,
     ) -> Self {
         let destinations: Destinations = Arc::new([]);
         let scheduling = Scheduling {
-            scheduler: bound(config.key.family(), scheduler, &destinations),
+            scheduler: bound(&config.key, scheduler, &destinations, lots),
             destinations: Arc::clone(&destinations),
             board: Board::new(Arc::clone(&changed)),
             flags: config.flags,
@@ -176,6 +179,7 @@ impl Service {
             stats,
             changed,
             number,
+            lots,
             tracks: Arc::default(),
             scheduling: Arc::new(Mutex::new(scheduling)),
         }
@@ -242,7 +246,7 @@ impl Service {
         let mut scheduling = self.lock();
         scheduling.flags = config.flags;
         if config.scheduler != self.config.scheduler {
-            scheduling.scheduler = bound(config.key.family(), entry, &scheduling.destinations);
+            scheduling.scheduler = bound(&config.key, entry, &scheduling.destinations, self.lots);
         }
         drop(scheduling);
         Self {
@@ -277,11 +281,12 @@ impl Service {
 
 /// A new scheduler for these real servers.
 fn bound(
-    family: Family,
+    key: &ServiceKey,
     entry: Option<&Entry>,
     destinations: &Destinations,
+    lots: u64,
 ) -> Option<Box<dyn Scheduler>> {
-    let mut scheduler = (entry?.make)();
-    scheduler.update(destinations, Change::Bound(family));
+    let mut scheduler = (entry?.make)(lots::seed(lots, key));
+    scheduler.update(destinations, Change::Bound(key.family()));
     Some(scheduler)
 }

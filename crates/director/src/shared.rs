@@ -14,7 +14,7 @@ use crate::orphans;
 use crate::owners::Owners;
 use crate::protocol::Direction;
 use crate::real_servers::RealServers;
-use crate::scheduler::Change;
+use crate::scheduler::{Change, Entry};
 use crate::service::{Destinations, Service, ServiceConfig, ServiceKey};
 use crate::services::Services;
 use crate::snapshot::Snapshot;
@@ -63,7 +63,8 @@ pub struct Shared {
     generation: AtomicU64,
     /// Grows with every deletion that is to end connections (`expire_nodest_conn`).
     deletions: AtomicU64,
-    workers: usize,
+    /// What it was started with.
+    options: Options,
 }
 
 impl Shared {
@@ -88,8 +89,14 @@ impl Shared {
             }),
             generation: AtomicU64::new(0),
             deletions: AtomicU64::new(0),
-            workers: options.workers,
+            options,
         }
+    }
+
+    /// The scheduler of this name, one of the kernel's or of [`Options::schedulers`].
+    #[must_use]
+    pub fn scheduler(&self, name: &str) -> Option<&'static Entry> {
+        self.options.scheduler(name)
     }
 
     /// The services now.
@@ -114,17 +121,24 @@ impl Shared {
         if services.get(&config.key).is_some() {
             return Err(CommandError::ServiceExists);
         }
-        let entry = check_service(&config)?;
+        let entry = check_service(&config, &self.options)?;
         let known = control.trash.take_service(&config.key);
         let (stats, changed) = known.map_or_else(
-            || (Arc::new(Stats::new(self.workers)), Arc::default()),
+            || (Arc::new(Stats::new(self.options.workers)), Arc::default()),
             |(stats, changed)| {
                 stats.restart();
                 (stats, changed)
             },
         );
         control.services_made += 1;
-        let service = Service::new(config, entry, stats, changed, control.services_made);
+        let service = Service::new(
+            config,
+            entry,
+            stats,
+            changed,
+            control.services_made,
+            self.options.lots,
+        );
         self.publish(services.with(Arc::new(service)));
         Ok(())
     }
@@ -137,7 +151,7 @@ impl Shared {
         let _control = self.control();
         let services = self.snapshot();
         let service = services.get(&config.key).ok_or(CommandError::NoService)?;
-        let entry = check_service(&config)?;
+        let entry = check_service(&config, &self.options)?;
         let service = service.with_config(config, entry);
         self.publish(services.with(Arc::new(service)));
         Ok(())
@@ -193,7 +207,12 @@ impl Shared {
             None if is_unicast(address) => {
                 let stats = Arc::clone(&service.stats);
                 let changed = Arc::clone(&service.changed);
-                Arc::new(Destination::noting(config, stats, changed, self.workers))
+                Arc::new(Destination::noting(
+                    config,
+                    stats,
+                    changed,
+                    self.options.workers,
+                ))
             }
             None => return Err(CommandError::NotUnicast),
         };

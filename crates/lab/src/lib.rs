@@ -6,7 +6,8 @@
 //! Never reads a clock, but to measure what a decision costs ([`results::Cost`]), and never opens a socket.
 //!
 //! What is where: [`scenario`] is what a file says, [`workload`] who connects when and how much work that is,
-//! [`results`] what came of it.
+//! [`results`] what came of it; [`random`] is where all randomness comes from. [`table`], [`json`], [`csv`] and [`report`]
+//! show results, [`compare`] what changed between two.
 #![forbid(unsafe_code)]
 
 pub mod compare;
@@ -17,6 +18,7 @@ mod made_up;
 mod number;
 pub mod progress;
 pub mod report;
+pub mod random;
 pub mod results;
 pub mod scenario;
 pub mod table;

@@ -44,6 +44,49 @@ pub struct Scenario {
     pub sweep: Option<Sweep>,
 }
 
+impl Scenario {
+    /// Work that all real servers together do in a second, as the scenario begins.
+    #[must_use]
+    pub fn capacity(&self) -> f64 {
+        let groups = self.servers.iter();
+        groups
+            .map(|group| f64::from(group.count) * f64::from(group.processors) * group.speed)
+            .sum()
+    }
+
+    /// Mean work of a connection, seconds of a server of speed 1.
+    #[must_use]
+    pub fn mean_work(&self) -> f64 {
+        let kinds = self.connections.iter();
+        let work: f64 = kinds
+            .clone()
+            .map(|kind| kind.share * kind.work.mean())
+            .sum();
+        work / kinds.map(|kind| kind.share).sum::<f64>()
+    }
+
+    /// Connections a second, on average; `None` where it is not the scenario that says so (closed loop, trace).
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        match self.arrivals {
+            Arrivals::Poisson {
+                rate: Some(rate), ..
+            } => Some(rate),
+            Arrivals::Poisson {
+                load: Some(load), ..
+            }
+            | Arrivals::Bursty { load, .. } => Some(load * self.capacity() / self.mean_work()),
+            _ => None,
+        }
+    }
+
+    /// Share of the capacity that is asked for; `None` as with [`Self::rate`].
+    #[must_use]
+    pub fn load(&self) -> Option<f64> {
+        Some(self.rate()? * self.mean_work() / self.capacity())
+    }
+}
+
 /// `[service]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -56,6 +99,8 @@ pub struct ServiceSection {
     pub persistent: u32,
     /// Virtual addresses: one service each, with the same real servers (what lblc and lblcr are for); 0 means 1.
     pub vips: u32,
+    /// Zipf exponent of the virtual addresses: the k-th is asked for as often as k to the power of minus this.
+    pub popularity: f64,
 }
 
 /// Transport protocol of the service.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Change, Entry, Request, Scheduler, hash, is_usable};
+use super::{Change, Entry, Request, Scheduler, hash};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "dh",
     summary: "destination hashing: a destination address always goes to the same real server",
     flags: &[],
-    make: || Box::new(DestinationHash::default()),
+    make: |_| Box::new(DestinationHash::default()),
 };
 
 /// Bits of a bucket number.
@@ -29,6 +29,6 @@ impl Scheduler for DestinationHash {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
         let bucket = hash::bucket(hash::fold(request.flow.destination), BITS);
         let picked = bucket.checked_rem(self.count)?;
-        is_usable(request.destinations.get(picked)?).then_some(picked)
+        (request.destinations.get(picked)?.is_usable()).then_some(picked)
     }
 }

@@ -7,7 +7,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "fo",
     summary: "weighted failover: always the heaviest real server",
     flags: &[],
-    make: || Box::new(Failover::default()),
+    make: |_| Box::new(Failover::default()),
 };
 
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "lblc",
     summary: "locality-based least connections: a destination address keeps its real server",
     flags: &[],
-    make: || {
+    make: |_| {
         Box::new(Locality {
             cache: Cache::new(),
             idle: Least::default(),

@@ -9,7 +9,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "lblcr",
     summary: "locality-based least connections with replication: a destination address keeps a set",
     flags: &[],
-    make: || {
+    make: |_| {
         Box::new(Replication {
             cache: Cache::new(),
             idle: Least::default(),

@@ -7,7 +7,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "lc",
     summary: "least connections",
     flags: &[],
-    make: || Box::new(LeastConnection::default()),
+    make: |_| Box::new(LeastConnection::default()),
 };
 
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use packet::Family;
 use siphasher::sip::SipHasher13;
 
-use super::{Change, Entry, MH_FLAGS, Request, Scheduler, hash, is_usable};
+use super::{Change, Entry, MH_FLAGS, Request, Scheduler, hash};
 use crate::destination::Destination;
 use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
 
@@ -16,7 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "mh",
     summary: "Maglev hashing: source hashing that moves few clients when real servers change",
     flags: MH_FLAGS,
-    make: || {
+    make: |_| {
         Box::new(Maglev {
             family: Family::V4,
             table: Vec::new(),
@@ -113,7 +113,7 @@ impl Scheduler for Maglev {
         let first = place(client, port, LOOKUP_KEY, 0) % SIZE;
         let usable = |place: u32| {
             let picked = *self.table.get(index(place))?;
-            is_usable(request.destinations.get(picked)?).then_some(picked)
+            (request.destinations.get(picked)?.is_usable()).then_some(picked)
         };
         if let Some(picked) = usable(first) {
             return Some(picked);

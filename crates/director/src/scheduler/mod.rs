@@ -3,6 +3,9 @@
 //! A scheduler picks the real server of a new connection. Its state (position, table, cache) belongs to one
 //! service and is used under that service's lock. Lists of real servers are newest first, as in the kernel;
 //! order and arithmetic are the kernel's (BEHAVIOURS 1 to 8), so a recorded sequence comes out the same.
+//!
+//! Others can be written outside of this crate ([`Scheduler`], [`Entry`], [`crate::shared::Options::schedulers`]): the
+//! crate `baselines` has some, and says how.
 
 use core::fmt::Debug;
 use core::net::IpAddr;
@@ -21,11 +24,14 @@ pub(crate) mod board;
 mod dh;
 mod fo;
 mod hash;
+#[cfg(any(test, feature = "laws"))]
+pub mod laws;
 mod lblc;
 mod lblcr;
 mod lc;
 mod load;
 mod locality;
+pub mod lots;
 mod mh;
 mod nq;
 mod ovf;
@@ -46,8 +52,9 @@ pub struct Entry {
     pub summary: &'static str,
     /// Flags it knows (`-b`).
     pub flags: &'static [FlagName],
-    /// Makes one for a service that has no real server yet.
-    pub make: fn() -> Box<dyn Scheduler>,
+    /// Makes one for a service that has no real server yet. One that draws lots begins at the number
+    /// ([`lots::Lots::new`]): another one for each service and each [`crate::shared::Options::lots`]; others leave it.
+    pub make: fn(u64) -> Box<dyn Scheduler>,
 }
 
 /// A scheduler flag and its name on the command line.
@@ -83,7 +90,7 @@ const MH_FLAGS: &[FlagName] = &[
     },
 ];
 
-/// Every scheduler.
+/// Every scheduler that the kernel has. A director may know more ([`crate::shared::Options::schedulers`]).
 pub const ENTRIES: &[&Entry] = &[
     &rr::ENTRY,
     &wrr::ENTRY,
@@ -101,7 +108,7 @@ pub const ENTRIES: &[&Entry] = &[
     &twos::ENTRY,
 ];
 
-/// The scheduler of this name.
+/// The kernel's scheduler of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().copied().find(|entry| entry.name == name)
@@ -123,11 +130,15 @@ pub struct Flow {
 }
 
 /// What a scheduler decides on.
+///
+/// Of a real server it may read [`Destination::weight`], [`Destination::active`], [`Destination::inactive`],
+/// [`Destination::load`], [`Destination::is_overloaded`], [`Destination::is_usable`], its address and port: what they say
+/// now. Other workers may end connections meanwhile, so that two reads of a load may differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The service's real servers, newest first.
     pub destinations: &'a [Arc<Destination>],
-    /// Their loads, weights and overload flags now.
+    /// Their loads, weights and overload flags side by side, for the schedulers of this crate.
     pub(crate) board: &'a Board,
     /// The new connection.
     pub flow: &'a Flow,
@@ -153,19 +164,34 @@ pub enum Change {
 }
 
 /// Picks real servers for one service.
+///
+/// A service makes its own, under whose lock both methods are called, one call at a time, from any worker. So one
+///
+/// - decides by the [`Request`], what it was told by `update` and its own earlier picks alone: no clock, no global state,
+///   no order of a hash map with a random key. Randomness is [`lots::Lots`] from the number that [`Entry::make`] gets.
+///   Then a replay decides the same;
+/// - picks only what is [`Destination::is_usable`], and never waits, locks or panics: every new connection of the service
+///   stands behind it. Costly tables are made when the list changes, not for each pick;
+/// - changes nothing about real servers: that the connection goes to what it picked is counted after it has returned,
+///   and templates of persistent services send connections past it;
+/// - keeps no `Arc` of a real server that was removed: its memory and its trash would live on. Who keeps one to
+///   recognise it compares by [`Arc::ptr_eq`], forgets it at [`Change::Removed`], and looks at
+///   [`Destination::is_available`] before.
 pub trait Scheduler: Send + Debug {
-    /// Follows a change of the list; `destinations` is the list after it.
+    /// Follows a change of the list; `destinations` is the list after it, newest first.
+    ///
+    /// Called once with [`Change::Bound`] before any pick (the list may have real servers already: `-E -s` gives a
+    /// service another scheduler), and then after each command that adds (`-a`), removes (`-d`) or edits (`-e`) a real
+    /// server, before the next pick. Indices that were kept mean other real servers afterwards. Not called for loads and
+    /// overload flags, which are read when picking. A weight that was edited may be seen by a pick before `update` is
+    /// called.
     fn update(&mut self, destinations: &[Arc<Destination>], change: Change) {
         let _ = (destinations, change);
     }
 
-    /// Index of the real server for a new connection; `None` when none may be used.
+    /// Index in [`Request::destinations`] of the real server for a new connection; `None` when none may be used, which
+    /// refuses the client. An index beyond the list refuses it too.
     fn pick(&mut self, request: &Request<'_>) -> Option<usize>;
-}
-
-/// Whether a new connection may go there: not quiesced and within its thresholds.
-fn is_usable(destination: &Destination) -> bool {
-    destination.weight() > 0 && !destination.is_overloaded()
 }
 
 /// The position after a change, where `None` is the place before the first real server. A position whose

@@ -7,7 +7,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "nq",
     summary: "never queue: an idle real server, else the shortest expected delay",
     flags: &[],
-    make: || Box::new(NeverQueue::default()),
+    make: |_| Box::new(NeverQueue::default()),
 };
 
 #[derive(Debug, Default)]

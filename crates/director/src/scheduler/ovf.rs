@@ -7,7 +7,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "ovf",
     summary: "weighted overflow: the heaviest real server until its weight is exceeded, then the next",
     flags: &[],
-    make: || Box::new(Overflow::default()),
+    make: |_| Box::new(Overflow::default()),
 };
 
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "rr",
     summary: "round robin: each real server in turn",
     flags: &[],
-    make: || Box::new(RoundRobin::default()),
+    make: |_| Box::new(RoundRobin::default()),
 };
 
 #[derive(Debug, Default)]

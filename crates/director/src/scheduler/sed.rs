@@ -7,7 +7,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "sed",
     summary: "shortest expected delay",
     flags: &[],
-    make: || Box::new(ShortestExpectedDelay::default()),
+    make: |_| Box::new(ShortestExpectedDelay::default()),
 };
 
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Change, Entry, Request, SH_FLAGS, Scheduler, hash, is_usable};
+use super::{Change, Entry, Request, SH_FLAGS, Scheduler, hash};
 use crate::destination::Destination;
 use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
 
@@ -10,7 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "sh",
     summary: "source hashing: a client address always goes to the same real server",
     flags: SH_FLAGS,
-    make: || Box::new(SourceHash::default()),
+    make: |_| Box::new(SourceHash::default()),
 };
 
 /// Bits of a bucket number.
@@ -51,7 +51,7 @@ impl Scheduler for SourceHash {
         let bucket = hash::bucket(value, BITS);
         let usable = |bucket: usize| {
             let picked = *self.buckets.get(bucket % SIZE)?;
-            is_usable(request.destinations.get(picked)?).then_some(picked)
+            (request.destinations.get(picked)?.is_usable()).then_some(picked)
         };
         let picked = usable(bucket);
         if picked.is_some() || request.flags & FLAG_SCHED_1 == 0 || !request.board.has_usable() {

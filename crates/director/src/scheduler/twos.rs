@@ -1,19 +1,24 @@
 //! `twos`: the better of two real servers drawn by lot.
 
 use super::board::{Blocks, Board, Seat};
+use super::lots::Lots;
 use super::{Entry, Request, Scheduler, load};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "twos",
     summary: "power of two choices: the less loaded of two real servers drawn by lot",
     flags: &[],
-    make: || Box::new(TwoChoices::default()),
+    make: |seed| {
+        Box::new(TwoChoices {
+            lots: Lots::new(seed),
+            weights: Blocks::default(),
+        })
+    },
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TwoChoices {
-    /// State of the lot (SplitMix64): drawn from a fixed start, so that a replay draws the same.
-    seed: u64,
+    lots: Lots,
     /// Of each block of real servers.
     weights: Blocks<BlockWeight>,
 }
@@ -54,18 +59,9 @@ fn hit<T: Copy>(lot: &mut u64, mut weighted: impl Iterator<Item = (T, u64)>) -> 
 }
 
 impl TwoChoices {
-    /// A number below `limit`, which is not 0.
-    fn draw(&mut self, limit: u64) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut lot = self.seed;
-        lot = (lot ^ (lot >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        lot = (lot ^ (lot >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (lot ^ (lot >> 31)) % limit
-    }
-
     /// The place that the next lot falls to; `total` is all weights.
     fn choose(&mut self, board: &Board, total: u64) -> Option<usize> {
-        let mut lot = self.draw(total + 1);
+        let mut lot = self.lots.below(total + 1);
         let blocks = self.weights.look(board, BlockWeight::of);
         let first = hit(&mut lot, blocks.map(|block| (block.first, block.sum)))?;
         let (_, seats) = board.rest_of_block(first);

@@ -7,7 +7,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "wlc",
     summary: "weighted least connections (the default)",
     flags: &[],
-    make: || Box::new(WeightedLeastConnection::default()),
+    make: |_| Box::new(WeightedLeastConnection::default()),
 };
 
 #[derive(Debug, Default)]

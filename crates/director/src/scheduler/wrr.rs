@@ -13,7 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "wrr",
     summary: "weighted round robin: in turn, as often as the weight says",
     flags: &[],
-    make: || Box::new(WeightedRoundRobin::default()),
+    make: |_| Box::new(WeightedRoundRobin::default()),
 };
 
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ fn looked_for(name: &str, list: &[Arc<Destination>]) -> Option<usize> {
     let overhead = |it: &Destination| i128::from(it.active()) * 256 + i128::from(it.inactive());
     let expected = |it: &Destination| i128::from(it.active()) + 1;
     let weight = |it: &Destination| i128::from(it.weight());
-    let usable = || list.iter().enumerate().filter(|(_, it)| is_usable(it));
+    let usable = || list.iter().enumerate().filter(|(_, it)| it.is_usable());
     let beats = |a: &Destination, b: &Destination| match name {
         "lc" => overhead(a) < overhead(b),
         "wlc" => overhead(a) * weight(b) < overhead(b) * weight(a),

@@ -1,0 +1,315 @@
+//! What is counted during one run, and the numbers that are made of it.
+
+use std::collections::BTreeMap;
+
+use crate::histogram::Histogram;
+use crate::results::ServerShare;
+use crate::statistics::{Evenness, count, evenness};
+use crate::time::{nanoseconds, seconds};
+
+/// Slowdowns are counted in thousandths.
+const SLOWDOWN_UNITS: f64 = 1000.0;
+/// Looks at the load for each point of the imbalance over time.
+pub(crate) const LOOKS_PER_POINT: u32 = 10;
+/// Decisions after which the fairness of the first ones is looked at: powers of two up to this.
+const MOST_DECISIONS: u64 = 1 << 20;
+/// How many times its even part of the destinations a server's cache holds.
+const CACHE_ROOM: u32 = 2;
+
+/// One run in numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunResults {
+    /// By name of a metric; one that does not apply is missing.
+    pub(crate) metrics: BTreeMap<&'static str, f64>,
+    /// Sojourn times, nanoseconds.
+    pub(crate) sojourn: Histogram,
+    /// Imbalance at times in seconds.
+    pub(crate) imbalance: Vec<(f64, f64)>,
+    /// Jain index over so many first decisions.
+    pub(crate) fairness: Vec<(u64, f64)>,
+    /// By number of the server.
+    pub(crate) per_server: Vec<ServerShare>,
+}
+
+/// What one real server got.
+#[derive(Clone, Debug, Default)]
+struct ServerTally {
+    share: ServerShare,
+    /// Decisions for it from the beginning, warm-up included.
+    decisions: u64,
+    /// Weight now, and its integral over the counted time until `weight_since`, seconds.
+    weight: u32,
+    weight_since: u64,
+    exposure: f64,
+    /// Connections that are live now, and their integral since the last point, connections times nanoseconds.
+    live: u32,
+    live_since: u64,
+    live_time: u64,
+    /// Weight at the beginning, which the fairness of the first decisions goes by.
+    first_weight: u32,
+    /// Destinations that it served last, the latest first.
+    cache: Vec<u32>,
+}
+
+impl ServerTally {
+    fn live_for_weight(&self) -> f64 {
+        f64::from(self.live) / f64::from(self.weight)
+    }
+
+    fn settle_live(&mut self, now: u64) {
+        let lasted = now.saturating_sub(self.live_since);
+        self.live_time += u64::from(self.live) * lasted;
+        self.live_since = now;
+    }
+}
+
+/// What is counted during one run.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    warmup: u64,
+    end: u64,
+    servers: Vec<ServerTally>,
+    sojourn: Histogram,
+    sojourn_sum: f64,
+    slowdown: Histogram,
+    scheduled: u64,
+    refused: u64,
+    broken: u64,
+    decisions: u64,
+    next_fairness: u64,
+    fairness: Vec<(u64, f64)>,
+    looks: u32,
+    last_point: u64,
+    imbalance: Vec<(f64, f64)>,
+    /// Sums over all looks of the largest load for weight, and of the mean.
+    largest: f64,
+    mean: f64,
+    cache_room: usize,
+    requests: u64,
+    hits: u64,
+    /// Flows that moved, and those that had to; nothing as long as no change was looked at.
+    pub(crate) remapped: Option<(u64, f64)>,
+    /// Share of flows for which two directors differ.
+    pub(crate) disagreement: Option<f64>,
+}
+
+impl Tally {
+    /// Counting from `warmup` to `end`; `destinations` is how many virtual addresses there are for `servers` servers.
+    pub(crate) fn new(warmup: u64, end: u64, destinations: u32, servers: u32) -> Self {
+        let room = (CACHE_ROOM * destinations).div_ceil(servers.max(1));
+        Self {
+            warmup,
+            end,
+            servers: Vec::new(),
+            sojourn: Histogram::default(),
+            sojourn_sum: 0.0,
+            slowdown: Histogram::default(),
+            scheduled: 0,
+            refused: 0,
+            broken: 0,
+            decisions: 0,
+            next_fairness: 1,
+            fairness: Vec::new(),
+            looks: 0,
+            last_point: 0,
+            imbalance: Vec::new(),
+            largest: 0.0,
+            mean: 0.0,
+            cache_room: if destinations > 1 { room as usize } else { 0 },
+            requests: 0,
+            hits: 0,
+            remapped: None,
+            disagreement: None,
+        }
+    }
+
+    /// Whether what begins now is counted.
+    pub(crate) const fn is_counted(&self, now: u64) -> bool {
+        now >= self.warmup
+    }
+
+    /// A real server has this weight from now on; 0 when it is not in the list.
+    pub(crate) fn weigh(&mut self, now: u64, server: usize, weight: u32) {
+        if server >= self.servers.len() {
+            self.servers.resize_with(server + 1, ServerTally::default);
+        }
+        let (warmup, end) = (self.warmup, self.end);
+        let tally = &mut self.servers[server];
+        let (from, to) = (tally.weight_since.max(warmup), now.min(end));
+        tally.exposure += f64::from(tally.weight) * seconds(to.saturating_sub(from));
+        (tally.weight, tally.weight_since) = (weight, now);
+        if now == 0 {
+            tally.first_weight = weight;
+        }
+    }
+
+    /// A connection for service `service` was given to a real server.
+    pub(crate) fn decide(&mut self, now: u64, server: usize, service: u32, work: f64) {
+        let is_counted = self.is_counted(now);
+        let tally = &mut self.servers[server];
+        tally.decisions += 1;
+        if is_counted {
+            self.scheduled += 1;
+            tally.share.connections += 1.0;
+            tally.share.work += work;
+        }
+        if self.cache_room > 0 {
+            let at = tally.cache.iter().position(|&held| held == service);
+            self.requests += u64::from(is_counted);
+            self.hits += u64::from(is_counted && at.is_some());
+            tally.cache.truncate(at.map_or(self.cache_room - 1, |_| self.cache_room));
+            if let Some(at) = at {
+                tally.cache.remove(at);
+            }
+            tally.cache.insert(0, service);
+        }
+        self.decisions += 1;
+        if self.decisions == self.next_fairness && self.decisions <= MOST_DECISIONS {
+            self.next_fairness *= 2;
+            let first = self.servers.iter().filter(|tally| tally.first_weight > 0);
+            let shares = first.map(|tally| float(tally.decisions) / f64::from(tally.first_weight));
+            if let Some(even) = evenness(shares) {
+                self.fairness.push((self.decisions, even.jain));
+            }
+        }
+    }
+
+    /// There was no real server for a connection.
+    pub(crate) fn refuse(&mut self, now: u64) {
+        self.refused += u64::from(self.is_counted(now));
+    }
+
+    /// A counted connection broke.
+    pub(crate) fn break_one(&mut self) {
+        self.broken += 1;
+    }
+
+    /// A packet of a counted connection reached a real server.
+    pub(crate) fn packet(&mut self, server: usize) {
+        self.servers[server].share.packets += 1.0;
+    }
+
+    /// A real server has one live connection more, or one less.
+    pub(crate) fn live(&mut self, now: u64, server: usize, more: bool) {
+        let tally = &mut self.servers[server];
+        tally.settle_live(now);
+        tally.live = if more { tally.live + 1 } else { tally.live.saturating_sub(1) };
+    }
+
+    /// A counted connection was done after so many nanoseconds; alone it would have taken so many seconds.
+    pub(crate) fn done(&mut self, took: u64, alone: f64) {
+        self.sojourn.record(took);
+        self.sojourn_sum += seconds(took);
+        if alone > 0.0 {
+            let slowdown = seconds(took) / alone * SLOWDOWN_UNITS;
+            // A count of thousandths, rounded like a moment.
+            self.slowdown.record(nanoseconds(slowdown * 1e-9));
+        }
+    }
+
+    /// A look at the load of all real servers.
+    pub(crate) fn look(&mut self, now: u64) {
+        if self.is_counted(now) {
+            let (mut largest, mut sum, mut n) = (0.0_f64, 0.0, 0.0);
+            for tally in self.servers.iter().filter(|tally| tally.weight > 0) {
+                let load = tally.live_for_weight();
+                largest = largest.max(load);
+                sum += load;
+                n += 1.0;
+            }
+            if n > 0.0 {
+                self.largest += largest;
+                self.mean += sum / n;
+            }
+        }
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOOKS_PER_POINT) {
+            self.point(now);
+        }
+    }
+
+    /// A point of the imbalance over time: of the mean loads since the one before.
+    fn point(&mut self, now: u64) {
+        for tally in &mut self.servers {
+            tally.settle_live(now);
+        }
+        let weighted = self.servers.iter().filter(|tally| tally.weight > 0);
+        let loads = weighted.map(|tally| float(tally.live_time) / f64::from(tally.weight));
+        if let Some(even) = evenness(loads) {
+            let middle = self.last_point + (now - self.last_point) / 2;
+            self.imbalance.push((seconds(middle), even.variation));
+        }
+        for tally in &mut self.servers {
+            tally.live_time = 0;
+        }
+        self.last_point = now;
+    }
+
+    /// The numbers of the run.
+    pub(crate) fn finish(mut self) -> RunResults {
+        let end = self.end;
+        for server in 0..self.servers.len() {
+            let weight = self.servers[server].weight;
+            self.weigh(end, server, weight);
+        }
+        let mut metrics = BTreeMap::new();
+        let mut put = |name, value: Option<f64>| {
+            if let Some(value) = value {
+                metrics.insert(name, value);
+            }
+        };
+        let sojourn = |share| self.sojourn.quantile(share).map(seconds);
+        put("sojourn_p50", sojourn(0.5));
+        put("sojourn_p99", sojourn(0.99));
+        put("sojourn_p999", sojourn(0.999));
+        let done = self.sojourn.total();
+        put("sojourn_mean", (done > 0).then(|| self.sojourn_sum / float(done)));
+        let slowdown = self.slowdown.quantile(0.99).map(|it| float(it) / SLOWDOWN_UNITS);
+        put("slowdown_p99", slowdown);
+        for (of, [max, variation, jain]) in DIVIDED {
+            let even = self.divided(of);
+            put(max, even.map(|even| even.max_to_mean));
+            put(variation, even.map(|even| even.variation));
+            put(jain, even.map(|even| even.jain));
+        }
+        put("overprovision", (self.mean > 0.0).then(|| self.largest / self.mean));
+        put("remapped", self.remapped.map(|(moved, _)| float(moved)));
+        put("remapped_least", self.remapped.map(|(_, least)| least));
+        put("broken", Some(float(self.broken)));
+        let asked = self.scheduled + self.refused;
+        put("cache_hits", (self.requests > 0).then(|| float(self.hits) / float(self.requests)));
+        put("refused", (asked > 0).then(|| float(self.refused) / float(asked)));
+        put("disagreement", self.disagreement);
+        put("connections", Some(float(self.scheduled)));
+        RunResults {
+            metrics,
+            sojourn: self.sojourn,
+            imbalance: self.imbalance,
+            fairness: self.fairness,
+            per_server: self.servers.iter().map(|tally| tally.share).collect(),
+        }
+    }
+
+    /// How evenly something is divided for weight, each server's weight being its mean over the counted time.
+    fn divided(&self, of: fn(&ServerShare) -> f64) -> Option<Evenness> {
+        let weighted = self.servers.iter().filter(|tally| tally.exposure > 0.0);
+        evenness(weighted.map(|tally| of(&tally.share) / tally.exposure))
+    }
+}
+
+/// What is divided, and the metrics that say how evenly.
+type Divided = (fn(&ServerShare) -> f64, [&'static str; 3]);
+
+const DIVIDED: [Divided; 3] = [
+    (
+        |share| share.connections,
+        ["connections_max", "connections_cv", "connections_jain"],
+    ),
+    (|share| share.packets, ["packets_max", "packets_cv", "packets_jain"]),
+    (|share| share.work, ["work_max", "work_cv", "work_jain"]),
+];
+
+/// A count as a number to calculate with.
+fn float(number: u64) -> f64 {
+    count(usize::try_from(number).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,83 @@
+//! Schedulers by what one types: name and flags.
+
+use director::scheduler;
+
+use crate::run::RunError;
+
+/// A scheduler with its flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// As typed, with one space between words; those that kernel IPVS does not have end in `*`.
+    pub label: String,
+    /// Name of its entry.
+    pub name: &'static str,
+    /// Its flags' bits.
+    pub flags: u32,
+}
+
+/// What `-s` and `-b` of these words mean: `wlc`, `sh -b sh-port,sh-fallback`.
+///
+/// # Errors
+/// [`RunError::Scheduler`]: no such scheduler or flag.
+pub fn choose(text: &str) -> Result<Choice, RunError> {
+    let refused = |reason: String| RunError::Scheduler {
+        text: text.to_owned(),
+        reason,
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (name, names) = match words[..] {
+        [name] => (name, ""),
+        [name, "-b", names] => (name, names),
+        _ => return Err(refused("write NAME or NAME -b FLAG,FLAG".to_owned())),
+    };
+    let entry = scheduler::find(name).ok_or_else(|| refused("there is no such scheduler".to_owned()))?;
+    let mut flags = 0;
+    for flag in names.split(',').filter(|flag| !flag.is_empty()) {
+        let known = entry.flags.iter().find(|known| known.name == flag);
+        flags |= known.ok_or_else(|| refused(format!("{name} has no flag {flag}")))?.flag;
+    }
+    Ok(Choice {
+        label: words.join(" "),
+        name: entry.name,
+        flags,
+    })
+}
+
+/// Every registered scheduler without flags, in the order of the registry.
+#[must_use]
+pub fn all() -> Vec<Choice> {
+    let plain = |entry: &&scheduler::Entry| Choice {
+        label: entry.name.to_owned(),
+        name: entry.name,
+        flags: 0,
+    };
+    scheduler::ENTRIES.iter().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use director::service::{FLAG_SCHED_1, FLAG_SCHED_2};
+
+    #[test]
+    fn names_and_flags_are_read() {
+        let choice = choose(" sh  -b sh-port,sh-fallback").unwrap();
+        assert_eq!(choice.label, "sh -b sh-port,sh-fallback");
+        assert_eq!((choice.name, choice.flags), ("sh", FLAG_SCHED_1 | FLAG_SCHED_2));
+        assert_eq!(choose("wlc").unwrap().flags, 0);
+        assert_eq!(all().len(), scheduler::ENTRIES.len());
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_its_name() {
+        for (text, reason) in [
+            ("wlcc", "there is no such scheduler"),
+            ("wlc -b sh-port", "wlc has no flag sh-port"),
+            ("sh sh-port", "write NAME or NAME -b FLAG,FLAG"),
+            ("", "write NAME or NAME -b FLAG,FLAG"),
+        ] {
+            let error = choose(text).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains(text), "{error}");
+        }
+    }
+}
