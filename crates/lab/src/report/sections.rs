@@ -235,28 +235,29 @@ fn swept_figure<'a>(
     }
 }
 
-/// What decisions cost: against servers with the fewest connections measured, and against connections.
+/// The value that most measurements have, the least of equals.
+fn commonest(costs: &[Cost], of: impl Fn(&Cost) -> u32) -> u32 {
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for cost in costs {
+        *counts.entry(of(cost)).or_default() += 1;
+    }
+    let most = counts
+        .iter()
+        .max_by_key(|(value, count)| (**count, core::cmp::Reverse(**value)));
+    most.map_or(0, |(value, _)| *value)
+}
+
+/// What decisions cost: against real servers with the connections that most were measured with, and the other way round.
 pub(super) fn costs(costs: &[Cost]) -> Vec<Figure<'_>> {
-    let fewest = costs.iter().map(|cost| cost.connections).min();
+    let beside = commonest(costs, |cost| cost.connections);
+    let among = commonest(costs, |cost| cost.servers);
     let by_servers: Vec<&Cost> = costs
         .iter()
-        .filter(|cost| Some(cost.connections) == fewest)
+        .filter(|cost| cost.connections == beside)
         .collect();
-    let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();
-    for cost in costs {
-        *sizes.entry(cost.servers).or_default() += 1;
-    }
-    // The number of servers with most numbers of connections.
-    let size = sizes
-        .iter()
-        .max_by_key(|(_, count)| **count)
-        .map(|(size, _)| *size);
-    let by_connections: Vec<&Cost> = costs
-        .iter()
-        .filter(|cost| Some(cost.servers) == size)
-        .collect();
-    let beside = format!("{} live connections", fewest.unwrap_or(0));
-    let among = format!("{} real servers", size.unwrap_or(0));
+    let by_connections: Vec<&Cost> = costs.iter().filter(|cost| cost.servers == among).collect();
+    let beside = format!("{beside} live connections");
+    let among = format!("{among} real servers");
     let servers = |cost: &Cost| f64::from(cost.servers);
     let connections = |cost: &Cost| f64::from(cost.connections);
     // Octets beyond 2^53 are more than any memory has.
