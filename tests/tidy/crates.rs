@@ -12,7 +12,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("cli", &["packet", "director", "control"]),
     ("runtime", &["packet", "director", "link", "control"]),
     ("baselines", &["director"]),
-    ("lab", &["packet", "director", "link", "baselines"]),
+    ("lab", &["packet", "director", "link", "control", "baselines"]),
     (
         "replay",
         &["packet", "director", "link", "control", "baselines"],

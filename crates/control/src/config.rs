@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use director::assist::Scope;
 use value::Get;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, Source, toml_reason};
 use file::File;
 pub use file::{BUSY_POLL_MAX, Gro, LinkKind, LogFormat, LogLevel, VipAnswer};
 pub use mark::{MarkRule, Packet, Prefix};
@@ -119,7 +119,7 @@ impl Config {
     /// # Errors
     /// The first fault.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        let source = error::Source { name, text };
+        let source = Source { name, text };
         let file = File::read(&source)?;
         file.check(&source)?;
         let rules = match &file.rules {

@@ -5,8 +5,6 @@
 
 use rand::{RngExt, SeedableRng};
 
-use crate::scenario::Distribution;
-
 /// The generator of all streams.
 pub type Stream = rand::rngs::ChaCha8Rng;
 
@@ -48,75 +46,7 @@ pub fn exponential(stream: &mut Stream) -> f64 {
 }
 
 /// Normal with mean 0 and variance 1 (Box and Muller).
-fn normal(stream: &mut Stream) -> f64 {
+pub(crate) fn normal(stream: &mut Stream) -> f64 {
     let radius = libm::sqrt(2.0 * exponential(stream));
     radius * libm::cos(core::f64::consts::TAU * uniform(stream))
-}
-
-impl Distribution {
-    /// One value.
-    #[must_use]
-    pub fn sample(&self, stream: &mut Stream) -> f64 {
-        match *self {
-            Self::Deterministic { mean } => mean,
-            Self::Exponential { mean } => mean * exponential(stream),
-            Self::Lognormal { mean, sigma } => {
-                mean * libm::exp(sigma * normal(stream) - sigma * sigma / 2.0)
-            }
-            Self::BoundedPareto { shape, least, most } => {
-                // By inversion; the part of the unbounded distribution beyond `most` is what is left out.
-                let beyond = libm::pow(least / most, shape);
-                let tail = 1.0 - uniform(stream) * (1.0 - beyond);
-                (least * libm::pow(tail, -1.0 / shape)).clamp(least, most)
-            }
-            Self::Bimodal { short, long, share } => {
-                if uniform(stream) < share {
-                    long
-                } else {
-                    short
-                }
-            }
-        }
-    }
-
-    /// The mean of all values.
-    #[must_use]
-    pub fn mean(&self) -> f64 {
-        match *self {
-            Self::Deterministic { mean }
-            | Self::Exponential { mean }
-            | Self::Lognormal { mean, .. } => mean,
-            Self::BoundedPareto { shape, least, most } => pareto_moment(shape, least, most, 1.0),
-            Self::Bimodal { short, long, share } => short * (1.0 - share) + long * share,
-        }
-    }
-
-    /// The mean of all squares: what the Pollaczek-Khinchine formula asks for.
-    #[must_use]
-    pub fn mean_square(&self) -> f64 {
-        match *self {
-            Self::Deterministic { mean } => mean * mean,
-            Self::Exponential { mean } => 2.0 * mean * mean,
-            Self::Lognormal { mean, sigma } => mean * mean * libm::exp(sigma * sigma),
-            Self::BoundedPareto { shape, least, most } => pareto_moment(shape, least, most, 2.0),
-            Self::Bimodal { short, long, share } => {
-                short * short * (1.0 - share) + long * long * share
-            }
-        }
-    }
-}
-
-/// The moment of this order of a Pareto distribution between two bounds: the integral of `x^order` times the density
-/// `shape * least^shape * x^(-shape-1) / (1 - (least/most)^shape)`.
-fn pareto_moment(shape: f64, least: f64, most: f64, order: f64) -> f64 {
-    let beyond = libm::pow(least / most, shape);
-    if beyond >= 1.0 {
-        return libm::pow(least, order);
-    }
-    let factor = shape * libm::pow(least, shape) / (1.0 - beyond);
-    let exponent = order - shape;
-    if libm::fabs(exponent) < 1e-9 {
-        return factor * libm::log(most / least);
-    }
-    factor * (libm::pow(most, exponent) - libm::pow(least, exponent)) / exponent
 }

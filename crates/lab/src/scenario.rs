@@ -1,8 +1,20 @@
 //! A scenario as its TOML file says it: who connects, how much work that is, to which real servers, what happens to them.
+//!
+//! Promises: [`read`] takes any text, and gives a scenario that ends, or one sentence that names file, line and what to do.
+
+mod check;
+mod distribution;
+mod events;
+mod read;
+mod sweep;
 
 use std::path::PathBuf;
 
+pub use control::config::ConfigError as ScenarioError;
 use serde::Deserialize;
+
+pub use check::{Fault, check};
+pub use read::read;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

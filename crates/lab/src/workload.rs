@@ -69,7 +69,7 @@ impl Plan {
     /// The trace cannot be read, or says something impossible.
     pub fn new(scenario: &Scenario) -> Result<Self, trace::TraceError> {
         let trace = match &scenario.arrivals {
-            Arrivals::Trace { file } => trace::read(file)?,
+            Arrivals::Trace { file } => trace::read(file, scenario.service.protocol)?,
             _ => Vec::new(),
         };
         Ok(Self {

@@ -17,11 +17,13 @@ pub struct ConfigError {
     pub text: String,
 }
 
-/// A file's text with its name.
+/// A TOML file's text with its name; makes sentences of what is wrong at a place of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source<'a> {
-    pub(super) name: &'a str,
-    pub(super) text: &'a str,
+pub struct Source<'a> {
+    /// What messages call the file.
+    pub name: &'a str,
+    /// What is in it.
+    pub text: &'a str,
 }
 
 impl Source<'_> {
@@ -31,8 +33,9 @@ impl Source<'_> {
         before.iter().filter(|octet| **octet == b'\n').count() + 1
     }
 
-    /// A fault at a place of the text.
-    pub(super) fn fault(&self, at: usize, reason: &str) -> ConfigError {
+    /// A fault at a place of the text: an octet from its beginning, the end where it has fewer.
+    #[must_use]
+    pub fn fault(&self, at: usize, reason: &str) -> ConfigError {
         let line = self.line(at);
         let text = self.text.lines().nth(line - 1).unwrap_or_default();
         ConfigError {
@@ -50,9 +53,10 @@ impl Source<'_> {
     }
 
     /// A fault that the TOML reader found.
-    pub(super) fn toml_fault(&self, error: &toml::de::Error) -> ConfigError {
+    #[must_use]
+    pub fn toml_fault(&self, error: &toml::de::Error) -> ConfigError {
         let Range { start, .. } = error.span().unwrap_or_default();
-        self.fault(start, &reason(error.message()))
+        self.fault(start, &toml_reason(error))
     }
 }
 
@@ -72,9 +76,10 @@ pub(super) fn sentence(line: &str, reason: &str) -> String {
     }
 }
 
-/// The TOML reader's words as an operator reads them.
-fn reason(message: &str) -> String {
-    let message = message.trim().replace('\n', ", ");
+/// The TOML reader's words as an operator reads them: without the place, and with the key that was meant.
+#[must_use]
+pub fn toml_reason(error: &toml::de::Error) -> String {
+    let message = error.message().trim().replace('\n', ", ");
     let Some(rest) = message.strip_prefix("unknown field `") else {
         return message;
     };
