@@ -12,7 +12,10 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("cli", &["packet", "director", "control"]),
     ("runtime", &["packet", "director", "link", "control"]),
     ("baselines", &["director"]),
-    ("lab", &["packet", "director", "link", "control", "baselines"]),
+    (
+        "lab",
+        &["packet", "director", "link", "control", "baselines"],
+    ),
     (
         "replay",
         &["packet", "director", "link", "control", "baselines"],

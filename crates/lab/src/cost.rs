@@ -7,19 +7,21 @@
 
 use core::net::IpAddr;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant as Clock;
 
 use director::assign::Scheduled;
-use director::command::CommandError;
 use director::destination::{Destination, DestinationConfig, Method, TunnelConfig};
 use director::protocol::Protocol;
 use director::scheduler::Flow;
 use director::service::{Service, ServiceConfig, ServiceKey};
+use director::shared::CommandError;
 use director::shared::{Options, Shared};
 use director::time::Instant;
 use serde::{Deserialize, Serialize};
 
+use crate::number;
 use crate::results::Cost;
 use crate::schedulers::Choice;
 
@@ -183,10 +185,7 @@ impl Subject {
     }
 
     fn flow(&mut self) -> Flow {
-        self.lot = self
-            .lot
-            .wrapping_mul(1_664_525)
-            .wrapping_add(1_013_904_223);
+        self.lot = self.lot.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         Flow {
             protocol: Protocol::Tcp,
             source: self.lot.to_be_bytes().into(),
@@ -265,6 +264,58 @@ impl Subject {
 fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// The costs as tables: a row for each scheduler, a column for each size.
+#[must_use]
+pub fn text(costs: &Costs) -> String {
+    let mut sizes: Vec<(u32, u32)> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for cost in &costs.costs {
+        if !sizes.contains(&(cost.servers, cost.connections)) {
+            sizes.push((cost.servers, cost.connections));
+        }
+        if !names.contains(&cost.scheduler.as_str()) {
+            names.push(&cost.scheduler);
+        }
+    }
+    let wide = names.iter().map(|name| name.chars().count()).max();
+    let wide = wide.unwrap_or(0).max("connections".len());
+    let mut text = format!("On {}.\n", costs.machine);
+    type Of = fn(&Cost) -> f64;
+    let tables: [(&str, Of); 3] = [
+        ("A decision, ns", |cost| cost.decision_ns),
+        ("State, octets", |cost| octets(cost.state_octets)),
+        ("Taking up a change, µs", |cost| cost.build_us),
+    ];
+    for (title, of) in tables {
+        let _ = writeln!(text, "\n{title}");
+        for (head, size) in [("servers", 0), ("connections", 1)] {
+            let _ = write!(text, "{head:<wide$}");
+            for (servers, connections) in &sizes {
+                let _ = write!(text, "  {:>8}", [servers, connections][size]);
+            }
+            text.push('\n');
+        }
+        for name in &names {
+            let _ = write!(text, "{name:<wide$}");
+            for size in &sizes {
+                let mut all = costs.costs.iter();
+                let found = all.find(|cost| {
+                    cost.scheduler == *name && (cost.servers, cost.connections) == *size
+                });
+                let told = found.map_or_else(|| "-".to_owned(), |cost| number::brief(of(cost)));
+                let _ = write!(text, "  {told:>8}");
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Octets as a number to draw and to print; beyond 2^32 none are.
+pub(crate) fn octets(octets: u64) -> f64 {
+    u32::try_from(octets).map_or(f64::MAX, f64::from)
 }
 
 #[cfg(test)]

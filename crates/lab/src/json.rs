@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::ser::{Formatter, Serializer};
 
+use crate::cost::Costs;
 use crate::results::Results;
 
 /// The form of [`Results`] that this program writes and reads.
@@ -34,7 +35,7 @@ pub enum FileError {
         error: serde_json::Error,
     },
     /// Another ulvs has written it.
-    #[error("{}: its version is {version}, and this ulvs reads version {VERSION}; run the scenario again", path.display())]
+    #[error("{}: its version is {version}, and this ulvs reads version {VERSION}: make it again", path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -125,17 +126,14 @@ impl Formatter for Shallow {
 }
 
 /// As JSON, with a line feed at the end.
-///
-/// # Errors
-/// None for what this crate writes: its maps have keys that are texts.
-pub fn text(value: &impl Serialize) -> Result<String, serde_json::Error> {
+#[must_use]
+pub fn text(value: &impl Serialize) -> String {
     let mut octets = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(
-        &mut octets,
-        Shallow::default(),
-    ))?;
+    let mut serializer = Serializer::with_formatter(&mut octets, Shallow::default());
+    // Neither memory nor what this crate writes refuses: no map of it has keys that are not texts.
+    let _ = value.serialize(&mut serializer);
     octets.push(b'\n');
-    Ok(String::from_utf8_lossy(&octets).into_owned())
+    String::from_utf8_lossy(&octets).into_owned()
 }
 
 /// Reads a file of results.
@@ -144,21 +142,31 @@ pub fn text(value: &impl Serialize) -> Result<String, serde_json::Error> {
 /// [`FileError`]: it cannot be read, is not of this form, or of another version.
 pub fn results(path: &Path) -> Result<Results, FileError> {
     let results: Results = read(path)?;
-    if results.version == VERSION {
-        Ok(results)
-    } else {
-        Err(FileError::Version {
-            path: path.to_owned(),
-            version: results.version,
-        })
-    }
+    of_version(path, results.version)?;
+    Ok(results)
 }
 
-/// Reads a file that [`text`] made.
+/// Reads a file of costs.
 ///
 /// # Errors
-/// [`FileError`]: it cannot be read or is not of this form.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+/// [`FileError`]: it cannot be read, is not of this form, or of another version.
+pub fn costs(path: &Path) -> Result<Costs, FileError> {
+    let costs: Costs = read(path)?;
+    of_version(path, costs.version)?;
+    Ok(costs)
+}
+
+fn of_version(path: &Path, version: u32) -> Result<(), FileError> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(FileError::Version {
+        path: path.to_owned(),
+        version,
+    })
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let octets = std::fs::read(path).map_err(|error| FileError::Read {
         path: path.to_owned(),
         error,
@@ -177,19 +185,20 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let results = made_up::results(5);
-        let written = text(&results).expect("its keys are texts");
-        assert_eq!(written, text(&results).expect("its keys are texts"));
+        let written = text(&results);
+        assert_eq!(written, text(&results));
         let read: Results = serde_json::from_str(&written).expect("it was just written");
         assert_eq!(read, results);
     }
 
     #[test]
     fn a_metric_and_a_point_of_a_curve_take_a_line_each() {
-        let written = text(&made_up::results(1)).expect("its keys are texts");
+        let written = text(&made_up::results(1));
         assert!(written.contains("\n     \"name\": \"rr\","), "{written}");
         assert!(written.contains("\n      \"refused\": {\"mean\": 0.0,\"half\": 0.0,"));
         assert!(written.contains("\n      [2,0.5"), "{written}");
-        let pretty = serde_json::to_string_pretty(&made_up::results(1)).expect("likewise");
+        let pretty =
+            serde_json::to_string_pretty(&made_up::results(1)).expect("it is like the other");
         assert!(written.lines().count() * 2 < pretty.lines().count());
     }
 
@@ -205,7 +214,7 @@ mod tests {
         assert!(told("[]").contains("give a file that `ulvs lab` has written"));
         let mut old = made_up::results(1);
         old.version = 7;
-        assert!(told(&text(&old).expect("likewise")).contains("its version is 7"));
+        assert!(told(&text(&old)).contains("its version is 7"));
         let absent = results(Path::new("/nonexistent/x.json")).expect_err("there is none");
         assert!(absent.to_string().contains("cannot be read"), "{absent}");
     }

@@ -1,79 +1,58 @@
 //! How far a run is: a bar on a terminal, nothing elsewhere.
 
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// Parts of the bar.
 const PARTS: u64 = 40;
+/// Parts of the work: the bar's number is in per cent with a decimal.
+pub const WHOLE: u64 = 1000;
 
 /// A bar that is drawn again when it grows, from any thread.
 #[derive(Debug)]
-pub struct Progress<W> {
-    inner: Mutex<Inner<W>>,
-}
+pub struct Progress<W>(Mutex<Inner<W>>);
 
 #[derive(Debug)]
 struct Inner<W> {
     /// Where it is drawn; `None` = it is not.
     out: Option<W>,
-    /// Steps that are done, and all.
-    done: u64,
-    total: u64,
-    /// What stands there now, to be drawn again only when it differs.
-    drawn: (u64, String),
+    /// What stands there now; it never goes back.
+    drawn: u64,
 }
 
 impl<W: Write> Progress<W> {
-    /// A bar of so many steps on `out`, or none.
+    /// A bar on `out`, or none.
     #[must_use]
-    pub fn new(out: Option<W>, total: u64) -> Self {
-        Self {
-            inner: Mutex::new(Inner {
-                out,
-                done: 0,
-                total: total.max(1),
-                drawn: (u64::MAX, String::new()),
-            }),
-        }
+    pub const fn new(out: Option<W>) -> Self {
+        Self(Mutex::new(Inner { out, drawn: 0 }))
     }
 
-    /// A step is done; `what` says which, in a few words.
-    pub fn step(&self, what: &str) {
-        let mut inner = match self.inner.lock() {
-            Ok(inner) => inner,
-            // Only a picture of what was done: it is whole even if a thread died while drawing.
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        inner.done = (inner.done + 1).min(inner.total);
-        let permille = inner.done * 1000 / inner.total;
-        if inner.drawn.0 == permille && inner.drawn.1 == what {
+    /// So many of [`WHOLE`] parts are done; `what` says at what the work is, in a few words.
+    pub fn at(&self, parts: u64, what: &str) {
+        // Only a picture of what was done: it is whole even if a thread died while drawing.
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = parts.min(WHOLE);
+        if parts <= inner.drawn {
             return;
         }
-        inner.drawn = (permille, what.to_owned());
-        let filled = inner.done * PARTS / inner.total;
-        let bar: String = (0..PARTS)
-            .map(|part| if part < filled { '#' } else { '.' })
-            .collect();
-        let what: String = what.chars().take(32).collect();
-        let (done, total) = (inner.done, inner.total);
+        inner.drawn = parts;
         if let Some(out) = &mut inner.out {
+            let filled = parts * PARTS / WHOLE;
+            let bar: String = (0..PARTS)
+                .map(|part| if part < filled { '#' } else { '.' })
+                .collect();
+            let what: String = what.chars().take(30).collect();
+            let (percent, tenth) = (parts / 10, parts % 10);
             // Whoever closed the terminal does not want the rest.
-            let _ = write!(
-                out,
-                "\r[{bar}] {:>3} %  {done} of {total}  {what:<32}",
-                permille / 10
-            );
+            let _ = write!(out, "\r[{bar}] {percent:>3}.{tenth} %  {what:<30}");
             let _ = out.flush();
         }
     }
 
     /// Wipes the bar.
     pub fn finish(self) {
-        let mut inner = match self.inner.into_inner() {
-            Ok(inner) => inner,
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        if let Some(out) = &mut inner.out {
+        let inner = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut out) = inner.out.filter(|_| inner.drawn > 0) {
             let _ = write!(out, "\r\x1b[K");
             let _ = out.flush();
         }
@@ -87,25 +66,25 @@ mod tests {
     #[test]
     fn a_bar_grows_to_its_end_and_is_wiped() {
         let mut drawn = Vec::new();
-        let progress = Progress::new(Some(&mut drawn), 4);
-        for _ in 0..5 {
-            progress.step("steady, rr");
+        let progress = Progress::new(Some(&mut drawn));
+        for parts in [250, 200, 255, 1000, 2000] {
+            progress.at(parts, "steady, rr");
         }
         progress.finish();
         let text = String::from_utf8(drawn).expect("it is text");
         let states: Vec<&str> = text.split('\r').collect();
-        // Nothing, a quarter, ..., the whole once (a step too many draws nothing), and wiped.
-        assert_eq!(states.len(), 6, "{text}");
+        // Nothing, a quarter and a little more, the whole once, and wiped.
+        assert_eq!(states.len(), 5, "{text}");
         assert!(states[1].starts_with("[##########......"), "{text}");
-        assert!(states[1].contains("25 %  1 of 4  steady, rr"));
-        assert!(states[4].contains("100 %  4 of 4"));
-        assert_eq!(states[5], "\x1b[K");
+        assert!(states[1].contains(" 25.0 %  steady, rr"));
+        assert!(states[3].contains("100.0 %"));
+        assert_eq!(states[4], "\x1b[K");
     }
 
     #[test]
     fn without_a_terminal_there_is_no_bar() {
-        let progress: Progress<Vec<u8>> = Progress::new(None, 2);
-        progress.step("one");
+        let progress: Progress<Vec<u8>> = Progress::new(None);
+        progress.at(1, "one");
         progress.finish();
     }
 }

@@ -260,8 +260,7 @@ pub(super) fn costs(costs: &[Cost]) -> Vec<Figure<'_>> {
     let among = format!("{among} real servers");
     let servers = |cost: &Cost| f64::from(cost.servers);
     let connections = |cost: &Cost| f64::from(cost.connections);
-    // Octets beyond 2^53 are more than any memory has.
-    let octets = |cost: &Cost| u32::try_from(cost.state_octets).map_or(f64::MAX, f64::from);
+    let octets = |cost: &Cost| crate::cost::octets(cost.state_octets);
     vec![
         cost_figure(
             ("decision", "Cost of a decision", "ns", &beside),
