@@ -42,6 +42,9 @@ enum Command {
     Proc(ProcArguments),
     /// Print what a running director has counted: frames, drops by reason, connections, memory.
     Stats(StatsArguments),
+    /// Print what shadow schedulers ([shadow] of the configuration) would have done with the connections of a running
+    /// director, beside what its own did.
+    Shadow(ShadowArguments),
     /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
     Doctor(DoctorArguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
@@ -105,6 +108,13 @@ struct StatsArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct ShadowArguments {
+    /// Everything, of each real server too, as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct DoctorArguments {
     /// Configuration file of the director that is to run here.
     #[arg(long, value_name = "FILE")]
@@ -156,6 +166,9 @@ fn main() -> ExitCode {
         }
         Command::Stats(StatsArguments { json }) => {
             asking(|out, err, transport| cli::stats::run(json, out, err, transport))
+        }
+        Command::Shadow(ShadowArguments { json }) => {
+            asking(|out, err, transport| cli::shadow::run(json, out, err, transport))
         }
         Command::Doctor(arguments) => doctor(arguments),
         Command::Decap(arguments) => decap(arguments),

@@ -10,7 +10,10 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("link", &["packet"]),
     ("control", &["packet", "director"]),
     ("cli", &["packet", "director", "control"]),
-    ("runtime", &["packet", "director", "link", "control"]),
+    (
+        "runtime",
+        &["packet", "director", "link", "control", "baselines"],
+    ),
     ("baselines", &["director"]),
     (
         "lab",

@@ -65,3 +65,12 @@ impl<'a> Client<'a> {
         Ok(data)
     }
 }
+
+/// The text that an answer's pieces make.
+pub(crate) fn text(replies: &[Reply]) -> String {
+    let pieces = replies.iter().filter_map(|reply| match reply {
+        Reply::Text(piece) => Some(piece.as_slice()),
+        _ => None,
+    });
+    String::from_utf8_lossy(&pieces.collect::<Vec<_>>().concat()).into_owned()
+}

@@ -3,6 +3,7 @@
 
 mod client;
 pub mod ipvsadm;
+pub mod shadow;
 pub mod stats;
 pub mod sysctl;
 pub mod texts;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use control::counters::{Counters, NAME};
-use control::netlink::{Reply, Request};
+use control::netlink::Request;
 use serde_json::{Map, Value};
 
 use crate::Transport;
-use crate::client::{Client, Failure};
+use crate::client::{Client, Failure, text};
 
 /// Prints the counters: a table without those that are 0 everywhere, or all of them as JSON. Returns the exit code.
 pub fn run(
@@ -34,14 +34,6 @@ pub fn run(
     };
     let _ = writeln!(err, "ulvs: {sentence}");
     1
-}
-
-fn text(replies: &[Reply]) -> String {
-    let pieces = replies.iter().filter_map(|reply| match reply {
-        Reply::Text(piece) => Some(piece.as_slice()),
-        _ => None,
-    });
-    String::from_utf8_lossy(&pieces.collect::<Vec<_>>().concat()).into_owned()
 }
 
 /// A counter's numbers.
@@ -132,7 +124,7 @@ fn put(tree: &mut Value, group: &str, name: &str, value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use control::netlink::{Answer, Errno, requests, respond};
+    use control::netlink::{Answer, Errno, Reply, requests, respond};
 
     use super::*;
 

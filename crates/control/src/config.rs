@@ -38,6 +38,8 @@ pub struct Config {
     pub gro: Gro,
     /// Which established flows the kernel sends on by itself where it can; `None` = none.
     pub assist: Option<Scope>,
+    /// Schedulers that only watch.
+    pub shadow: Shadow,
     /// Threads that forward packets.
     pub workers: usize,
     /// How long a worker goes on looking for frames before it sleeps; zero = it sleeps at once.
@@ -83,6 +85,15 @@ pub struct Log {
     pub level: LogLevel,
     /// Form of the lines.
     pub format: LogFormat,
+}
+
+/// Schedulers that decide about the live connections too, without any effect on packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Each as written (`mh -b mh-port`), and where that stands: file, line, key and value, for what is said of it later.
+    pub schedulers: Vec<(String, String)>,
+    /// One in so many connections is looked at.
+    pub sample: u32,
 }
 
 /// An interface with a kind of link of its own.
@@ -131,8 +142,15 @@ impl Config {
             link: *section.link.get_ref(),
             place: source.place(section.link.span().start),
         });
+        let shadow = Shadow {
+            schedulers: (file.shadow.schedulers.iter())
+                .map(|text| (text.get_ref().clone(), source.place(text.span().start)))
+                .collect(),
+            sample: file.shadow.sample.get(),
+        };
         Ok(Self {
             rules,
+            shadow,
             links: links.collect(),
             ..Self::from_file(file)
         })
@@ -148,6 +166,10 @@ impl Config {
             links: Vec::new(),
             gro: file.gro,
             assist: file.assist.scope(),
+            shadow: Shadow {
+                schedulers: Vec::new(),
+                sample: 1,
+            },
             workers: file.workers.get(),
             busy_poll: Duration::from_micros(u64::from(Get::<u32>::get(file.busy_poll))),
             max_connections: file.max_connections.get(),

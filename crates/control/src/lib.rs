@@ -8,5 +8,6 @@ pub mod netlink;
 pub mod proc;
 pub mod rules;
 pub mod server;
+pub mod shadow;
 pub mod state;
 pub mod sync;

@@ -28,6 +28,7 @@ pub mod ftp;
 mod icmp_limit;
 mod ip_options;
 pub mod net;
+pub mod observer;
 mod options;
 mod orphans;
 mod outgoing;

@@ -88,6 +88,7 @@ impl Worker {
         });
         self.retract_same(&connection);
         let id = self.connections.insert(connection, batch.now).ok()?;
+        self.connections.tell_made(id, true, batch.now);
         let one_packet = service.config.is_one_packet(Protocol::Udp);
         Some(Begun { id, one_packet })
     }

@@ -123,14 +123,20 @@ impl Worker {
         if self.connections.is_full() {
             return Verdict::Drop(DropReason::TableFull);
         }
-        let Scheduled::Assigned(assignment) = self.shared.schedule(service, &flow, None, batch.now)
-        else {
-            return self.stack(batch, datagram, output);
+        let assignment = match self.shared.schedule(service, &flow, None, batch.now) {
+            Scheduled::Assigned(assignment) => assignment,
+            scheduled => {
+                if matches!(scheduled, Scheduled::NoDestination) {
+                    self.tell_refused(&flow, mark, None, batch.now);
+                }
+                return self.stack(batch, datagram, output);
+            }
         };
         let connection = self.connection(&assignment, &flow, datagram);
         self.retract_same(&connection);
         match self.connections.insert(connection, batch.now) {
             Ok(id) => {
+                self.connections.tell_made(id, false, batch.now);
                 self.follow(id);
                 self.error_to_server(batch, id, quoted, datagram, output)
             }

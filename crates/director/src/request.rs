@@ -211,6 +211,8 @@ impl Worker {
                 self.begin(batch, assignment, flow, datagram, output)
             }
             Scheduled::NoDestination => {
+                let mark = datagram.ingress.mark;
+                self.tell_refused(flow, mark, data, batch.now);
                 self.refuse(batch, datagram, Refusal::NoDestination, output)
             }
             Scheduled::Pass => self.stack(batch, datagram, output),
@@ -239,6 +241,7 @@ impl Worker {
             let octets = u64::try_from(datagram.len()).unwrap_or(u64::MAX);
             self.shared.count_in(self.index, &destination, octets);
             let target = Target::of(&connection, batch.network);
+            self.connections.tell_once(&connection, batch.now);
             drop(connection);
             self.tell_one_packet(batch, template.as_ref(), datagram.ingress.mark, output);
             self.release(template.as_ref());
@@ -246,6 +249,7 @@ impl Worker {
         }
         self.retract_same(&connection);
         if let Ok(id) = self.connections.insert(connection, batch.now) {
+            self.connections.tell_made(id, false, batch.now);
             self.follow(id);
             self.track(batch, id, datagram, Direction::ToServer);
             return self.forward_on(batch, id, datagram, output);

@@ -201,18 +201,33 @@ impl DirectorModel {
     pub(crate) fn boot(&mut self) -> Result<(), CommandError> {
         let setup = &self.setup;
         let count = self.is_alive.len();
-        let (configured, workers) = if setup.is_shared { (1, count) } else { (count, 1) };
-        self.shared = (0..configured).map(|_| configure(setup, workers)).collect::<Result<_, _>>()?;
+        let (configured, workers) = if setup.is_shared {
+            (1, count)
+        } else {
+            (count as u64, 1)
+        };
+        self.shared = (0..configured)
+            .map(|number| configure(setup, workers, mix(setup.seed ^ number)))
+            .collect::<Result<_, _>>()?;
         self.directors = (0..count)
             .map(|number| {
-                let (shared, worker) = if setup.is_shared { (0, number) } else { (number, 0) };
+                let (shared, worker) = if setup.is_shared {
+                    (0, number)
+                } else {
+                    (number, 0)
+                };
                 let secret = mix(setup.seed ^ number as u64);
                 let table = TableConfig {
                     max_connections: MAX_CONNECTIONS,
                     hash: HashKind::default(),
                     seed: [secret, mix(secret)],
                 };
-                Director::new(Arc::clone(&self.shared[shared]), Arc::clone(&self.host), worker, &table)
+                Director::new(
+                    Arc::clone(&self.shared[shared]),
+                    Arc::clone(&self.host),
+                    worker,
+                    &table,
+                )
             })
             .collect();
         self.is_alive.fill(true);
@@ -267,7 +282,9 @@ impl DirectorModel {
     /// The director of this number dies, unless it is the last one.
     pub(crate) fn kill(&mut self, director: usize) {
         let alive = self.is_alive.iter().filter(|&&is_alive| is_alive).count();
-        if alive > 1 && let Some(is_alive) = self.is_alive.get_mut(director) {
+        if alive > 1
+            && let Some(is_alive) = self.is_alive.get_mut(director)
+        {
             *is_alive = false;
         }
     }
@@ -275,7 +292,9 @@ impl DirectorModel {
     /// Directors that live.
     pub(crate) fn alive(&self) -> impl Iterator<Item = usize> {
         let numbers = self.is_alive.iter().enumerate();
-        numbers.filter(|&(_, &is_alive)| is_alive).map(|(number, _)| number)
+        numbers
+            .filter(|&(_, &is_alive)| is_alive)
+            .map(|(number, _)| number)
     }
 
     /// The director that the router gives a new flow to.
@@ -284,7 +303,9 @@ impl DirectorModel {
             return 0;
         }
         let hash = flow.hash();
-        let best = self.alive().max_by_key(|&number| mix(hash ^ mix(number as u64)));
+        let best = self
+            .alive()
+            .max_by_key(|&number| mix(hash ^ mix(number as u64)));
         best.unwrap_or(0)
     }
 
@@ -299,7 +320,13 @@ impl DirectorModel {
     }
 
     /// Gives a client's packet to a director: the real server that it is sent on to, if any.
-    pub(crate) fn handle(&mut self, now: u64, director: usize, flow: &Flow, kind: Kind) -> Option<u32> {
+    pub(crate) fn handle(
+        &mut self,
+        now: u64,
+        director: usize,
+        flow: &Flow,
+        kind: Kind,
+    ) -> Option<u32> {
         if self.next_due <= now {
             self.tick(now);
         }
@@ -312,7 +339,10 @@ impl DirectorModel {
         let packet = self.buffer.packet();
         let worker = &mut self.directors[director];
         let _verdict = worker.handle(at, INTERFACE, 0, packet, &mut output);
-        let reached = output.frames.first().and_then(|sent| server_at(sent.frame.bytes()));
+        let reached = output
+            .frames
+            .first()
+            .and_then(|sent| server_at(sent.frame.bytes()));
         self.frames = recycle(output.frames);
         let due = worker.next_deadline().map_or(NEVER, Instant::as_nanos);
         self.due[director] = due;
@@ -347,11 +377,13 @@ impl DirectorModel {
     }
 }
 
-/// The services of one director.
-fn configure(setup: &Setup, workers: usize) -> Result<Arc<Shared>, CommandError> {
+/// What is configured at one director, whose schedulers draw `lots`.
+fn configure(setup: &Setup, workers: usize, lots: u64) -> Result<Arc<Shared>, CommandError> {
     let shared = Shared::new(Options {
         workers,
         seed: (mix(setup.seed), mix(!setup.seed)),
+        schedulers: baselines::ENTRIES,
+        lots,
         ..Options::default()
     });
     // Both names and values are the director's own.
@@ -402,10 +434,16 @@ fn network(setup: &Setup) -> Network {
         metric: 0,
     };
     network.routes.insert(own, 16, route(None));
-    network.routes.insert(Ipv4Addr::UNSPECIFIED.into(), 0, route(Some(ROUTER.into())));
-    network.neighbours.insert((INTERFACE, ROUTER.into()), Mac([2, 0, 0, 0, 2, 1]));
+    network
+        .routes
+        .insert(Ipv4Addr::UNSPECIFIED.into(), 0, route(Some(ROUTER.into())));
+    network
+        .neighbours
+        .insert((INTERFACE, ROUTER.into()), Mac([2, 0, 0, 0, 2, 1]));
     for server in 0..setup.servers {
-        network.neighbours.insert((INTERFACE, address(server).into()), mac(server));
+        network
+            .neighbours
+            .insert((INTERFACE, address(server).into()), mac(server));
     }
     for vip in 0..setup.vips() {
         let address = Ipv4Addr::from_bits(VIPS + vip + 1);

@@ -50,7 +50,11 @@ impl Earliest {
 
     /// The earliest moment and whose it is; of equals the first.
     pub(crate) fn first(&self) -> (u64, usize) {
-        let winner = if self.moments.len() == 1 { 0 } else { self.winners[1] as usize };
+        let winner = if self.moments.len() == 1 {
+            0
+        } else {
+            self.winners[1] as usize
+        };
         (self.moments[winner], winner)
     }
 }
@@ -67,9 +71,15 @@ mod tests {
             let mut random = 1_u64;
             assert_eq!(earliest.first(), (NEVER, 0));
             for _ in 0..2_000 {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 let index = (random >> 33) as usize % count;
-                let moment = if random >> 20 & 7 == 0 { NEVER } else { random >> 58 };
+                let moment = if random >> 20 & 7 == 0 {
+                    NEVER
+                } else {
+                    random >> 58
+                };
                 earliest.set(index, moment);
                 plain[index] = moment;
                 let first = *plain.iter().min().unwrap();

@@ -64,7 +64,8 @@ pub(crate) fn ipv4(address: IpAddr) -> Ipv4Addr {
         IpAddr::V4(address) => address,
         IpAddr::V6(address) => {
             let bits = address.to_bits();
-            let [low, high] = [bits, bits >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
+            let [low, high] = [bits, bits >> 64]
+                .map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
             let [.., a, b, c, d] = mix(low ^ mix(high)).to_be_bytes();
             // Network 16.0.0.0/4: unicast, and nothing of the lab's own is in it.
             Ipv4Addr::new(16 | a & 15, b, c, d)
@@ -118,7 +119,22 @@ impl FrameBuffer {
             transport[4..8].copy_from_slice(&[0, 8, 0, 0]);
         } else {
             transport[4..20].copy_from_slice(&[
-                0, 0, 0, 1, 0, 0, 0, 1, 0x50, kind.flags(), 255, 255, 0, 0, 0, 0,
+                0,
+                0,
+                0,
+                1,
+                0,
+                0,
+                0,
+                1,
+                0x50,
+                kind.flags(),
+                255,
+                255,
+                0,
+                0,
+                0,
+                0,
             ]);
         }
         self.len = TRANSPORT + usize::from(transport_len);

@@ -157,7 +157,9 @@ impl Tally {
             let at = tally.cache.iter().position(|&held| held == service);
             self.requests += u64::from(is_counted);
             self.hits += u64::from(is_counted && at.is_some());
-            tally.cache.truncate(at.map_or(self.cache_room - 1, |_| self.cache_room));
+            tally
+                .cache
+                .truncate(at.map_or(self.cache_room - 1, |_| self.cache_room));
             if let Some(at) = at {
                 tally.cache.remove(at);
             }
@@ -193,7 +195,11 @@ impl Tally {
     pub(crate) fn live(&mut self, now: u64, server: usize, more: bool) {
         let tally = &mut self.servers[server];
         tally.settle_live(now);
-        tally.live = if more { tally.live + 1 } else { tally.live.saturating_sub(1) };
+        tally.live = if more {
+            tally.live + 1
+        } else {
+            tally.live.saturating_sub(1)
+        };
     }
 
     /// A counted connection was done after so many nanoseconds; alone it would have taken so many seconds.
@@ -263,8 +269,14 @@ impl Tally {
         put("sojourn_p99", sojourn(0.99));
         put("sojourn_p999", sojourn(0.999));
         let done = self.sojourn.total();
-        put("sojourn_mean", (done > 0).then(|| self.sojourn_sum / float(done)));
-        let slowdown = self.slowdown.quantile(0.99).map(|it| float(it) / SLOWDOWN_UNITS);
+        put(
+            "sojourn_mean",
+            (done > 0).then(|| self.sojourn_sum / float(done)),
+        );
+        let slowdown = self
+            .slowdown
+            .quantile(0.99)
+            .map(|it| float(it) / SLOWDOWN_UNITS);
         put("slowdown_p99", slowdown);
         for (of, [max, variation, jain]) in DIVIDED {
             let even = self.divided(of);
@@ -272,13 +284,22 @@ impl Tally {
             put(variation, even.map(|even| even.variation));
             put(jain, even.map(|even| even.jain));
         }
-        put("overprovision", (self.mean > 0.0).then(|| self.largest / self.mean));
+        put(
+            "overprovision",
+            (self.mean > 0.0).then(|| self.largest / self.mean),
+        );
         put("remapped", self.remapped.map(|(moved, _)| float(moved)));
         put("remapped_least", self.remapped.map(|(_, least)| least));
         put("broken", Some(float(self.broken)));
         let asked = self.scheduled + self.refused;
-        put("cache_hits", (self.requests > 0).then(|| float(self.hits) / float(self.requests)));
-        put("refused", (asked > 0).then(|| float(self.refused) / float(asked)));
+        put(
+            "cache_hits",
+            (self.requests > 0).then(|| float(self.hits) / float(self.requests)),
+        );
+        put(
+            "refused",
+            (asked > 0).then(|| float(self.refused) / float(asked)),
+        );
         put("disagreement", self.disagreement);
         put("connections", Some(float(self.scheduled)));
         RunResults {
@@ -305,7 +326,10 @@ const DIVIDED: [Divided; 3] = [
         |share| share.connections,
         ["connections_max", "connections_cv", "connections_jain"],
     ),
-    (|share| share.packets, ["packets_max", "packets_cv", "packets_jain"]),
+    (
+        |share| share.packets,
+        ["packets_max", "packets_cv", "packets_jain"],
+    ),
     (|share| share.work, ["work_max", "work_cv", "work_jain"]),
 ];
 

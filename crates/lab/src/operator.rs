@@ -4,12 +4,10 @@
 //! send. A crash (churn) and a restart for an update lose what the server was doing.
 
 use director::shared::CommandError;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
-use rand_distr::{Distribution, Exp1};
 
 use crate::director_model::Listed;
 use crate::events::Action;
+use crate::random::{self, Stream};
 use crate::real_server::RealServer;
 use crate::remap;
 use crate::scenario::{Churn, Event, Scenario, ServersSection};
@@ -39,30 +37,31 @@ pub(crate) struct Operator {
     events: Vec<Event>,
     groups: Vec<ServersSection>,
     servers: Vec<Known>,
-    random: ChaCha8Rng,
+    random: Stream,
 }
 
 impl Operator {
     /// Of a scenario; nothing is done yet.
-    pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
+    pub(crate) fn new(scenario: &Scenario, seed: u64, repeat: u32) -> Self {
         Self {
             events: scenario.events.clone(),
             groups: scenario.servers.clone(),
             servers: Vec::new(),
-            random: ChaCha8Rng::seed_from_u64(seed),
+            random: random::stream(seed, repeat, "churn"),
         }
     }
 
     /// An exponential time of this mean, nanoseconds.
     fn wait(&mut self, mean: f64) -> u64 {
-        let unit: f64 = Exp1.sample(&mut self.random);
-        nanoseconds(unit * mean)
+        nanoseconds(random::exponential(&mut self.random) * mean)
     }
 
     /// Real servers in the list that are to get connections, in the order of their numbers.
     fn serving(&self) -> impl DoubleEndedIterator<Item = usize> {
         let known = self.servers.iter().enumerate();
-        known.filter(|(_, it)| it.is_listed && it.listed.weight > 0).map(|(number, _)| number)
+        known
+            .filter(|(_, it)| it.is_listed && it.listed.weight > 0)
+            .map(|(number, _)| number)
     }
 }
 
@@ -123,7 +122,8 @@ impl World<'_> {
             }
             Event::Flap { server, down, .. } => {
                 let server = index(server);
-                self.agenda.put(after(down, self.now), Action::Return(server));
+                self.agenda
+                    .put(after(down, self.now), Action::Return(server));
                 self.changing(|world| world.delete(server))
             }
             Event::Slow {
@@ -133,7 +133,8 @@ impl World<'_> {
                 ..
             } => {
                 self.slow(index(server), factor);
-                self.agenda.put(after(lasting, self.now), Action::Recover(index(server)));
+                self.agenda
+                    .put(after(lasting, self.now), Action::Recover(index(server)));
                 Ok(())
             }
             Event::RollingUpdate { .. } => self.update(0, number),
@@ -237,7 +238,11 @@ impl World<'_> {
 
     fn remove(&mut self, count: u32) -> Result<(), CommandError> {
         for _ in 0..count {
-            let last = self.operator.servers.iter().rposition(|known| known.is_listed);
+            let last = self
+                .operator
+                .servers
+                .iter()
+                .rposition(|known| known.is_listed);
             if let Some(last) = last {
                 self.delete(last)?;
             }
@@ -329,13 +334,18 @@ impl World<'_> {
         let wanted = index(to.saturating_add(1));
         let next = self.now.saturating_add(every.max(1));
         if serving < wanted {
-            let spare = self.operator.servers.iter().position(|known| !known.is_listed);
+            let spare = self
+                .operator
+                .servers
+                .iter()
+                .position(|known| !known.is_listed);
             match spare {
                 Some(spare) => self.list(spare, true)?,
                 None => self.add(1)?,
             }
         } else if serving > wanted {
-            if let Some(last) = self.operator.serving().next_back() {
+            let last = self.operator.serving().next_back();
+            if let Some(last) = last {
                 self.weigh(last, 0)?;
                 self.agenda.put(next, Action::Delete(last));
             }
@@ -349,5 +359,7 @@ impl World<'_> {
 
 /// The index of what is numbered from 1; of 0 nothing's.
 fn index(number: u32) -> usize {
-    number.checked_sub(1).map_or(usize::MAX, |number| number as usize)
+    number
+        .checked_sub(1)
+        .map_or(usize::MAX, |number| number as usize)
 }

@@ -52,11 +52,6 @@ impl RealServer {
         self.speed
     }
 
-    /// Requests that it has not answered yet.
-    pub(crate) fn len(&self) -> usize {
-        self.serving.len() + self.waiting.len()
-    }
-
     /// Takes a request for so much work (seconds of a server of speed 1).
     pub(crate) fn take(&mut self, now: u64, job: Job, work: f64) {
         self.advance(now);
@@ -147,7 +142,9 @@ mod tests {
         let mut ends = vec![0.0; arrivals.len()];
         let mut arriving = (0..).zip(arrivals).peekable();
         loop {
-            let arrival = arriving.peek().map_or(NEVER, |(_, (at, _))| nanoseconds(*at));
+            let arrival = arriving
+                .peek()
+                .map_or(NEVER, |(_, (at, _))| nanoseconds(*at));
             let end = server.next_end();
             if arrival == NEVER && end == NEVER {
                 return ends;
@@ -164,7 +161,10 @@ mod tests {
     fn assert_ends(server: RealServer, arrivals: &[(f64, f64)], expected: &[f64]) {
         let found = ends(server, arrivals);
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-8, "{found} instead of {expected}");
+            assert!(
+                (found - expected).abs() < 1e-8,
+                "{found} instead of {expected}"
+            );
         }
     }
 
@@ -174,15 +174,27 @@ mod tests {
         let server = RealServer::new(Discipline::Ps, 1, 1.0);
         assert_ends(server, &[(0.0, 2.0), (1.0, 0.5)], &[2.5, 2.0]);
         let server = RealServer::new(Discipline::Ps, 2, 2.0);
-        assert_ends(server, &[(0.0, 2.0), (0.0, 4.0), (0.0, 4.0)], &[1.5, 2.5, 2.5]);
+        assert_ends(
+            server,
+            &[(0.0, 2.0), (0.0, 4.0), (0.0, 4.0)],
+            &[1.5, 2.5, 2.5],
+        );
     }
 
     #[test]
     fn first_come_is_first_served() {
         let server = RealServer::new(Discipline::Fcfs, 1, 1.0);
-        assert_ends(server, &[(0.0, 2.0), (1.0, 0.5), (5.0, 1.0)], &[2.0, 2.5, 6.0]);
+        assert_ends(
+            server,
+            &[(0.0, 2.0), (1.0, 0.5), (5.0, 1.0)],
+            &[2.0, 2.5, 6.0],
+        );
         let server = RealServer::new(Discipline::Fcfs, 2, 0.5);
-        assert_ends(server, &[(0.0, 2.0), (0.0, 1.0), (0.0, 1.0)], &[4.0, 2.0, 4.0]);
+        assert_ends(
+            server,
+            &[(0.0, 2.0), (0.0, 1.0), (0.0, 1.0)],
+            &[4.0, 2.0, 4.0],
+        );
     }
 
     #[test]
@@ -196,8 +208,7 @@ mod tests {
         server.slow(3 * SECOND, 1.0);
         assert_eq!(server.next_end(), 3 * SECOND + SECOND * 3 / 4);
         server.take(3 * SECOND, 3, 1.0);
-        assert_eq!(server.len(), 2);
         assert_eq!(server.crash(3 * SECOND), [3, 7]);
-        assert_eq!((server.len(), server.next_end()), (0, NEVER));
+        assert_eq!((server.end(4 * SECOND), server.next_end()), (None, NEVER));
     }
 }

@@ -100,11 +100,7 @@ fn gain(before: &[Listed], after: &[Listed]) -> f64 {
 }
 
 /// Share of these new flows for which two directors, as they are now, pick different real servers. Both take them up.
-pub(crate) fn disagreement(
-    model: &mut DirectorModel,
-    now: u64,
-    flows: &[Flow],
-) -> Option<f64> {
+pub(crate) fn disagreement(model: &mut DirectorModel, now: u64, flows: &[Flow]) -> Option<f64> {
     let begins = match model.setup().service.protocol {
         Protocol::Tcp => Kind::Syn,
         Protocol::Udp => Kind::Datagram,

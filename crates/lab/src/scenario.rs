@@ -2,6 +2,7 @@
 //!
 //! Promises: [`read`] takes any text, and gives a scenario that ends, or one sentence that names file, line and what to do.
 
+mod amounts;
 mod check;
 mod distribution;
 mod events;

@@ -1,6 +1,6 @@
 //! Schedulers by what one types: name and flags.
 
-use director::scheduler;
+use director::scheduler::{self, Entry};
 
 use crate::run::RunError;
 
@@ -30,28 +30,42 @@ pub fn choose(text: &str) -> Result<Choice, RunError> {
         [name, "-b", names] => (name, names),
         _ => return Err(refused("write NAME or NAME -b FLAG,FLAG".to_owned())),
     };
-    let entry = scheduler::find(name).ok_or_else(|| refused("there is no such scheduler".to_owned()))?;
+    let bare = name.strip_suffix('*').unwrap_or(name);
+    let entry =
+        baselines::find(bare).ok_or_else(|| refused("there is no such scheduler".to_owned()))?;
     let mut flags = 0;
     for flag in names.split(',').filter(|flag| !flag.is_empty()) {
         let known = entry.flags.iter().find(|known| known.name == flag);
-        flags |= known.ok_or_else(|| refused(format!("{name} has no flag {flag}")))?.flag;
+        flags |= known
+            .ok_or_else(|| refused(format!("{name} has no flag {flag}")))?
+            .flag;
     }
+    let flags_typed = words.get(1..).unwrap_or_default().join(" ");
     Ok(Choice {
-        label: words.join(" "),
+        label: format!("{} {flags_typed}", label(entry))
+            .trim_end()
+            .to_owned(),
         name: entry.name,
         flags,
     })
 }
 
-/// Every registered scheduler without flags, in the order of the registry.
+/// The name, and `*` behind it if kernel IPVS does not have it.
+fn label(entry: &Entry) -> String {
+    let is_own = scheduler::find(entry.name).is_none();
+    format!("{}{}", entry.name, if is_own { "*" } else { "" })
+}
+
+/// Every registered scheduler without flags in the order of the registry, then those that the kernel lacks.
 #[must_use]
 pub fn all() -> Vec<Choice> {
-    let plain = |entry: &&scheduler::Entry| Choice {
-        label: entry.name.to_owned(),
+    let entries = scheduler::ENTRIES.iter().chain(baselines::ENTRIES);
+    let plain = |entry: &&Entry| Choice {
+        label: label(entry),
         name: entry.name,
         flags: 0,
     };
-    scheduler::ENTRIES.iter().map(plain).collect()
+    entries.map(plain).collect()
 }
 
 #[cfg(test)]
@@ -63,9 +77,15 @@ mod tests {
     fn names_and_flags_are_read() {
         let choice = choose(" sh  -b sh-port,sh-fallback").unwrap();
         assert_eq!(choice.label, "sh -b sh-port,sh-fallback");
-        assert_eq!((choice.name, choice.flags), ("sh", FLAG_SCHED_1 | FLAG_SCHED_2));
+        assert_eq!(
+            (choice.name, choice.flags),
+            ("sh", FLAG_SCHED_1 | FLAG_SCHED_2)
+        );
         assert_eq!(choose("wlc").unwrap().flags, 0);
-        assert_eq!(all().len(), scheduler::ENTRIES.len());
+        assert_eq!(choose("p2c").unwrap().label, "p2c*");
+        assert_eq!(choose("p2c*").unwrap(), choose("p2c").unwrap());
+        assert!(all().iter().any(|choice| choice.label == "maglev*"));
+        assert!(all().iter().any(|choice| choice.label == "mh"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::operator::Operator;
 use crate::real_server::RealServer;
 use crate::remap;
 use crate::scenario::{Protocol, Scenario};
-use crate::time::{nanoseconds, seconds};
+use crate::time::nanoseconds;
 use crate::workload::{Arrival, Workload};
 
 /// Points of the imbalance over time.
@@ -28,6 +28,17 @@ const HOUSE_KEEPING: u64 = 1_000_000_000;
 
 /// How many times the scenario's duration is waited at most for what is not answered.
 const LONGEST: u64 = 20;
+
+/// What one run is told beside its scenario.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunOptions {
+    /// Of all randomness.
+    pub(crate) seed: u64,
+    /// Which of the repeats this is.
+    pub(crate) repeat: u32,
+    /// Flows that are looked at when the list of real servers changes.
+    pub(crate) probes: usize,
+}
 
 /// A connection that lives.
 #[derive(Debug)]
@@ -76,17 +87,16 @@ pub(crate) struct World<'w> {
 }
 
 impl<'w> World<'w> {
-    /// The world of `scenario` as it begins; `probes` flows are looked at when the list of servers changes.
+    /// The world of `scenario` as it begins.
     pub(crate) fn new(
         scenario: &Scenario,
         setup: Setup,
         workload: &'w mut dyn Workload,
-        probes: usize,
+        options: &RunOptions,
     ) -> Result<Self, CommandError> {
         let end = nanoseconds(scenario.duration);
         let most = setup.servers as usize;
         let initial: u32 = scenario.servers.iter().map(|group| group.count).sum();
-        let seed = setup.seed;
         let mut world = Self {
             now: 0,
             end,
@@ -96,7 +106,7 @@ impl<'w> World<'w> {
             model: DirectorModel::new(setup)?,
             stations: Vec::with_capacity(most),
             ends: Earliest::new(most),
-            operator: Operator::new(scenario, seed),
+            operator: Operator::new(scenario, options.seed, options.repeat),
             agenda: Agenda::of(scenario),
             workload,
             connections: Vec::new(),
@@ -105,7 +115,7 @@ impl<'w> World<'w> {
             timers_made: 0,
             unanswered: 0,
             latest: VecDeque::new(),
-            probes,
+            probes: options.probes,
         };
         world.set_up()?;
         world.agenda.put(world.look_interval(), Action::Look);
@@ -121,7 +131,11 @@ impl<'w> World<'w> {
             let timer = self.timers.peek().map_or(NEVER, |&Reverse((at, ..))| at);
             let step = self.agenda.next_at().unwrap_or(NEVER);
             let next = arrival.min(end).min(timer).min(step);
-            let last = if self.unanswered == 0 { self.end } else { self.end.saturating_mul(LONGEST) };
+            let last = if self.unanswered == 0 {
+                self.end
+            } else {
+                self.end.saturating_mul(LONGEST)
+            };
             if next == NEVER || next > last {
                 break;
             }
@@ -176,7 +190,11 @@ impl<'w> World<'w> {
         };
         let flow = flow(ipv4(arrival.client.0), arrival.client.1, arrival.service);
         let director = self.model.route(&flow);
-        let first = if self.is_tcp { Kind::Syn } else { Kind::Datagram };
+        let first = if self.is_tcp {
+            Kind::Syn
+        } else {
+            Kind::Datagram
+        };
         if arrival.is_flood {
             self.model.handle(self.now, director, &flow, first);
             return;
@@ -184,7 +202,8 @@ impl<'w> World<'w> {
         self.remember(flow);
         let Some(server) = self.model.handle(self.now, director, &flow, first) else {
             self.tally.refuse(self.now);
-            self.workload.done(&arrival, core::time::Duration::from_nanos(self.now));
+            self.workload
+                .done(&arrival, core::time::Duration::from_nanos(self.now));
             return;
         };
         let number = self.keep(Live {
@@ -222,7 +241,11 @@ impl<'w> World<'w> {
         let live = &mut self.connections[number as usize];
         let packets = live.arrival.packets.max(1);
         live.sent = packets;
-        let (part, flow, director) = (live.arrival.work / f64::from(packets), live.flow, live.director);
+        let (part, flow, director) = (
+            live.arrival.work / f64::from(packets),
+            live.flow,
+            live.director,
+        );
         self.count_packet(number, server);
         self.ask(number, server, part);
         for _ in 1..packets {
@@ -332,7 +355,11 @@ impl<'w> World<'w> {
         }
         if live.sent < live.arrival.packets {
             live.sent += 1;
-            let kind = if self.is_tcp { Kind::Data } else { Kind::Datagram };
+            let kind = if self.is_tcp {
+                Kind::Data
+            } else {
+                Kind::Datagram
+            };
             self.send(number, kind);
             self.plan_next_packet(number);
         } else {
@@ -344,7 +371,11 @@ impl<'w> World<'w> {
     fn close(&mut self, number: u32) {
         let live = &self.connections[number as usize];
         let (server, left) = (live.server, live.arrival.packets.saturating_sub(live.sent));
-        let kind = if self.is_tcp { Kind::Data } else { Kind::Datagram };
+        let kind = if self.is_tcp {
+            Kind::Data
+        } else {
+            Kind::Datagram
+        };
         for _ in 0..left {
             self.send(number, kind);
         }
@@ -416,7 +447,9 @@ impl<'w> World<'w> {
     pub(crate) fn probes(&mut self) -> Vec<Flow> {
         let mut seen = std::collections::HashSet::new();
         let latest = self.latest.iter().copied();
-        latest.filter(|flow| seen.insert((flow.client, flow.port, flow.vip))).collect()
+        latest
+            .filter(|flow| seen.insert((flow.client, flow.port, flow.vip)))
+            .collect()
     }
 
     /// With directors on their own: how often two of them disagree on the latest clients, who come by other ports.
@@ -429,11 +462,6 @@ impl<'w> World<'w> {
             flow.port ^= 0x8000;
         }
         remap::disagreement(&mut self.model, self.now, &flows)
-    }
-
-    /// Virtual time now, seconds.
-    pub(crate) fn seconds(&self) -> f64 {
-        seconds(self.now)
     }
 }
 

@@ -151,11 +151,17 @@ fn poisson_arrivals_have_the_rate_of_the_load_and_independent_counts() {
 /// Mean and variance of the number of arrivals in slots of so many seconds.
 fn counts(arrivals: &[Arrival], slot: f64) -> (f64, f64) {
     let last = arrivals.last().expect("arrivals").at.as_secs_f64();
-    let mut slots = vec![0.0; (last / slot) as usize + 1];
-    for arrival in arrivals {
-        slots[(arrival.at.as_secs_f64() / slot) as usize] += 1.0;
+    let mut slots = Vec::new();
+    let mut arrivals = arrivals.iter().peekable();
+    let mut end = slot;
+    while end < last {
+        let mut count = 0.0;
+        while arrivals.next_if(|one| one.at.as_secs_f64() < end).is_some() {
+            count += 1.0;
+        }
+        slots.push(count);
+        end += slot;
     }
-    slots.pop();
     moments(slots.into_iter())
 }
 

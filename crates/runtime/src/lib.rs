@@ -19,6 +19,7 @@ pub mod presence;
 pub mod privilege;
 pub mod proc_files;
 pub mod reconcile;
+pub mod shadow;
 pub mod state;
 pub mod status;
 pub mod vips;

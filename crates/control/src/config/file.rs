@@ -131,6 +131,7 @@ pub(super) struct File {
     pub(super) link: Spanned<LinkKind>,
     pub(super) gro: Gro,
     pub(super) assist: Assist,
+    pub(super) shadow: ShadowSection,
     pub(super) workers: Bounded<1, 64>,
     pub(super) busy_poll: Bounded<0, BUSY_POLL_MAX>,
     pub(super) max_connections: Bounded<1, 0x7fff_ffff>,
@@ -154,6 +155,7 @@ impl Default for File {
             link: Spanned::new(0..0, LinkKind::default()),
             gro: Gro::default(),
             assist: Assist::default(),
+            shadow: ShadowSection::default(),
             workers: Bounded::new::<1>(),
             busy_poll: Bounded::new::<0>(),
             max_connections: Bounded::new::<1_048_576>(),
@@ -187,6 +189,23 @@ impl Default for ControlSection {
             socket: SocketPath::new("/run/ulvs/control.sock"),
             group: None,
             mode: Mode::DEFAULT,
+        }
+    }
+}
+
+/// `[shadow]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ShadowSection {
+    pub(super) schedulers: Vec<Spanned<String>>,
+    pub(super) sample: Bounded<1, 65_536>,
+}
+
+impl Default for ShadowSection {
+    fn default() -> Self {
+        Self {
+            schedulers: Vec::new(),
+            sample: Bounded::new::<1>(),
         }
     }
 }

@@ -178,6 +178,12 @@ impl Connection {
         self.state
     }
 
+    /// Whether it counts as active for the real server.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        self.flags & FLAG_INACTIVE == 0
+    }
+
     /// Method and `FLAG_*` bits, numbered as the kernel's `IP_VS_CONN_F_*`.
     #[must_use]
     pub const fn flags(&self) -> u16 {
@@ -360,7 +366,7 @@ impl Connection {
             return;
         }
         self.state = next;
-        let was_active = self.flags & FLAG_INACTIVE == 0;
+        let was_active = self.is_active();
         if next.is_active() != was_active {
             self.flags ^= FLAG_INACTIVE;
             if let Some(destination) = &self.destination {
@@ -390,7 +396,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(destination) = &self.destination {
-            destination.unbind(self.flags & FLAG_INACTIVE == 0);
+            destination.unbind(self.is_active());
         }
     }
 }

@@ -11,6 +11,7 @@ use super::slab::Slab;
 use super::tracking::Tracked;
 use super::wheel::Wheel;
 use crate::destination::Method;
+use crate::observer::Observer;
 use crate::protocol::Direction;
 use crate::time::Instant;
 
@@ -41,6 +42,16 @@ pub struct ConnectionId {
     generation: u32,
 }
 
+impl ConnectionId {
+    /// A number that is spread evenly whatever the names: one in n connections has one that n divides.
+    #[must_use]
+    pub const fn scattered(self) -> u64 {
+        // Fibonacci hashing: the upper half is the good one.
+        let number = (self.generation as u64) << 32 | self.index as u64;
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+    }
+}
+
 /// Where a walk over all connections goes on; the default is the beginning.
 ///
 /// A connection that lives during the whole walk is met exactly once.
@@ -69,6 +80,8 @@ pub struct Table {
     made: u64,
     /// Connections that have ended so far.
     ended: u64,
+    /// Who hears of connections.
+    pub(crate) observer: Option<Box<dyn Observer>>,
 }
 
 /// Life that is left to a connection that is given up. The kernel ends it with its next tick, within 10 ms at the
@@ -88,6 +101,7 @@ impl Table {
             max_connections: config.max_connections.min(LIMIT),
             made: 0,
             ended: 0,
+            observer: None,
         }
     }
 
@@ -236,8 +250,15 @@ impl Table {
         now: Instant,
     ) {
         if let Some(connection) = self.get_mut(id) {
+            let was_active = connection.is_active();
             connection.observe(transport, direction, rules);
             connection.prolong(now);
+            let is_active = connection.is_active();
+            if is_active != was_active
+                && let Some(observer) = &mut self.observer
+            {
+                observer.turned(id, is_active);
+            }
             self.wheel.rearm(&mut self.slab, id.index);
         }
     }
@@ -362,6 +383,11 @@ impl Table {
 
     /// Takes an unarmed connection out of index and slab.
     fn take(&mut self, index: u32) -> Option<Connection> {
+        if let Some(id) = self.id(index)
+            && let Some(observer) = &mut self.observer
+        {
+            observer.ended(id);
+        }
         self.untrack(index);
         self.forget(index);
         let connection = self.slab.remove(index);

@@ -328,6 +328,7 @@ impl Worker {
                 .connections
                 .insert_controlled(connection, control, announced.awaits_client_port, batch.now)
                 .map_err(|_| DropReason::TableFull)?;
+            self.connections.tell_made(id, true, batch.now);
             self.follow(id);
             id
         };

@@ -1,19 +1,12 @@
 //! What a scenario may say: bounds for every number, and what numbers say together.
 
+use super::amounts::{check_amounts, check_load};
 use super::{Arrivals, Clients, Protocol, Scenario, ServersSection, Swept, events};
 
 /// Real servers at a time.
 pub(super) const SERVERS_MAX: u32 = 16_384;
 /// Real servers times virtual addresses times directors: each has counters and scheduler state of its own.
 const DESTINATIONS_MAX: f64 = 1_048_576.0;
-/// Connections of one run.
-const CONNECTIONS_MAX: f64 = 100e6;
-/// Connections that a director remembers at a time.
-const LIVE_MAX: f64 = 20e6;
-/// How long a director remembers a connection that says nothing any more, at most (UDP), seconds.
-const REMEMBERED: f64 = 300.0;
-/// Packets of one run.
-const PACKETS_MAX: f64 = 2e9;
 /// Changes of state of one kind in one run: bursts, failures.
 const CHANGES_MAX: f64 = 1e6;
 /// Seconds of virtual time.
@@ -61,15 +54,25 @@ pub(super) fn within(
     most: f64,
     path: impl Into<String>,
 ) -> Result<(), Fault> {
-    let value = value.into();
-    let reason = || format!("{value} is not possible: it is from {least} to {most}");
-    ensure((least..=most).contains(&value), path, reason())
+    let (value, path) = (value.into(), path.into());
+    let key = key(&path);
+    let reason = format!("{key} {value} is not possible: it is from {least} to {most}");
+    ensure((least..=most).contains(&value), path, reason)
 }
 
 /// A number above 0.
 pub(super) fn positive(value: f64, most: f64, path: impl Into<String>) -> Result<(), Fault> {
-    let reason = || format!("{value} is not possible: it is more than 0, and at most {most}");
-    ensure(value > 0.0 && value <= most, path, reason())
+    let path = path.into();
+    let key = key(&path);
+    let reason = format!("{key} {value} is not possible: it is more than 0, and at most {most}");
+    ensure(value > 0.0 && value <= most, path, reason)
+}
+
+/// The last key of a path.
+fn key(path: &str) -> String {
+    let is_place = |step: &&str| step.bytes().all(|octet| octet.is_ascii_digit());
+    let key = path.rsplit('.').find(|step| !is_place(step));
+    format!("`{}`", key.unwrap_or(path))
 }
 
 /// The first thing that is wrong with a scenario.
@@ -343,28 +346,6 @@ fn check_arrivals(scenario: &Scenario) -> Result<(), Fault> {
     }
 }
 
-/// An open loop that asks for more than there is.
-fn check_load(scenario: &Scenario) -> Result<(), Fault> {
-    let (Some(rate), Some(load)) = (scenario.rate(), scenario.load()) else {
-        return Ok(());
-    };
-    let key = match scenario.arrivals {
-        Arrivals::Poisson { rate: Some(_), .. } => "arrivals.rate",
-        _ => "arrivals.load",
-    };
-    let (work, capacity) = (scenario.mean_work(), scenario.capacity());
-    ensure(
-        load < 1.0,
-        key,
-        format!(
-            "load {load:.3}: {rate:.6} connections a second of {work:.6} s each are {:.6} s of work a second, and the real \
-             servers do {capacity:.6}, so queues would grow without end; stay below 1, add real servers, or use \
-             kind = \"closed\"",
-            rate * work
-        ),
-    )
-}
-
 fn check_flood(scenario: &Scenario) -> Result<(), Fault> {
     let Some(flood) = &scenario.syn_flood else {
         return Ok(());
@@ -382,61 +363,6 @@ fn check_flood(scenario: &Scenario) -> Result<(), Fault> {
         format!(
             "a flood ends after it has begun, at {}, and at the end of the run at the latest, at {}",
             flood.from, scenario.duration
-        ),
-    )
-}
-
-/// How much all of it comes to.
-fn check_amounts(scenario: &Scenario) -> Result<(), Fault> {
-    let (rate, key) = match &scenario.arrivals {
-        Arrivals::Closed { users, think } => {
-            // What users ask for, and what the real servers can answer.
-            let asked = f64::from(*users) / think.mean();
-            (
-                asked.min(scenario.capacity() / scenario.mean_work()),
-                "arrivals.users",
-            )
-        }
-        Arrivals::Poisson {
-            rate: Some(rate), ..
-        } => (*rate, "arrivals.rate"),
-        Arrivals::Trace { .. } => (0.0, "arrivals.file"),
-        _ => (scenario.rate().unwrap_or(0.0), "arrivals.load"),
-    };
-    let flood = scenario
-        .syn_flood
-        .map_or(0.0, |flood| flood.rate * (flood.until - flood.from));
-    let connections = rate * scenario.duration + flood;
-    ensure(
-        connections <= CONNECTIONS_MAX,
-        if flood > connections / 2.0 {
-            "syn_flood.rate"
-        } else {
-            key
-        },
-        format!(
-            "that is about {connections:.3e} connections: at most {CONNECTIONS_MAX:e}; shorten `duration`, or make the work \
-             of each longer"
-        ),
-    )?;
-    let packets = scenario.connections.iter().map(|kind| kind.packets).max();
-    let packets = connections * f64::from(packets.unwrap_or(0));
-    ensure(
-        packets <= PACKETS_MAX,
-        "connections.0.packets",
-        format!("that is up to {packets:.3e} packets: at most {PACKETS_MAX:e}"),
-    )?;
-    let linger = scenario.connections.iter();
-    let linger = linger
-        .filter_map(|kind| kind.linger)
-        .map(|linger| linger.mean());
-    let remembered = REMEMBERED + linger.fold(0.0, f64::max);
-    let live = rate * scenario.duration.min(remembered);
-    ensure(
-        live <= LIVE_MAX,
-        key,
-        format!(
-            "that is about {live:.3e} connections at a time: at most {LIVE_MAX:e}; shorten `duration`"
         ),
     )
 }

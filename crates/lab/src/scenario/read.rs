@@ -140,14 +140,16 @@ fn collect<'a>(
 
 /// serde's words for what was expected, as one who writes a scenario would say it.
 fn plain(reason: &str) -> String {
-    const WORDS: [(&str, &str); 6] = [
+    const WORDS: [(&str, &str); 5] = [
         ("expected u32", "expected a whole number, 0 or more"),
         ("expected u16", "expected a whole number from 0 to 65535"),
         ("expected f64", "expected a number"),
         ("expected a borrowed string", "expected a string"),
         ("expected struct ", "expected a section: "),
-        ("missing field ", "there is no key "),
     ];
+    if let Some(key) = reason.strip_prefix("missing field ") {
+        return format!("the key {key} is missing here");
+    }
     let mut reason = reason.to_owned();
     for (theirs, ours) in WORDS {
         reason = reason.replace(theirs, ours);

@@ -50,6 +50,17 @@ pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives the calling thread the lowest priority of ordinary ones (nice 19), as setpriority(2) on Linux does: of a thread,
+/// not of its process.
+///
+/// # Errors
+/// None in practice: lowering needs no privilege.
+pub fn step_back() -> io::Result<()> {
+    // SAFETY: setpriority(2) takes no pointers.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) })?;
+    Ok(())
+}
+
 /// Makes sure that this process and its children never gain privileges by executing a file
 /// (`PR_SET_NO_NEW_PRIVS`). Cannot be undone.
 ///

@@ -30,6 +30,7 @@ use crate::network::{self, ByTun, Watcher};
 use crate::presence::Presence;
 use crate::proc_files::ProcFiles;
 use crate::reconcile;
+use crate::shadow::Shadows;
 use crate::state::StateFile;
 use crate::status;
 use crate::vips::{self, Forwarding, Wish};
@@ -57,6 +58,8 @@ pub(super) struct Control {
     pub(super) state: Option<StateFile>,
     pub(super) proc_files: ProcFiles,
     pub(super) workers: Vec<Handle>,
+    /// Schedulers that only watch.
+    pub(super) shadows: Option<Shadows>,
     pub(super) steering_seed: u32,
     /// The VIPs by which flows are shared out among the workers.
     pub(super) sharing: Sharing,
@@ -110,6 +113,7 @@ impl Control {
         match name {
             status::NAME => Some(self.status().to_string()),
             control::counters::NAME => Some(self.counters().to_string()),
+            control::shadow::NAME => self.shadow_report(),
             _ => None,
         }
         .map(String::into_bytes)
@@ -134,6 +138,9 @@ impl Control {
             return;
         }
         self.generation = generation;
+        if let Some(shadows) = &self.shadows {
+            shadows.configured();
+        }
         let now = Instant::now();
         if self.pace.ask(now) {
             self.place();
@@ -269,7 +276,7 @@ impl Control {
         self.check_vips(&settings, shield.as_ref().unwrap_or(&self.shield))?;
         if settings.needs_restart(&self.settings) {
             tracing::warn!(
-                "changes of workers, busy_poll, assist, max_connections, control, state and log take a restart"
+                "changes of workers, busy_poll, assist, shadow, max_connections, control, state and log take a restart"
             );
         }
         self.links.want(
@@ -293,6 +300,7 @@ impl Control {
             workers: running.workers,
             busy_poll: running.busy_poll,
             assist: running.assist,
+            shadow: running.shadow.clone(),
             max_connections: running.max_connections,
             control: running.control.clone(),
             state: running.state.clone(),
@@ -470,6 +478,9 @@ impl Control {
         }
         for worker in self.workers.drain(..) {
             worker.join();
+        }
+        if let Some(shadows) = self.shadows.take() {
+            shadows.stop();
         }
     }
 

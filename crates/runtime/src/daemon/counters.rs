@@ -25,7 +25,9 @@ impl Control {
     /// What was counted, for `ulvs stats`.
     pub(super) fn counters(&self) -> Counters {
         let waiting = self.host.waiting_packets();
-        of(&reports(&self.workers), &self.links, waiting)
+        let mut counters = of(&reports(&self.workers), &self.links, waiting);
+        self.count_shadows(&mut counters);
+        counters
     }
 }
 

@@ -12,6 +12,7 @@ mod gro;
 mod guard;
 mod pace;
 mod settings;
+mod shadow;
 mod sharing;
 mod start;
 mod status;

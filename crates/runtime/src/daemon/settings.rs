@@ -16,6 +16,7 @@ use link::guard::Endpoint;
 use crate::error::{Result, RuntimeError};
 use crate::links::{self, Wanted};
 use crate::network::tables::Tables;
+use crate::shadow;
 use crate::vips::{Choice, Wish};
 
 /// TCP, UDP and SCTP.
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) busy_poll: Duration,
     /// Whether the kernel is to send on established flows by itself.
     pub(crate) assist: Option<Scope>,
+    /// The schedulers that only watch.
+    pub(crate) shadow: Option<shadow::Wish>,
     pub(super) max_connections: usize,
     pub(crate) vips: BTreeMap<IpAddr, Wish>,
     pub(super) marks: Arc<Vec<MarkRule>>,
@@ -96,6 +99,7 @@ impl Settings {
             workers: config.workers,
             busy_poll: config.busy_poll,
             assist: config.assist,
+            shadow: shadows(&config.shadow)?,
             max_connections: config.max_connections,
             vips: config
                 .vips
@@ -180,6 +184,7 @@ impl Settings {
         self.workers != running.workers
             || self.busy_poll != running.busy_poll
             || self.assist != running.assist
+            || self.shadow != running.shadow
             || self.max_connections != running.max_connections
             || self.control != running.control
             || self.state != running.state
@@ -236,6 +241,23 @@ fn wanted(config: &Config) -> Wanted {
             .map(|one| (one.name.clone(), choice(one)))
             .collect(),
     }
+}
+
+/// The shadow schedulers that `[shadow]` names.
+fn shadows(section: &control::config::Shadow) -> Result<Option<shadow::Wish>> {
+    let mut schedulers: Vec<shadow::Spec> = Vec::new();
+    for (text, place) in &section.schedulers {
+        let refused = |sentence| RuntimeError::Refused(format!("{place}: {sentence}"));
+        let spec = shadow::Spec::parse(text).map_err(refused)?;
+        if schedulers.contains(&spec) {
+            return Err(refused("it stands there twice".to_owned()));
+        }
+        schedulers.push(spec);
+    }
+    Ok((!schedulers.is_empty()).then_some(shadow::Wish {
+        schedulers,
+        sample: section.sample,
+    }))
 }
 
 /// FNV-1a: stable over versions, which a hash of the standard library is not.

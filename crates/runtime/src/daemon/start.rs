@@ -34,6 +34,7 @@ use crate::network::Watcher;
 use crate::presence::Presence;
 use crate::privilege;
 use crate::proc_files::ProcFiles;
+use crate::shadow::Shadows;
 use crate::state::StateFile;
 use crate::vips::Forwarding;
 use crate::worker::{self, Reporter};
@@ -65,11 +66,14 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
 
     let mut links = Links::new(settings.interfaces.clone(), watcher.tables())?;
     links.assist_by(assist::raise(settings.assist, &settings.interfaces));
-    let shared = Arc::new(Shared::new(director::shared::Options {
+    // The kernel's schedulers alone: whoever asks for another one is told what the kernel would say.
+    let director = director::shared::Options {
         workers: settings.workers,
         seed: (random()?, random()?),
         max_templates: settings.max_connections,
-    }));
+        ..director::shared::Options::default()
+    };
+    let shared = Arc::new(Shared::new(director));
     let state = open_state(&shared, &settings)?;
 
     let shield = Shield::of(&settings.interfaces, &links, watcher.tables());
@@ -94,6 +98,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
         state,
         proc_files: ProcFiles::beside(&settings.control.socket),
         workers: Vec::new(),
+        shadows: None,
         steering_seed: u32::from_ne_bytes(random_octets()?),
         sharing: Sharing::default(),
         options: options.clone(),
@@ -104,6 +109,9 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     // Threads inherit it.
     privilege::confine()?;
     let busy_poll = control.settings.busy_poll;
+    let shadow = control.settings.shadow.as_ref();
+    let shadows = shadow.map(|wish| Shadows::start(wish, &control.shared, director, clock));
+    control.shadows = shadows.transpose()?;
     control.workers = worker::start(directors(&control)?, clock, busy_poll, &reporter)?;
     let opened = control.open_links();
     if let Err(error) = opened.and_then(|()| privilege::keep(&control.capabilities())) {
@@ -147,6 +155,9 @@ fn directors(control: &Control) -> Result<Vec<Director>> {
         if let Some((assist, scope)) = assist {
             let flows = Arc::clone(assist.flows());
             director.set_assist(Box::new(Assisted::new(flows, control.clock)), scope);
+        }
+        if let Some(shadows) = &control.shadows {
+            director.set_observer(shadows.observer(index));
         }
         director
     };

@@ -232,10 +232,12 @@ impl Worker {
         let index = self.index;
         let handed = ports.take_handed(director, *clock, tally);
         if handed {
+            director.batch_done();
             spin.arrived(*clock);
         }
         for _ in 0..rounds {
             let (count, lost) = ports.receive(director, *clock, tally);
+            director.batch_done();
             if ports.holds_new() {
                 reporter.report(Event::Announced { worker: index });
             }
@@ -264,6 +266,7 @@ impl Worker {
         } = self;
         director.refresh();
         ports.send_from(tally, |output| director.tick(now, output));
+        director.batch_done();
         director
             .next_deadline()
             .is_some_and(|deadline| deadline <= now)

@@ -1,0 +1,283 @@
+//! One shadow scheduler: a director's services and real servers of its own, with the real scheduler, real templates
+//! and real counts, but no packets.
+
+use std::sync::Arc;
+
+use control::state::DesiredState;
+use director::assign::Scheduled;
+use director::destination::{Destination, DestinationConfig};
+use director::scheduler::Entry;
+use director::service::{
+    FLAG_SCHED_1, FLAG_SCHED_2, FLAG_SCHED_3, NO_SCHEDULER, Service, ServiceConfig, ServiceKey,
+};
+use director::services::Services;
+use director::shared::{Options, Shared};
+use director::template::{Ended, Template};
+use director::time::Instant;
+
+use super::events::{Place, Request};
+use crate::reconcile;
+
+/// The bits that are a scheduler's own.
+const SCHEDULER_FLAGS: u32 = FLAG_SCHED_1 | FLAG_SCHED_2 | FLAG_SCHED_3;
+/// Templates that one tick may end.
+const TEMPLATE_BUDGET: usize = 100_000;
+
+/// A scheduler as the configuration names it.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// As written: `mh -b mh-port`.
+    pub text: String,
+    /// The scheduler.
+    pub entry: &'static Entry,
+    /// Its flags; `None` = those of a service whose own scheduler it is, none for others.
+    pub flags: Option<u32>,
+}
+
+impl PartialEq for Spec {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Spec {
+    /// Reads `NAME` or `NAME -b FLAG[,FLAG]...`; names are the kernel's and those of `baselines`.
+    ///
+    /// # Errors
+    /// What is wrong, and what is possible.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let (name, flags) = match words[..] {
+            [name] => (name, None),
+            [name, "-b", flags] => (name, Some(flags)),
+            _ => {
+                return Err(
+                    "a scheduler is a name, or a name and its flags: \"mh -b mh-port\"".to_owned(),
+                );
+            }
+        };
+        let entry = baselines::find(name).ok_or_else(|| {
+            let known = director::scheduler::ENTRIES
+                .iter()
+                .chain(baselines::ENTRIES);
+            let names: Vec<_> = known.map(|entry| entry.name).collect();
+            format!("there is no scheduler {name:?}, only {}", names.join(", "))
+        })?;
+        let flag = |name: &str| {
+            let flag = entry.flags.iter().find(|flag| flag.name == name);
+            flag.map(|flag| flag.flag)
+                .ok_or_else(|| format!("{name:?} is not a flag of {}", entry.name))
+        };
+        let bits = flags.map(|flags| {
+            flags
+                .split(',')
+                .try_fold(0, |bits, name| flag(name).map(|flag| bits | flag))
+        });
+        Ok(Self {
+            text: words.join(" "),
+            entry,
+            flags: bits.transpose()?,
+        })
+    }
+
+    /// The service as this scheduler has it.
+    fn of(&self, live: &ServiceConfig) -> ServiceConfig {
+        let own = live.scheduler == self.entry.name;
+        let kept = if own && self.flags.is_none() {
+            live.flags & SCHEDULER_FLAGS
+        } else {
+            self.flags.unwrap_or(0)
+        };
+        ServiceConfig {
+            scheduler: self.entry.name.to_owned(),
+            flags: live.flags & !SCHEDULER_FLAGS | kept,
+            ..live.clone()
+        }
+    }
+}
+
+/// A connection at the real server that a follower gave it to.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) server: Arc<Destination>,
+    template: Option<Arc<Template>>,
+}
+
+impl Held {
+    /// Address and port of the real server.
+    pub(super) fn place(&self) -> Place {
+        (self.server.address, self.server.port)
+    }
+}
+
+/// A scheduler and its real servers; without a `spec`, those of the live scheduler, whose choices it is told.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) spec: Option<Spec>,
+    shared: Shared,
+    services: Arc<Services>,
+}
+
+impl Follower {
+    /// Without services; `options` are the live director's.
+    pub(super) fn new(spec: Option<Spec>, options: Options) -> Self {
+        let shared = Shared::new(Options {
+            workers: 1,
+            schedulers: baselines::ENTRIES,
+            ..options
+        });
+        Self {
+            spec,
+            services: shared.snapshot(),
+            shared,
+        }
+    }
+
+    /// Takes over what the live director is configured as.
+    pub(super) fn configure(&mut self, live: &DesiredState) {
+        let mut wanted = live.clone();
+        for (config, _) in &mut wanted.services {
+            *config = match &self.spec {
+                Some(spec) => spec.of(config),
+                None => ServiceConfig {
+                    scheduler: NO_SCHEDULER.to_owned(),
+                    flags: config.flags & !SCHEDULER_FLAGS,
+                    ..config.clone()
+                },
+            };
+        }
+        reconcile::reach(&self.shared, &wanted);
+        self.services = self.shared.snapshot();
+        for (config, servers) in &wanted.services {
+            self.put_in_order(&config.key, servers);
+        }
+        self.services = self.shared.snapshot();
+    }
+
+    /// Servers that were deleted and added again since the last look stand elsewhere in the list.
+    fn put_in_order(&self, key: &ServiceKey, wanted: &[DestinationConfig]) {
+        let Some(service) = self.services.get(key) else {
+            return;
+        };
+        let oldest_first = service.destinations.iter().rev();
+        let place = |config: &DestinationConfig| (config.address, config.port);
+        let pairs = oldest_first.clone().zip(wanted);
+        let right = pairs
+            .take_while(|(is, wanted)| (is.address, is.port) == place(wanted))
+            .count();
+        for server in oldest_first.skip(right) {
+            let (address, port) = (server.address, server.port);
+            report(self.shared.delete_destination(key, address, port));
+        }
+        for config in wanted.iter().skip(right) {
+            report(self.shared.add_destination(key, config));
+        }
+    }
+
+    /// The service that a request is for.
+    pub(super) fn service(&self, request: &Request) -> Option<&Arc<Service>> {
+        let flow = &request.flow;
+        self.services.lookup(
+            flow.protocol,
+            flow.destination,
+            flow.destination_port,
+            request.mark,
+        )
+    }
+
+    /// The service with this key.
+    pub(super) fn service_of(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.get(key)
+    }
+
+    /// Decides about a new connection.
+    pub(super) fn schedule(&self, request: &Request) -> Option<Held> {
+        let service = self.service(request)?;
+        let data = request.data.as_deref();
+        let scheduled = (self.shared).schedule(service, &request.flow, data, request.now);
+        match scheduled {
+            Scheduled::Assigned(assignment) => {
+                self.shared.count_connection(0, &assignment.destination);
+                Some(Held {
+                    server: assignment.destination,
+                    template: assignment.template,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts a new connection where the live director has it.
+    pub(super) fn give(&self, request: &Request, (address, port): Place) -> Option<Held> {
+        let server = self.service(request)?.destination(address, port)?;
+        server.bind(false);
+        self.shared.count_connection(0, server);
+        Some(Held {
+            server: Arc::clone(server),
+            template: None,
+        })
+    }
+
+    /// A connection has ended, active or not.
+    pub(super) fn end(&self, held: &Held, active: bool) {
+        held.server.unbind(active);
+        if let Some(template) = &held.template {
+            self.shared.release_template(template, Ended::InTime);
+        }
+    }
+
+    /// To be called every second.
+    pub(super) fn tick(&self, now: Instant) {
+        self.shared.tick(now);
+        self.shared.expire_templates(now, TEMPLATE_BUDGET);
+    }
+}
+
+/// A command that the live director took cannot fail here.
+fn report(result: Result<(), director::shared::CommandError>) {
+    if let Err(error) = result {
+        tracing::error!("shadow: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_scheduler_is_refused_in_a_sentence() {
+        for (text, expected) in [
+            ("nosuch", "there is no scheduler \"nosuch\", only rr, wrr"),
+            ("mh -b sh-port", "\"sh-port\" is not a flag of mh"),
+            ("", "a scheduler is a name"),
+            ("mh mh-port", "a scheduler is a name"),
+        ] {
+            let error = Spec::parse(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+        let spec = Spec::parse(" mh  -b mh-port,mh-fallback").unwrap();
+        assert_eq!(spec.text, "mh -b mh-port,mh-fallback");
+        assert_eq!(spec.flags, Some(FLAG_SCHED_1 | FLAG_SCHED_2));
+        assert_eq!(Spec::parse("maglev").unwrap().flags, None);
+    }
+
+    #[test]
+    fn lists_stand_in_the_live_order() {
+        let rules = |order: [u8; 3]| {
+            let servers =
+                order.map(|host| format!("-a -t 10.0.0.1:80 -r 10.2.0.{host}:80 -g -w 1\n"));
+            DesiredState::parse(&format!("-A -t 10.0.0.1:80 -s wlc\n{}", servers.concat())).unwrap()
+        };
+        let mut follower = Follower::new(Spec::parse("mh").ok(), Options::default());
+        for order in [[1, 2, 3], [1, 3, 2], [3, 2, 1], [2, 4, 1]] {
+            follower.configure(&rules(order));
+            let reached = DesiredState::of(&follower.shared);
+            assert_eq!(
+                reached.services[0].1,
+                rules(order).services[0].1,
+                "{order:?}"
+            );
+            assert_eq!(reached.services[0].0.scheduler, "mh");
+        }
+    }
+}
