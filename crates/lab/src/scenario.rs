@@ -7,6 +7,7 @@ mod check;
 mod distribution;
 mod events;
 mod read;
+mod shipped;
 mod sweep;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub use check::{Fault, check};
 pub use read::read;
+pub use shipped::SHIPPED;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
