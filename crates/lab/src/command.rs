@@ -115,14 +115,13 @@ impl Request {
     fn read(&self) -> Result<Vec<Scenario>, LabError> {
         let mut scenarios = Vec::new();
         if self.all {
-            for shipped in SHIPPED {
-                scenarios.push(scenario::read(shipped.name, shipped.text)?);
+            for (file, text) in SHIPPED {
+                scenarios.push(scenario::read(file, text)?);
             }
         }
         for name in &self.scenarios {
-            let shipped = SHIPPED.iter().find(|shipped| shipped.name == name);
-            scenarios.push(match shipped {
-                Some(shipped) => scenario::read(shipped.name, shipped.text)?,
+            scenarios.push(match shipped(name) {
+                Some((file, text)) => scenario::read(file, text)?,
                 None => scenario::read(name, &text(name)?)?,
             });
         }
@@ -144,6 +143,12 @@ impl Request {
         }
         Ok(scenarios)
     }
+}
+
+/// The shipped scenario of this name: its file, and its text.
+fn shipped(name: &str) -> Option<&'static (&'static str, &'static str)> {
+    let mut all = SHIPPED.iter();
+    all.find(|(file, _)| file.strip_suffix(".toml") == Some(name))
 }
 
 /// A word for a shell.
@@ -283,9 +288,10 @@ pub fn list() -> Result<String, LabError> {
     use std::fmt::Write as _;
 
     let mut text = "Shipped scenarios (`ulvs lab show NAME` prints one):\n".to_owned();
-    for shipped in SHIPPED {
-        let scenario = scenario::read(shipped.name, shipped.text)?;
-        let _ = writeln!(text, "  {:<22} {}", shipped.name, scenario.summary);
+    for (file, content) in SHIPPED {
+        let scenario = scenario::read(file, content)?;
+        let name = file.trim_end_matches(".toml");
+        let _ = writeln!(text, "  {name:<22} {}", scenario.summary);
     }
     text +=
         "\nSchedulers (--scheduler, with flags as \"sh -b sh-port\"; * is not in kernel IPVS):\n";
@@ -320,10 +326,8 @@ pub fn list() -> Result<String, LabError> {
 /// # Errors
 /// [`LabError::NotShipped`].
 pub fn show(name: &str) -> Result<&'static str, LabError> {
-    let found = SHIPPED.iter().find(|shipped| shipped.name == name);
-    found
-        .map(|shipped| shipped.text)
-        .ok_or_else(|| LabError::NotShipped(name.to_owned()))
+    let found = shipped(name).map(|(_, text)| *text);
+    found.ok_or_else(|| LabError::NotShipped(name.to_owned()))
 }
 
 /// `ulvs lab compare A.json B.json`.

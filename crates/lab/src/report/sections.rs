@@ -7,7 +7,7 @@ use super::figure::Figure;
 use super::plot::{Line, Mark};
 use super::titled;
 use crate::number;
-use crate::results::{Cost, Metric, ScenarioResults, SchedulerResults};
+use crate::results::{Cost, Estimate, Metric, ScenarioResults, SchedulerResults};
 
 /// What is drawn against what is swept; a metric that the sweep does not have is left out.
 const SWEEPS: [(&str, &[&str]); 4] = [
@@ -19,6 +19,11 @@ const SWEEPS: [(&str, &[&str]); 4] = [
     ),
     ("", &["sojourn_p99", "connections_max"]),
 ];
+
+/// Shares below this are left out of distributions: the few quickest would take half of a logarithmic axis.
+const LEAST: f64 = 0.005;
+/// Parts of a run whose means are drawn over time.
+const PARTS: u32 = 60;
 
 /// Values further apart than this are drawn by their logarithm.
 const FAR: f64 = 30.0;
@@ -51,10 +56,8 @@ pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a>
         .flat_map(|one| one.sojourn.iter().map(|point| point.0));
     let (factor, unit) = number::unit("s", times);
     let curve = |one: &'a SchedulerResults| {
-        let points = one
-            .sojourn
-            .iter()
-            .map(|(time, share)| (time * factor, *share));
+        let points = one.sojourn.iter().filter(|point| point.1 >= LEAST);
+        let points = points.map(|(time, share)| (time * factor, *share));
         plain(&one.name, points.collect())
     };
     let lines: Vec<Line<'_>> = all.map(curve).collect();
@@ -76,19 +79,34 @@ pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a>
     }
 }
 
+/// Means of so many parts of the time, each in its middle: single values of four lines hide each other.
+fn calmed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let last = points.iter().map(|point| point.0).fold(0.0, f64::max);
+    let long = last / f64::from(PARTS);
+    let part = |number: u32| {
+        let (from, to) = (f64::from(number) * long, f64::from(number + 1) * long);
+        let is_in = |point: &&(f64, f64)| point.0 >= from && (point.0 < to || number + 1 == PARTS);
+        let values = points.iter().filter(is_in).map(|point| point.1);
+        let (sum, count) =
+            values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+        (count > 0.0).then(|| (f64::midpoint(from, to), sum / count))
+    };
+    (0..PARTS).filter_map(part).collect()
+}
+
 /// Imbalance over time, with what happened.
 pub(super) fn imbalance<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a> {
     let all = scenario.schedulers.iter();
     let lines: Vec<Line<'_>> = all
-        .map(|one| plain(&one.name, one.imbalance.clone()))
+        .map(|one| plain(&one.name, calmed(&one.imbalance)))
         .collect();
     let marks = scenario.marks.iter().map(|mark| Mark { at: mark.at });
     let times = marks.clone().map(|mark| mark.at);
     Figure {
         id: format!("{id}-imbalance"),
         title: "Imbalance over time".to_owned(),
-        note: "Coefficient of variation of the servers' load for their weight in the first repeat: 0 = even; lower is \
-               better. Dotted lines are events, with their numbers in the list of events."
+        note: "Coefficient of variation of the servers' load for their weight in the first repeat, means of a sixtieth of the \
+               time: 0 = even; lower is better. Dotted lines are events, with their numbers in the list of events."
             .to_owned(),
         x: Axis::new("time", "s", Scale::Linear, xs(&lines).chain(times)),
         y: Axis::new("imbalance", "ratio", Scale::Linear, ys(&lines)),
@@ -369,17 +387,18 @@ pub(super) fn finding(scenario: &ScenarioResults) -> Option<String> {
         .filter(|(name, value)| *name != best.0 && !crate::compare::differ(value, &best.1))
         .map(|(name, _)| name)
         .collect();
-    let (factor, unit) = number::unit(metric.unit, [best.1.mean].into_iter());
+    let told = |(name, value): (&str, Estimate)| {
+        let (factor, unit) = number::unit(metric.unit, [value.mean].into_iter());
+        format!("{name} with {} {unit}", number::brief(value.mean * factor))
+    };
     let close = if close.is_empty() {
         String::new()
     } else {
         format!(" (not told apart from it: {})", close.join(", "))
     };
     Some(format!(
-        "Shortest 99th percentile of sojourn time: {} with {} {unit}{close}; longest: {} with {} {unit}.",
-        best.0,
-        number::brief(best.1.mean * factor),
-        worst.0,
-        number::brief(worst.1.mean * factor)
+        "Shortest 99th percentile of sojourn time: {}{close}; longest: {}.",
+        told(best),
+        told(worst)
     ))
 }
