@@ -389,3 +389,41 @@ pub fn cost(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_to_repeat_is_what_a_shell_takes_and_names_no_output() {
+        let request = Request {
+            scenarios: vec!["steady".to_owned(), "my scenario's.toml".to_owned()],
+            quick: true,
+            repeats: Some(5),
+            seed: 9,
+            schedulers: vec!["sh -b sh-port".to_owned(), "wlc".to_owned()],
+            threads: 2,
+            outputs: Outputs {
+                json: Some("out.json".into()),
+                ..Outputs::default()
+            },
+            ..Request::default()
+        };
+        let command = "ulvs lab run steady 'my scenario'\\''s.toml' --quick --repeats 5 --seed 9 \
+                       --scheduler 'sh -b sh-port' --scheduler wlc";
+        assert_eq!(request.command(), command);
+    }
+
+    #[test]
+    fn every_shipped_scenario_is_listed_and_shown() {
+        let list = list().expect("they are all right");
+        for (file, text) in SHIPPED {
+            let name = file.trim_end_matches(".toml");
+            assert_eq!(show(name).expect("it is shipped"), *text);
+            assert!(list.contains(&format!("\n  {name} ")), "{name}: {list}");
+        }
+        for metric in METRICS {
+            assert!(list.contains(metric.summary), "{}", metric.name);
+        }
+    }
+}
