@@ -1,6 +1,7 @@
 //! The `ulvs` binary: one file, many names. Called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore` it is the
 //! ipvsadm command line; otherwise its first argument says what it does.
 
+mod lab;
 mod replay;
 
 use std::io::{self, BufWriter, Write as _};
@@ -51,6 +52,9 @@ enum Command {
     Replay(replay::Arguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
+    /// Compare schedulers in simulations around the real director.
+    #[command(subcommand)]
+    Lab(lab::Command),
     /// Show the three forwarding methods in network namespaces of their own.
     Demo,
     /// A real server of the demo: answers HTTP requests with its name.
@@ -172,6 +176,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor(arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Decap(arguments) => decap(arguments),
+        Command::Lab(command) => lab::run(command),
         Command::Demo => demo(),
         // Taken before clap, whose grammar is not ipvsadm's; they stand here for the help.
         Command::Ipvsadm(given) | Command::IpvsadmSave(given) | Command::IpvsadmRestore(given) => {
