@@ -15,7 +15,10 @@ const EDGES: [(&str, &[&str]); 9] = [
         &["packet", "director", "link", "control", "baselines"],
     ),
     ("baselines", &["director"]),
-    ("lab", &["packet", "director", "link", "control", "baselines"]),
+    (
+        "lab",
+        &["packet", "director", "link", "control", "baselines"],
+    ),
     (
         "replay",
         &["packet", "director", "link", "control", "baselines"],

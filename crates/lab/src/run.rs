@@ -18,7 +18,7 @@ use crate::metrics::RunResults;
 use crate::results::{
     Estimate, METRICS, Point, ScenarioResults, SchedulerResults, ServerRow, ServerShare,
 };
-use crate::scenario::{Arrivals, Event, Scenario, Swept};
+use crate::scenario::{Event, Scenario};
 use crate::schedulers::{self, Choice};
 use crate::statistics::count;
 use crate::time::seconds;
@@ -100,17 +100,17 @@ pub fn run(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<ScenarioResults>, RunError> {
     let choices = choices(scenario)?;
-    let points = points(scenario);
+    let points = scenario.points();
     let mut prepared = Vec::new();
-    for (point, scenario) in &points {
-        check(scenario)?;
-        prepared.push((point, scenario, workload::Plan::new(scenario)?));
+    for (_, at) in &points {
+        check(at)?;
+        prepared.push((at, workload::Plan::new(at)?));
     }
     let repeats = plan.repeats.max(1) as usize;
     let total = points.len() * choices.len() * repeats;
     let one = |number: usize| -> Result<RunResults, RunError> {
         let (number, repeat) = (number / repeats, number % repeats);
-        let (_, scenario, workload) = &prepared[number / choices.len()];
+        let (scenario, workload) = &prepared[number / choices.len()];
         let choice = &choices[number % choices.len()];
         let repeat = u32::try_from(repeat).unwrap_or(u32::MAX);
         run_once(scenario, choice, workload, plan, repeat)
@@ -124,12 +124,12 @@ pub fn run(
         });
     };
     let mut runs = in_order(total, plan.threads, &one, &tell)?.into_iter();
-    let results = points.iter().map(|(point, scenario)| ScenarioResults {
-        name: scenario.name.clone(),
-        summary: scenario.summary.clone(),
-        point: point.clone(),
-        servers: rows(scenario),
-        marks: marks(scenario),
+    let results = points.iter().map(|(value, at)| ScenarioResults {
+        name: at.name.clone(),
+        summary: at.summary.clone(),
+        point: point(scenario, *value),
+        servers: rows(at),
+        marks: marks(at),
         schedulers: choices
             .iter()
             .map(|choice| merge(choice, &runs.by_ref().take(repeats).collect::<Vec<_>>()))
@@ -147,52 +147,10 @@ fn choices(scenario: &Scenario) -> Result<Vec<Choice>, RunError> {
     typed.map(|text| schedulers::choose(text)).collect()
 }
 
-/// The scenario at each point of its sweep.
-fn points(scenario: &Scenario) -> Vec<(Option<Point>, Scenario)> {
-    let Some(sweep) = &scenario.sweep else {
-        return vec![(None, scenario.clone())];
-    };
-    let axis = match sweep.of {
-        Swept::Load => "load",
-        Swept::Removed => "removed",
-        Swept::Directors => "directors",
-    };
-    let points = sweep.values.iter().map(|&value| {
-        let mut at = scenario.clone();
-        set(&mut at, sweep.of, value);
-        let axis = axis.to_owned();
-        (Some(Point { axis, value }), at)
-    });
-    points.collect()
-}
-
-/// Sets what is swept.
-fn set(scenario: &mut Scenario, of: Swept, value: f64) {
-    // A number of servers or directors, rounded and cut to what there can be.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the conversion cuts to the range, which is what is wanted"
-    )]
-    let whole = value.round() as u32;
-    match of {
-        Swept::Load => match &mut scenario.arrivals {
-            Arrivals::Poisson { load, rate } => (*load, *rate) = (Some(value), None),
-            Arrivals::Bursty { load, .. } => *load = value,
-            Arrivals::Closed { .. } | Arrivals::Trace { .. } => {}
-        },
-        Swept::Removed => {
-            let mut events = scenario.events.iter_mut();
-            let removed = events.find_map(|event| match event {
-                Event::Remove { count, .. } => Some(count),
-                _ => None,
-            });
-            if let Some(count) = removed {
-                *count = whole;
-            }
-        }
-        Swept::Directors => scenario.directors.count = whole,
-    }
+/// Where in its sweep a scenario is.
+fn point(scenario: &Scenario, value: Option<f64>) -> Option<Point> {
+    let axis = scenario.sweep.as_ref()?.of.name().to_owned();
+    value.map(|value| Point { axis, value })
 }
 
 /// Real servers that there may ever be: those at the beginning, those that are added and those that are scaled to.
