@@ -60,6 +60,10 @@ pub const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../scenarios/thresholds.toml"),
     ),
     (
+        "comeback.toml",
+        include_str!("../../scenarios/comeback.toml"),
+    ),
+    (
         "slow-start.toml",
         include_str!("../../scenarios/slow-start.toml"),
     ),
