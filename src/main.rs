@@ -2,6 +2,7 @@
 //! ipvsadm command line; otherwise its first argument says what it does.
 
 mod lab;
+mod replay;
 
 use std::io::{self, BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +48,8 @@ enum Command {
     Shadow(ShadowArguments),
     /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
     Doctor(DoctorArguments),
+    /// Put the frames of a capture through the director: what it does with each, and what other schedulers would do.
+    Replay(replay::Arguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
     /// Compare schedulers in simulations around the real director.
@@ -171,6 +174,7 @@ fn main() -> ExitCode {
             asking(|out, err, transport| cli::shadow::run(json, out, err, transport))
         }
         Command::Doctor(arguments) => doctor(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
         Command::Decap(arguments) => decap(arguments),
         Command::Lab(command) => lab::run(command),
         Command::Demo => demo(),

@@ -18,7 +18,7 @@ use crate::metrics::RunResults;
 use crate::results::{
     Estimate, METRICS, Point, ScenarioResults, SchedulerResults, ServerRow, ServerShare,
 };
-use crate::scenario::{Arrivals, Event, Scenario, Swept};
+use crate::scenario::{Event, Scenario};
 use crate::schedulers::{self, Choice};
 use crate::statistics::count;
 use crate::time::seconds;
@@ -149,50 +149,15 @@ fn choices(scenario: &Scenario) -> Result<Vec<Choice>, RunError> {
 
 /// The scenario at each point of its sweep.
 fn points(scenario: &Scenario) -> Vec<(Option<Point>, Scenario)> {
-    let Some(sweep) = &scenario.sweep else {
-        return vec![(None, scenario.clone())];
-    };
-    let axis = match sweep.of {
-        Swept::Load => "load",
-        Swept::Removed => "removed",
-        Swept::Directors => "directors",
-    };
-    let points = sweep.values.iter().map(|&value| {
-        let mut at = scenario.clone();
-        set(&mut at, sweep.of, value);
-        let axis = axis.to_owned();
-        (Some(Point { axis, value }), at)
+    let axis = scenario.sweep.as_ref().map(|sweep| sweep.of.name());
+    let points = scenario.points().into_iter().map(|(value, at)| {
+        let point = value.zip(axis).map(|(value, axis)| Point {
+            axis: axis.to_owned(),
+            value,
+        });
+        (point, at)
     });
     points.collect()
-}
-
-/// Sets what is swept.
-fn set(scenario: &mut Scenario, of: Swept, value: f64) {
-    // A number of servers or directors, rounded and cut to what there can be.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the conversion cuts to the range, which is what is wanted"
-    )]
-    let whole = value.round() as u32;
-    match of {
-        Swept::Load => match &mut scenario.arrivals {
-            Arrivals::Poisson { load, rate } => (*load, *rate) = (Some(value), None),
-            Arrivals::Bursty { load, .. } => *load = value,
-            Arrivals::Closed { .. } | Arrivals::Trace { .. } => {}
-        },
-        Swept::Removed => {
-            let mut events = scenario.events.iter_mut();
-            let removed = events.find_map(|event| match event {
-                Event::Remove { count, .. } => Some(count),
-                _ => None,
-            });
-            if let Some(count) = removed {
-                *count = whole;
-            }
-        }
-        Swept::Directors => scenario.directors.count = whole,
-    }
 }
 
 /// Real servers that there may ever be: those at the beginning, those that are added and those that are scaled to.

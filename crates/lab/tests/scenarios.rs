@@ -218,7 +218,12 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     (
         "\"wlc\"",
         "\"wlcc\"",
-        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: there is no scheduler `wlcc`",
+        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: scheduler \"wlcc\": there is no such scheduler",
+    ),
+    (
+        "\"wlc\"",
+        "\"wlc -b sh-port\"",
+        "s.toml:5: `schedulers = [\"wlc -b sh-port\", \"sh -b sh-port\"]`: scheduler \"wlc -b sh-port\": wlc has no flag sh-port",
     ),
     (
         "vips = 1",
