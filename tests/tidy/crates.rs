@@ -15,10 +15,13 @@ const EDGES: [(&str, &[&str]); 9] = [
         &["packet", "director", "link", "control", "baselines"],
     ),
     ("baselines", &["director"]),
-    ("lab", &["packet", "director", "link", "control", "baselines"]),
+    (
+        "lab",
+        &["packet", "director", "link", "control", "baselines"],
+    ),
     (
         "replay",
-        &["packet", "director", "link", "control", "baselines"],
+        &["packet", "director", "link", "control", "cli", "baselines"],
     ),
 ];
 
