@@ -4,8 +4,10 @@
 //!
 //! `cargo bench --bench engine`; compare two revisions with `-- --save-baseline NAME` and `-- --baseline NAME`.
 
+#[path = "one_service.rs"]
+mod one_service;
+
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,45 +15,23 @@ use std::thread;
 use std::time::Duration;
 
 use criterion::Criterion;
-use director::connection::{HashKind, TableConfig};
-use director::destination::{DestinationConfig, Method, TunnelConfig};
+use director::destination::Method;
 use director::director::{Director, Host};
 use director::frame::{Outgoing, Output};
-use director::net::{Answer, Interface, Network, Route, RouteKind};
-use director::protocol::Protocol;
-use director::service::{ServiceConfig, ServiceKey};
 use director::shared::{Options, Shared};
 use director::time::Instant;
 use director::verdict::Verdict;
 use link::recycle;
-use packet::{Family, Mac, Packet, checksum};
+use one_service::{
+    ACK, Endpoint, HEADROOM, ROOM, SERVERS, SYN, client, frame_len, key, network, real_server,
+    server, service, table, vip, write,
+};
+use packet::{Family, Packet};
 
-/// Octets in front of a frame.
-const HEADROOM: usize = 64;
-/// Octets of a frame's memory.
-const ROOM: usize = HEADROOM + 74;
 /// Frames handled in one go.
 const BATCH: usize = 32;
-const OWN: Mac = Mac([2, 0, 0, 0, 1, 1]);
-const SERVERS: u8 = 16;
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
 /// Connections that the figures are taken at.
 const CONNECTIONS: [u32; 3] = [10_000, 1_000_000, 10_000_000];
-
-const fn vip(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1)),
-        Family::V6 => IpAddr::V6(Ipv6Addr::new(0xfd00, 8, 0, 0, 0, 0, 0, 1)),
-    }
-}
-
-fn server(family: Family, last: u8) -> IpAddr {
-    match family {
-        Family::V4 => [10, 2, 0, last].into(),
-        Family::V6 => Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, last.into()).into(),
-    }
-}
 
 /// A director with one TCP service on port 80, sixteen real servers and so many established connections.
 fn director(method: Method, family: Family, connections: u32) -> Director {
@@ -64,36 +44,14 @@ fn world(method: Method, family: Family, workers: usize) -> (Arc<Shared>, Arc<Ho
         workers,
         ..Options::default()
     }));
-    let key = ServiceKey::Address {
-        protocol: Protocol::Tcp,
-        address: vip(family),
-        port: 80,
-    };
-    let config = ServiceConfig {
-        key,
-        scheduler: "wlc".to_owned(),
-        flags: 0,
-        timeout: 0,
-        netmask: match family {
-            Family::V4 => u32::MAX,
-            Family::V6 => 128,
-        },
-        persistence_engine: None,
-    };
-    shared.add_service(config).expect("a new service");
+    let key = key(family);
+    shared
+        .add_service(service(key, "wlc"))
+        .expect("a new service");
     for last in 1..=SERVERS {
-        let server = DestinationConfig {
-            address: server(family, last),
-            port: 80,
-            method,
-            tunnel: TunnelConfig::default(),
-            weight: 1,
-            upper_threshold: 0,
-            lower_threshold: 0,
-        };
-        shared
-            .add_destination(&key, &server)
-            .expect("a new real server");
+        let server = real_server(server(family, last), method, 1);
+        let added = shared.add_destination(&key, &server);
+        added.expect("a new real server");
     }
     let host = Arc::new(Host::default());
     host.network.store(Arc::new(network(family)));
@@ -107,12 +65,7 @@ fn worker(
     index: usize,
     clients: Range<u32>,
 ) -> Director {
-    let table = TableConfig {
-        max_connections: 1 << 24,
-        hash: HashKind::default(),
-        seed: [1, 2],
-    };
-    let mut director = Director::new(Arc::clone(shared), Arc::clone(host), index, &table);
+    let mut director = Director::new(Arc::clone(shared), Arc::clone(host), index, &table());
     let mut frames = Frames::new(family);
     for client in clients {
         for flags in [SYN, ACK] {
@@ -123,59 +76,12 @@ fn worker(
     director
 }
 
-/// One interface to real servers and clients, and a default route.
-fn network(family: Family) -> Network {
-    let own = server(family, 254);
-    let len = match family {
-        Family::V4 => 16,
-        Family::V6 => 64,
-    };
-    let mut network = Network {
-        interfaces: vec![Interface {
-            index: 1,
-            name: "eth0".to_owned(),
-            mac: OWN,
-            mtu: 1500,
-            link_len: 14,
-            addresses: vec![(own, len)],
-            up: true,
-        }],
-        ..Network::default()
-    };
-    let route = |gateway| Route {
-        kind: RouteKind::Unicast,
-        interface: 1,
-        gateway,
-        source: None,
-        mtu: None,
-        metric: 0,
-    };
-    let router = server(family, 253);
-    network.routes.insert(own, len, route(None));
-    let anywhere: IpAddr = match family {
-        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    network.routes.insert(anywhere, 0, route(Some(router)));
-    network.vips.insert(vip(family), Answer::Owned);
-    for last in (1..=SERVERS).chain([253]) {
-        let mac = Mac([2, 0, 0, 0, 2, last]);
-        network.neighbours.insert((1, server(family, last)), mac);
-    }
-    network
-}
-
 /// A TCP segment: source, destination, flags.
-type Segment = ((IpAddr, u16), (IpAddr, u16), u8);
+type Segment = (Endpoint, Endpoint, u8);
 
-/// What client number `client` sends.
-fn request(family: Family, client: u32, flags: u8) -> Segment {
-    let [_, a, b, c] = client.to_be_bytes();
-    let address = match family {
-        Family::V4 => IpAddr::from([11, a, b, c]),
-        Family::V6 => Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(client)).into(),
-    };
-    ((address, 1025), (vip(family), 80), flags)
+/// What client number `number` sends.
+fn request(family: Family, number: u32, flags: u8) -> Segment {
+    (client(family, number), (vip(family), 80), flags)
 }
 
 /// Memory of a batch, as a ring has it.
@@ -197,51 +103,19 @@ impl Frames {
         }
     }
 
-    /// Octets of a frame: link, IP and TCP header.
-    fn len(&self) -> usize {
-        match self.family {
-            Family::V4 => 54,
-            Family::V6 => 74,
-        }
-    }
-
     /// Writes the batch's frames.
     fn fill(&mut self, segments: &[Segment]) {
-        let len = self.len();
+        let len = frame_len(self.family);
         for (buffer, &(source, destination, flags)) in self.buffers.iter_mut().zip(segments) {
             let frame = &mut buffer[HEADROOM..HEADROOM + len];
-            frame[..6].copy_from_slice(&OWN.0);
-            let transport = match (source.0, destination.0) {
-                (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                    frame[12..14].copy_from_slice(&[8, 0]);
-                    frame[14..26].copy_from_slice(&[0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0]);
-                    frame[26..30].copy_from_slice(&source.octets());
-                    frame[30..34].copy_from_slice(&destination.octets());
-                    let sum = checksum::Sum::of(&frame[14..34]).finish();
-                    frame[24..26].copy_from_slice(&sum.to_be_bytes());
-                    34
-                }
-                (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                    frame[12..14].copy_from_slice(&[0x86, 0xdd]);
-                    frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 20, 6, 64]);
-                    frame[22..38].copy_from_slice(&source.octets());
-                    frame[38..54].copy_from_slice(&destination.octets());
-                    54
-                }
-                _ => unreachable!("families are not mixed"),
-            };
-            let segment = &mut frame[transport..];
-            segment[..2].copy_from_slice(&source.1.to_be_bytes());
-            segment[2..4].copy_from_slice(&destination.1.to_be_bytes());
-            segment[4..20]
-                .copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 1, 0, 0, 0, 0, 0]);
+            write(frame, source, destination, flags);
         }
     }
 
     /// Handles the first `count` frames as one batch: the last verdict, and how long that took. As in a worker, the link
     /// has made the packets before, and the lists' memory is that of the batch before.
     fn run(&mut self, director: &mut Director, count: usize) -> (Verdict, Duration) {
-        let len = self.len();
+        let len = frame_len(self.family);
         let now = Instant::START.after(Duration::from_secs(1));
         let mut output = Output {
             frames: recycle(std::mem::take(&mut self.frames)),

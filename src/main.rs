@@ -1,6 +1,9 @@
 //! The `ulvs` binary: one file, many names. Called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore` it is the
 //! ipvsadm command line; otherwise its first argument says what it does.
 
+mod lab;
+mod replay;
+
 use std::io::{self, BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -45,8 +48,13 @@ enum Command {
     Shadow(ShadowArguments),
     /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
     Doctor(DoctorArguments),
+    /// Put the frames of a capture through the director: what it does with each, and what other schedulers would do.
+    Replay(replay::Arguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
     Decap(DecapArguments),
+    /// Compare schedulers in simulations around the real director.
+    #[command(subcommand)]
+    Lab(lab::Command),
     /// Show the three forwarding methods in network namespaces of their own.
     Demo,
     /// A real server of the demo: answers HTTP requests with its name.
@@ -166,7 +174,9 @@ fn main() -> ExitCode {
             asking(|out, err, transport| cli::shadow::run(json, out, err, transport))
         }
         Command::Doctor(arguments) => doctor(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
         Command::Decap(arguments) => decap(arguments),
+        Command::Lab(command) => lab::run(command),
         Command::Demo => demo(),
         // Taken before clap, whose grammar is not ipvsadm's; they stand here for the help.
         Command::Ipvsadm(given) | Command::IpvsadmSave(given) | Command::IpvsadmRestore(given) => {

@@ -16,7 +16,8 @@ use packet::Family;
 
 use crate::Wanted;
 use crate::gauge::Gauge;
-use crate::world::{ACK, BATCH, World, real_server};
+use crate::one_service::ACK;
+use crate::world::{BATCH, World, real_server};
 
 const SERVICES: u16 = 5_000;
 const SERVERS: u8 = 20;

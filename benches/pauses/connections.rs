@@ -7,7 +7,8 @@ use director::connection::Cursor;
 use packet::Family;
 
 use crate::gauge::Gauge;
-use crate::world::{BATCH, SYN, World, key, server};
+use crate::one_service::{SYN, key, server};
+use crate::world::{BATCH, World};
 use crate::{Wanted, note, time};
 
 const MILLION: u32 = 1_000_000;

@@ -9,6 +9,8 @@ mod configuration;
 mod connections;
 mod gauge;
 mod memory;
+#[path = "../one_service.rs"]
+mod one_service;
 mod picks;
 mod world;
 

@@ -13,7 +13,8 @@ use director::time::Instant;
 use packet::Family;
 
 use crate::gauge::Gauge;
-use crate::world::{key, real_server, service};
+use crate::one_service::key;
+use crate::world::{real_server, service};
 use crate::{Wanted, note};
 
 const SIZES: [u16; 3] = [16, 256, 4096];
@@ -96,7 +97,7 @@ fn flow(client: u32) -> Flow {
         protocol: Protocol::Tcp,
         source: client.to_be_bytes().into(),
         source_port: 1025,
-        destination: crate::world::vip(Family::V4),
+        destination: crate::one_service::vip(Family::V4),
         destination_port: 80,
     }
 }

@@ -1,81 +1,38 @@
 //! A director with services and clients in memory, driven as a worker drives it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use director::connection::{HashKind, TableConfig};
-use director::destination::{DestinationConfig, Method, TunnelConfig};
+use director::destination::{DestinationConfig, Method};
 use director::director::{Director, Host};
 use director::frame::Output;
-use director::net::{Answer, Interface, Network, Route, RouteKind};
-use director::protocol::Protocol;
 use director::service::{FLAG_PERSISTENT, ServiceConfig, ServiceKey};
 use director::shared::{Options, Shared};
 use director::time::Instant;
 use director::verdict::Verdict;
-use packet::{Family, Mac, Packet, checksum};
+use packet::{Family, Packet};
 
 use crate::gauge::Gauge;
+use crate::one_service::{
+    self, HEADROOM, ROOM, SERVERS, SYN, client, frame_len, key, network, server, table, vip, write,
+};
 
-/// Octets in front of a frame.
-const HEADROOM: usize = 64;
-/// Octets of a frame's memory.
-const ROOM: usize = HEADROOM + 74;
 /// Frames that a worker receives in one go.
 pub(crate) const BATCH: u32 = 64;
-const OWN: Mac = Mac([2, 0, 0, 0, 1, 1]);
-const SERVERS: u8 = 16;
-pub(crate) const SYN: u8 = 0x02;
-pub(crate) const ACK: u8 = 0x10;
 
-pub(crate) const fn vip(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1)),
-        Family::V6 => IpAddr::V6(Ipv6Addr::new(0xfd00, 8, 0, 0, 0, 0, 0, 1)),
-    }
-}
-
-pub(crate) fn server(family: Family, last: u8) -> IpAddr {
-    match family {
-        Family::V4 => [10, 2, 0, last].into(),
-        Family::V6 => Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, last.into()).into(),
-    }
-}
-
-/// Port 80 of the VIP.
-pub(crate) const fn key(family: Family) -> ServiceKey {
-    ServiceKey::Address {
-        protocol: Protocol::Tcp,
-        address: vip(family),
-        port: 80,
-    }
-}
-
+/// A service, with persistence templates or without.
 pub(crate) fn service(key: ServiceKey, scheduler: &str, persistent: bool) -> ServiceConfig {
     ServiceConfig {
-        key,
-        scheduler: scheduler.to_owned(),
         flags: if persistent { FLAG_PERSISTENT } else { 0 },
         timeout: if persistent { 50 } else { 0 },
-        netmask: match key.family() {
-            Family::V4 => u32::MAX,
-            Family::V6 => 128,
-        },
-        persistence_engine: None,
+        ..one_service::service(key, scheduler)
     }
 }
 
+/// A real server by NAT.
 pub(crate) fn real_server(address: IpAddr, weight: i32) -> DestinationConfig {
-    DestinationConfig {
-        address,
-        port: 80,
-        method: Method::Masq,
-        tunnel: TunnelConfig::default(),
-        weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
-    }
+    one_service::real_server(address, Method::Masq, weight)
 }
 
 /// A director, the memory of a batch, and the time.
@@ -104,13 +61,8 @@ impl World {
         }
         let host = Arc::new(Host::default());
         host.network.store(Arc::new(network(family)));
-        let table = TableConfig {
-            max_connections: 1 << 24,
-            hash: HashKind::default(),
-            seed: [1, 2],
-        };
         Self {
-            director: Director::new(Arc::clone(&shared), host, 0, &table),
+            director: Director::new(Arc::clone(&shared), host, 0, &table()),
             shared,
             now: Instant::START.after(Duration::from_secs(1)),
             family,
@@ -169,84 +121,11 @@ impl World {
 
     /// Writes the frames; octets of each.
     fn fill(&mut self, first: u32, count: u32, flags: u8) -> usize {
-        let len = match self.family {
-            Family::V4 => 54,
-            Family::V6 => 74,
-        };
-        for (client, buffer) in (first..first + count).zip(&mut self.buffers) {
-            write(
-                self.family,
-                client,
-                flags,
-                &mut buffer[HEADROOM..HEADROOM + len],
-            );
+        let (len, destination) = (frame_len(self.family), (vip(self.family), 80));
+        for (number, buffer) in (first..first + count).zip(&mut self.buffers) {
+            let frame = &mut buffer[HEADROOM..HEADROOM + len];
+            write(frame, client(self.family, number), destination, flags);
         }
         len
     }
-}
-
-/// A TCP segment of client number `client` to the VIP.
-fn write(family: Family, client: u32, flags: u8, frame: &mut [u8]) {
-    frame[..6].copy_from_slice(&OWN.0);
-    let [_, a, b, c] = client.to_be_bytes();
-    let transport = match vip(family) {
-        IpAddr::V4(vip) => {
-            frame[12..14].copy_from_slice(&[8, 0]);
-            frame[14..26].copy_from_slice(&[0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0]);
-            frame[26..30].copy_from_slice(&[11, a, b, c]);
-            frame[30..34].copy_from_slice(&vip.octets());
-            let sum = checksum::Sum::of(&frame[14..34]).finish();
-            frame[24..26].copy_from_slice(&sum.to_be_bytes());
-            34
-        }
-        IpAddr::V6(vip) => {
-            let source = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(client));
-            frame[12..14].copy_from_slice(&[0x86, 0xdd]);
-            frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 20, 6, 64]);
-            frame[22..38].copy_from_slice(&source.octets());
-            frame[38..54].copy_from_slice(&vip.octets());
-            54
-        }
-    };
-    let segment = &mut frame[transport..];
-    segment[..4].copy_from_slice(&[4, 1, 0, 80]);
-    segment[4..20].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 1, 0, 0, 0, 0, 0]);
-}
-
-/// One interface to real servers and clients, and a default route.
-fn network(family: Family) -> Network {
-    let own = server(family, 254);
-    let (len, anywhere) = match family {
-        Family::V4 => (16, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
-        Family::V6 => (64, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
-    };
-    let mut network = Network {
-        interfaces: vec![Interface {
-            index: 1,
-            name: "eth0".to_owned(),
-            mac: OWN,
-            mtu: 1500,
-            link_len: 14,
-            addresses: vec![(own, len)],
-            up: true,
-        }],
-        ..Network::default()
-    };
-    let route = |gateway| Route {
-        kind: RouteKind::Unicast,
-        interface: 1,
-        gateway,
-        source: None,
-        mtu: None,
-        metric: 0,
-    };
-    let router = server(family, 253);
-    network.routes.insert(own, len, route(None));
-    network.routes.insert(anywhere, 0, route(Some(router)));
-    network.vips.insert(vip(family), Answer::Owned);
-    for last in (1..=SERVERS).chain([253]) {
-        let mac = Mac([2, 0, 0, 0, 2, last]);
-        network.neighbours.insert((1, server(family, last)), mac);
-    }
-    network
 }

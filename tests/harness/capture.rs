@@ -1,5 +1,6 @@
-//! Counting frames on an interface with tcpdump.
+//! Counting frames on an interface with tcpdump, and recording them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::lab::{Host, Lab};
@@ -85,4 +86,47 @@ fn unique() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A running tcpdump that writes whole frames of both directions to a file, for `ulvs replay`.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    process: Process,
+}
+
+impl Recording {
+    /// Starts recording at `interface` of `host`; returns when it is listening.
+    pub(crate) fn start(host: &Host, interface: &str, file: &Path) -> Self {
+        let mut command = host.command("tcpdump");
+        command
+            .args([
+                "-U",
+                "--immediate-mode",
+                "-Z",
+                "root",
+                "-s",
+                "0",
+                "-B",
+                "16384",
+            ])
+            .args(["-i", interface, "-w"])
+            .arg(file);
+        let process = Process::spawn(command, &file.with_extension("log"));
+        eventually("tcpdump listens", Duration::from_secs(10), || {
+            process.output().contains("listening on").then_some(())
+        });
+        Self { process }
+    }
+
+    /// Stops after a moment for late frames; panics where tcpdump itself lost frames.
+    pub(crate) fn stop(mut self) {
+        std::thread::sleep(Duration::from_millis(300));
+        self.process.signal("INT");
+        self.process.wait(Duration::from_secs(5));
+        let output = self.process.output();
+        assert!(
+            output.contains("\n0 packets dropped by kernel"),
+            "tcpdump lost frames:\n{output}"
+        );
+    }
 }

@@ -16,14 +16,14 @@ mod topology;
 mod traffic;
 mod web;
 
-pub(crate) use capture::Capture;
+pub(crate) use capture::{Capture, Recording};
 pub(crate) use container::{Container, Engine};
 pub(crate) use director::{Director, DirectorBuilder, binary};
 pub(crate) use lab::{Host, Lab, Switch, cable};
 pub(crate) use process::{NET_RAW_ONLY, Process, eventually, stderr, stdout};
 pub(crate) use topology::{FLAT_VIP, Flat, Routed, TwoArm, VIP, bracketed, decap, vip_on_loopback};
 pub(crate) use traffic::{
-    FLAT, ROUTED, TWO_ARM, ask_by, assert_shared, checksum_errors, hold_connections, send_frames,
-    serve_by, udp_ask, udp_flows, udp_heads, udp_pieces, udp_repeat, udp_services,
+    FLAT, ROUTED, TWO_ARM, TcpHolder, ask_by, assert_shared, checksum_errors, hold_connections,
+    send_frames, serve_by, udp_ask, udp_flows, udp_heads, udp_pieces, udp_repeat, udp_services,
 };
 pub(crate) use web::{WebServer, blob, count, download, fetch, fetch_each, upload, upload_part};

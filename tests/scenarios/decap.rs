@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::{
-    Capture, Host, Lab, NET_RAW_ONLY, Process, Routed, VIP, ask_by, binary, blob, bracketed, count,
-    eventually, fetch, fetch_each, upload,
+    Capture, Host, Lab, NET_RAW_ONLY, Process, Routed, VIP, ask_by, binary, blob, bracketed, cable,
+    count, eventually, fetch, fetch_each, upload,
 };
 
 /// Starts it as nobody, from a copy of the binary that nobody can reach.
@@ -90,6 +90,25 @@ fn says_when_the_vip_is_not_there() {
         "it names the address: {}",
         decap.output()
     );
+}
+
+/// On an interface with neighbours the kernel asks for a second or two whether somebody else has the address.
+#[test]
+fn waits_for_a_vip_that_was_just_added() {
+    let lab = Lab::new();
+    let (server, other) = (lab.host("rs1"), lab.host("rs2"));
+    cable((&server, "eth0"), (&other, "eth0"));
+    server.sysctl("net.ipv6.conf.eth0.accept_dad", "1");
+    server.sysctl("net.ipv6.conf.eth0.dad_transmits", "1");
+    server.ip("addr add fd01::1/64 dev eth0");
+    let shown = server.ip("addr show dev eth0");
+    assert!(shown.contains("tentative"), "{shown}");
+    let mut decap = as_nobody(&lab, &server, "fd01::1");
+    eventually("it listens", Duration::from_secs(6), || {
+        assert_eq!(decap.ended(), None, "{}", decap.output());
+        let sockets = server.shell("cat /proc/net/raw6");
+        sockets.contains(":0004 ").then_some(())
+    });
 }
 
 /// Carries the file up through IPIP to each VIP; for how many of them the real server's stack was handed datagrams of several

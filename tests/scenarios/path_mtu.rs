@@ -28,8 +28,14 @@ fn upload_all(client: &Host, vips: [&str; 2], web: &WebServer, mtu: [u32; 2]) {
         let name = if vip.contains(':') { "six" } else { "four" };
         let sum = upload_part(client, &format!("http://{}", bracketed(vip)), name, PART);
         assert_eq!(web.uploaded(name), Some(sum), "what arrives at {vip}");
-        let route = client.ip(&format!("route get {vip}"));
         let learnt = format!(" mtu {mtu} ");
+        let route = || client.ip(&format!("route get {vip}"));
+        if !route().contains(&learnt) {
+            // An error about the director's own link that came by another worker: the client's kernel looks at two
+            // errors at once, and keeps either. Its next connection is told again.
+            upload_part(client, &format!("http://{}", bracketed(vip)), name, PART);
+        }
+        let route = route();
         assert!(route.contains(&learnt), "not{learnt}to {vip}: {route}");
     }
 }

@@ -21,7 +21,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ),
     (
         "replay",
-        &["packet", "director", "link", "control", "baselines"],
+        &["packet", "director", "link", "control", "cli", "baselines"],
     ),
 ];
 

@@ -82,6 +82,10 @@ impl Scheduler for Bounded {
             has_room(destinations.get(index)?).then_some(index)
         })
     }
+
+    fn heap_octets(&self) -> usize {
+        self.ring.capacity() * size_of::<(u64, u32)>()
+    }
 }
 
 fn weight(destination: &Destination) -> u128 {

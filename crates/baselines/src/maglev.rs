@@ -121,4 +121,8 @@ impl Scheduler for Maglev {
             .find(usable)
             .or_else(|| request.destinations.iter().position(|it| it.is_usable()))
     }
+
+    fn heap_octets(&self) -> usize {
+        self.table.capacity() * size_of::<u32>()
+    }
 }

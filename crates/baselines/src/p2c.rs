@@ -50,6 +50,10 @@ impl Scheduler for TwoChoices {
             Some(first)
         }
     }
+
+    fn heap_octets(&self) -> usize {
+        self.shares.heap_octets()
+    }
 }
 
 fn load(destination: &Destination) -> u128 {

@@ -38,4 +38,8 @@ impl Scheduler for Random {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
         self.shares.draw(&mut self.lots, request.destinations, None)
     }
+
+    fn heap_octets(&self) -> usize {
+        self.shares.heap_octets()
+    }
 }

@@ -16,6 +16,11 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
+    /// What it holds on the heap.
+    pub(crate) const fn heap_octets(&self) -> usize {
+        self.ends.capacity() * size_of::<u64>()
+    }
+
     /// The shares of these real servers; one of weight 0 has none.
     pub(crate) fn of(destinations: &[Arc<Destination>]) -> Self {
         let mut total = 0;

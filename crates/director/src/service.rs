@@ -255,6 +255,17 @@ impl Service {
         }
     }
 
+    /// Octets of its scheduler's state, tables and caches included; what the allocator adds is not counted, nor is what
+    /// the service keeps about its real servers for every scheduler.
+    #[must_use]
+    pub fn scheduler_octets(&self) -> usize {
+        let scheduling = self.lock();
+        let scheduler = scheduling.scheduler.as_deref();
+        scheduler.map_or(0, |scheduler| {
+            size_of_val(scheduler) + scheduler.heap_octets()
+        })
+    }
+
     /// Tells the scheduler about new settings of the real server at `index`.
     pub(crate) fn edited(&self, index: usize) {
         let mut scheduling = self.lock();

@@ -6,24 +6,36 @@
 //! Never reads a clock, but to measure what a decision costs ([`results::Cost`]), and never opens a socket.
 //!
 //! What is where: [`scenario`] is what a file says, [`workload`] who connects when and how much work that is,
-//! [`results`] what came of it; [`random`] is where all randomness comes from.
+//! [`results`] what came of it; [`random`] is where all randomness comes from. [`table`], [`json`], [`csv`] and [`report`]
+//! show results, [`compare`] what changed between two.
 #![forbid(unsafe_code)]
 
+pub mod command;
+pub mod compare;
+pub mod cost;
+pub mod csv;
 mod director_model;
 mod earliest;
 mod events;
 mod frames;
 pub mod histogram;
+pub mod json;
+#[cfg(test)]
+mod made_up;
 mod metrics;
+mod number;
 mod operator;
+pub mod progress;
 pub mod random;
 mod real_server;
 mod remap;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod scenario;
 pub mod schedulers;
 pub mod statistics;
+pub mod table;
 mod time;
 pub mod workload;
 mod world;

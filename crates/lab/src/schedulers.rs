@@ -56,16 +56,25 @@ fn label(entry: &Entry) -> String {
     format!("{}{}", entry.name, if is_own { "*" } else { "" })
 }
 
-/// Every registered scheduler without flags in the order of the registry, then those that the kernel lacks.
+/// Every registered scheduler in the order of the registry, without flags and then with each of its flags; then those
+/// that the kernel lacks, in the same way.
 #[must_use]
 pub fn all() -> Vec<Choice> {
     let entries = scheduler::ENTRIES.iter().chain(baselines::ENTRIES);
-    let plain = |entry: &&Entry| Choice {
-        label: label(entry),
-        name: entry.name,
-        flags: 0,
-    };
-    entries.map(plain).collect()
+    let choices = entries.flat_map(|entry| {
+        let plain = Choice {
+            label: label(entry),
+            name: entry.name,
+            flags: 0,
+        };
+        let flagged = entry.flags.iter().map(|flag| Choice {
+            label: format!("{} -b {}", label(entry), flag.name),
+            name: entry.name,
+            flags: flag.flag,
+        });
+        core::iter::once(plain).chain(flagged)
+    });
+    choices.collect()
 }
 
 #[cfg(test)]
@@ -86,6 +95,10 @@ mod tests {
         assert_eq!(choose("p2c*").unwrap(), choose("p2c").unwrap());
         assert!(all().iter().any(|choice| choice.label == "maglev*"));
         assert!(all().iter().any(|choice| choice.label == "mh"));
+        assert!(all().iter().any(|choice| choice.label == "sh -b sh-port"));
+        for choice in all() {
+            assert_eq!(choose(&choice.label).unwrap(), choice);
+        }
     }
 
     #[test]

@@ -218,7 +218,12 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     (
         "\"wlc\"",
         "\"wlcc\"",
-        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: there is no scheduler `wlcc`",
+        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: scheduler \"wlcc\": there is no such scheduler",
+    ),
+    (
+        "\"wlc\"",
+        "\"wlc -b sh-port\"",
+        "s.toml:5: `schedulers = [\"wlc -b sh-port\", \"sh -b sh-port\"]`: scheduler \"wlc -b sh-port\": wlc has no flag sh-port",
     ),
     (
         "vips = 1",
@@ -409,6 +414,33 @@ const VALUES: &[&str] = &[
     "\"nat\"",
 ];
 
+#[test]
+fn shipped_scenarios_are_good_and_small() {
+    let mut together = 0.0;
+    for (file, text) in scenario::SHIPPED {
+        let scenario = scenario::read(file, text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(*file, format!("{}.toml", scenario.name));
+        assert!(scenario.summary.ends_with(['.', '?']), "{file}: a sentence");
+        for (_, point) in scenario.points() {
+            let mut workload = lab::workload::from_scenario(&point, 1, 0).expect("it was checked");
+            let mut count = 0.0;
+            while let Some(arrival) = workload.next() {
+                count += 1.0;
+                if !arrival.is_flood {
+                    // All are done after a while, with users who think.
+                    let end = arrival.at + core::time::Duration::from_millis(200);
+                    workload.done(&arrival, end);
+                }
+            }
+            assert!((4_000.0..60_000.0).contains(&count), "{file}: {count}");
+            together += count;
+        }
+    }
+    // What `--all --quick` has time for: see docs/SCHEDULERS.md.
+    assert!(together < 1_200_000.0, "{together} connections");
+    println!("{together} connections");
+}
+
 /// Whatever is read begins and goes on.
 fn survives(text: &str) {
     let Ok(scenario) = scenario::read("s.toml", text) else {
@@ -442,7 +474,7 @@ proptest! {
     ) {
         let lines = TEXT.lines().enumerate().map(|(index, line)| {
             let mut found = changes.iter().filter(|(at, _)| *at == index);
-            found.next().map_or(line.to_owned(), |(_, value)| changed(line, value))
+            found.next().map_or_else(|| line.to_owned(), |(_, value)| changed(line, value))
         });
         let mut text = lines.collect::<Vec<_>>().join("\n");
         text.truncate(cut);

@@ -5,6 +5,7 @@
 use core::net::IpAddr;
 use core::str::FromStr;
 
+use packet::{Headers, Transport};
 use serde::Deserialize;
 
 use super::value::{Bounded, Get as _, InterfaceName};
@@ -149,6 +150,24 @@ pub struct Packet<'a> {
     pub protocol: u8,
     /// Destination port; `None` where the protocol has none, and for later fragments.
     pub destination_port: Option<u16>,
+}
+
+impl<'a> Packet<'a> {
+    /// What marks go by in a packet with these headers that arrived on the interface of this name.
+    #[must_use]
+    pub fn of(interface: &'a str, headers: &Headers) -> Self {
+        let has_ports = matches!(
+            headers.transport,
+            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Sctp { .. }
+        );
+        Self {
+            interface,
+            source: headers.source,
+            destination: headers.destination,
+            protocol: headers.protocol,
+            destination_port: has_ports.then(|| headers.ports().1),
+        }
+    }
 }
 
 /// Gives a mark to the packets that match everything that is set.

@@ -198,4 +198,14 @@ impl<T: Default> Blocks<T> {
         }
         self.0.iter().map(|(_, found)| found)
     }
+
+    /// What it holds on the heap.
+    pub(super) fn heap_octets(&self) -> usize {
+        vec_octets(&self.0)
+    }
+}
+
+/// What a vector holds on the heap, but for what its items hold there.
+pub(super) const fn vec_octets<T>(vec: &Vec<T>) -> usize {
+    vec.capacity() * size_of::<T>()
 }

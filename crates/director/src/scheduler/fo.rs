@@ -19,4 +19,8 @@ impl Scheduler for Failover {
             seat.is_usable().then(|| (-i64::from(seat.weight), 1))
         })
     }
+
+    fn heap_octets(&self) -> usize {
+        self.0.heap_octets()
+    }
 }

@@ -49,4 +49,9 @@ impl Scheduler for Locality {
         }
         Some(picked)
     }
+
+    fn heap_octets(&self) -> usize {
+        let least = self.idle.heap_octets() + self.least.heap_octets();
+        least + self.cache.heap_octets(|_| 0)
+    }
 }

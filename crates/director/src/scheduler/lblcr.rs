@@ -50,4 +50,9 @@ impl Scheduler for Replication {
         set.insert(picked, request);
         Some(picked)
     }
+
+    fn heap_octets(&self) -> usize {
+        let least = self.idle.heap_octets() + self.least.heap_octets();
+        least + self.cache.heap_octets(Replicas::heap_octets)
+    }
 }

@@ -19,4 +19,8 @@ impl Scheduler for LeastConnection {
             seat.is_usable().then(|| (load::overhead(seat), 1))
         })
     }
+
+    fn heap_octets(&self) -> usize {
+        self.0.heap_octets()
+    }
 }

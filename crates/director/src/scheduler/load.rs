@@ -57,6 +57,11 @@ fn unbeaten(candidates: impl Iterator<Item = Candidate>) -> Option<Candidate> {
 pub(super) struct Least(Blocks<Option<Candidate>>);
 
 impl Least {
+    /// What it holds on the heap.
+    pub(super) fn heap_octets(&self) -> usize {
+        self.0.heap_octets()
+    }
+
     /// Place of the real server with the least load in proportion to its weight (above 0); the first of equals.
     /// `load` gives both of a seat, none for one that is out of the question; it must be the same function each time.
     pub(super) fn of(

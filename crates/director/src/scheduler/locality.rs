@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::board::{Board, Seat};
+use super::board::{Board, Seat, vec_octets};
 use super::hash;
 use super::load::Least;
 use crate::destination::Destination;
@@ -94,6 +94,17 @@ pub(super) struct Cache<T> {
 }
 
 impl<T> Cache<T> {
+    /// What it holds on the heap; `of` says what a choice holds there.
+    pub(super) fn heap_octets(&self, of: impl Fn(&T) -> usize) -> usize {
+        let held = |items: &Vec<Item<T>>| {
+            vec_octets(items) + items.iter().map(|item| of(&item.value)).sum::<usize>()
+        };
+        let buckets = self.buckets.iter().map(|bucket| held(&bucket.items));
+        let removed = self.removed.iter().map(held);
+        let inside: usize = buckets.chain(removed).sum();
+        vec_octets(&self.buckets) + vec_octets(&self.removed) + inside
+    }
+
     pub(super) fn new() -> Self {
         Self {
             buckets: Vec::new(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use packet::Family;
 use siphasher::sip::SipHasher13;
 
+use super::board::vec_octets;
 use super::{Change, Entry, MH_FLAGS, Request, Scheduler, hash};
 use crate::destination::Destination;
 use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
@@ -125,6 +126,10 @@ impl Scheduler for Maglev {
             let offset = (offset + first) % SIZE;
             usable(place(client, port, LOOKUP_KEY, offset) % SIZE)
         })
+    }
+
+    fn heap_octets(&self) -> usize {
+        vec_octets(&self.table)
     }
 }
 

@@ -192,6 +192,11 @@ pub trait Scheduler: Send + Debug {
     /// Index in [`Request::destinations`] of the real server for a new connection; `None` when none may be used, which
     /// refuses the client. An index beyond the list refuses it too.
     fn pick(&mut self, request: &Request<'_>) -> Option<usize>;
+
+    /// Octets of its state that are not in the value itself: tables, caches. What the allocator adds is not counted.
+    fn heap_octets(&self) -> usize {
+        0
+    }
 }
 
 /// The position after a change, where `None` is the place before the first real server. A position whose

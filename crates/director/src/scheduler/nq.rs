@@ -22,4 +22,8 @@ impl Scheduler for NeverQueue {
         let idle = (self.idle).first(board, |seat| seat.is_usable() && seat.active == 0);
         idle.or_else(|| self.quickest.by_weight(board, load::expected))
     }
+
+    fn heap_octets(&self) -> usize {
+        self.idle.heap_octets() + self.quickest.heap_octets()
+    }
 }

@@ -20,4 +20,8 @@ impl Scheduler for Overflow {
             has_room.then(|| (-i64::from(seat.weight), 1))
         })
     }
+
+    fn heap_octets(&self) -> usize {
+        self.0.heap_octets()
+    }
 }

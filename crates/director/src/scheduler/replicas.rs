@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Request;
-use super::board::{Board, Seat};
+use super::board::{Board, Seat, vec_octets};
 use super::load::{self, Candidate};
 use super::locality::position;
 use crate::destination::Destination;
@@ -57,6 +57,11 @@ impl Replica {
 }
 
 impl Replicas {
+    /// What it holds on the heap.
+    pub(super) fn heap_octets(&self) -> usize {
+        vec_octets(&self.members) + vec_octets(&self.listed) + vec_octets(&self.parts)
+    }
+
     /// Of the real server at this place alone.
     pub(super) fn new(place: usize, request: &Request<'_>) -> Self {
         let mut replicas = Self {

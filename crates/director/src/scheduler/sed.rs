@@ -17,4 +17,8 @@ impl Scheduler for ShortestExpectedDelay {
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
         self.0.by_weight(request.board, load::expected)
     }
+
+    fn heap_octets(&self) -> usize {
+        self.0.heap_octets()
+    }
 }

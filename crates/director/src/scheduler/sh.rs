@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::board::vec_octets;
 use super::{Change, Entry, Request, SH_FLAGS, Scheduler, hash};
 use crate::destination::Destination;
 use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
@@ -59,5 +60,9 @@ impl Scheduler for SourceHash {
         }
         // The kernel adds the bucket twice: its search begins at 2 * bucket.
         (0..SIZE).find_map(|offset| usable(2 * bucket + offset))
+    }
+
+    fn heap_octets(&self) -> usize {
+        vec_octets(&self.buckets)
     }
 }

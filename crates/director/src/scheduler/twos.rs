@@ -85,4 +85,8 @@ impl Scheduler for TwoChoices {
             Some(first)
         }
     }
+
+    fn heap_octets(&self) -> usize {
+        self.weights.heap_octets()
+    }
 }

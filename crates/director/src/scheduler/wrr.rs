@@ -116,6 +116,10 @@ impl Scheduler for WeightedRoundRobin {
         }
         self.next_in_pass(request.board, 0)
     }
+
+    fn heap_octets(&self) -> usize {
+        self.heaviest.heap_octets()
+    }
 }
 
 /// Greatest common divisor of two numbers above 0.

@@ -1,5 +1,7 @@
 //! What a scenario may say: bounds for every number, and what numbers say together.
 
+use crate::schedulers;
+
 use super::amounts::{check_amounts, check_load};
 use super::{Arrivals, Clients, Protocol, Scenario, ServersSection, Swept, events};
 
@@ -107,7 +109,7 @@ pub fn check(scenario: &Scenario) -> Result<(), Fault> {
         let point = scenario.with(sweep.of, swept).ok_or_else(|| {
             let reason = match sweep.of {
                 Swept::Load => {
-                    "the arrivals have no `load`: set `load` instead of `rate`, or sweep something else"
+                    "these arrivals have no load: make them `poisson` or `bursty`, or sweep something else"
                 }
                 Swept::Removed => "there is no event with action = \"remove\": add one",
                 Swept::Directors => "there are no directors",
@@ -164,18 +166,10 @@ fn check_head(scenario: &Scenario) -> Result<(), Fault> {
         format!("{count} schedulers are too many: at most 64"),
     )?;
     for (index, text) in scenario.schedulers.iter().enumerate() {
-        check_scheduler(text)
-            .map_err(|reason| Fault::new(format!("schedulers.{index}"), reason))?;
+        schedulers::choose(text)
+            .map_err(|error| Fault::new(format!("schedulers.{index}"), error.to_string()))?;
     }
     Ok(())
-}
-
-fn check_scheduler(text: &str) -> Result<(), String> {
-    let name = text.split_whitespace().next().unwrap_or_default();
-    match baselines::find(name) {
-        Some(_) => Ok(()),
-        None => Err(format!("there is no scheduler `{name}`")),
-    }
 }
 
 fn check_service(scenario: &Scenario) -> Result<(), Fault> {
@@ -213,7 +207,11 @@ fn check_servers(scenario: &Scenario) -> Result<(), Fault> {
     } else {
         scenario.directors.count
     };
-    let vips = scenario.service.vips.max(1);
+    let vips = if scenario.service.by_mark {
+        1
+    } else {
+        scenario.service.vips.max(1)
+    };
     let together = f64::from(count) * f64::from(vips) * f64::from(directors);
     ensure(
         together <= DESTINATIONS_MAX,

@@ -19,11 +19,9 @@ impl Scenario {
         let count = value as u32;
         match swept {
             Swept::Load => match &mut point.arrivals {
-                Arrivals::Poisson {
-                    load: Some(load), ..
-                }
-                | Arrivals::Bursty { load, .. } => *load = value,
-                _ => return None,
+                Arrivals::Poisson { load, rate } => (*load, *rate) = (Some(value), None),
+                Arrivals::Bursty { load, .. } => *load = value,
+                Arrivals::Closed { .. } | Arrivals::Trace { .. } => return None,
             },
             Swept::Removed => {
                 let removed = point.events.iter_mut().find_map(|event| match event {

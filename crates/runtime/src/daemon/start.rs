@@ -66,13 +66,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
 
     let mut links = Links::new(settings.interfaces.clone(), watcher.tables())?;
     links.assist_by(assist::raise(settings.assist, &settings.interfaces));
-    // The kernel's schedulers alone: whoever asks for another one is told what the kernel would say.
-    let director = director::shared::Options {
-        workers: settings.workers,
-        seed: (random()?, random()?),
-        max_templates: settings.max_connections,
-        ..director::shared::Options::default()
-    };
+    let director = director_options(&settings)?;
     let shared = Arc::new(Shared::new(director));
     let state = open_state(&shared, &settings)?;
 
@@ -133,6 +127,17 @@ fn watch(registry: &Registry, fd: i32, token: Token) -> Result<()> {
     registry
         .register(&mut SourceFd(&fd), token, Interest::READABLE)
         .map_err(|source| RuntimeError::system("cannot watch for events", source))
+}
+
+/// What the director is started with: the kernel's schedulers alone, so that whoever asks for another one is told what
+/// the kernel would say.
+fn director_options(settings: &Settings) -> Result<director::shared::Options> {
+    Ok(director::shared::Options {
+        workers: settings.workers,
+        seed: (random()?, random()?),
+        max_templates: settings.max_connections,
+        ..director::shared::Options::default()
+    })
 }
 
 /// A director for each worker.

@@ -28,6 +28,9 @@ use tunnel::{Outer, Refusal};
 /// Time between two looks whether the host still has the VIPs.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a VIP may take to become an address of this host: duplicate address detection takes two seconds at most.
+const TENTATIVE: Duration = Duration::from_secs(5);
+
 /// What `ulvs decap` was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -242,9 +245,16 @@ impl Decap {
     }
 }
 
-/// An injected packet for an address that the host does not have would leave by its routes.
+/// An injected packet for an address that the host does not have would leave by its routes. One that was added a moment
+/// ago is waited for.
 fn check_local(vip: IpAddr) -> Result<()> {
-    match UdpSocket::bind((vip, 0)) {
+    let begun = Instant::now();
+    let mut bound = UdpSocket::bind((vip, 0));
+    while bound.is_err() && is_tentative(vip) && begun.elapsed() < TENTATIVE {
+        std::thread::sleep(Duration::from_millis(10));
+        bound = UdpSocket::bind((vip, 0));
+    }
+    match bound {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             let len = if vip.is_ipv4() { 32 } else { 128 };
@@ -257,6 +267,26 @@ fn check_local(vip: IpAddr) -> Result<()> {
             source,
         )),
     }
+}
+
+/// Whether it is an address of this host that the kernel has yet to make sure of (RFC 4862, 5.4); on `lo` too it does that
+/// some time after `ip addr add` has ended.
+fn is_tentative(vip: IpAddr) -> bool {
+    const TENTATIVE_FLAG: u32 = 0x40;
+    let IpAddr::V6(vip) = vip else {
+        return false;
+    };
+    let wanted = format!("{:032x}", vip.to_bits());
+    let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    table.lines().any(|line| {
+        // Address, interface's index, prefix length, scope, flags, interface's name.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let flags = words
+            .get(4)
+            .and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        words.first() == Some(&wanted.as_str())
+            && flags.is_some_and(|flags| flags & TENTATIVE_FLAG != 0)
+    })
 }
 
 fn has_v6() -> bool {

@@ -72,7 +72,7 @@ impl Teller {
 
     /// Whether this connection is in the sample; the same for all of its life.
     fn follows(&self, id: ConnectionId) -> bool {
-        self.sample == 1 || id.scattered() % self.sample == 0
+        self.sample == 1 || id.scattered().is_multiple_of(self.sample)
     }
 
     fn push(&mut self, event: Event) {
@@ -99,7 +99,7 @@ impl Observer for Teller {
             Choice::Made(id, _) | Choice::Given(id, _) => self.follows(id),
             Choice::Once(_) | Choice::Refused => {
                 self.fleeting += 1;
-                self.fleeting % self.sample == 0
+                self.fleeting.is_multiple_of(self.sample)
             }
         };
         if follows {

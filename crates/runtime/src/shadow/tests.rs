@@ -1,1 +1,103 @@
-//! Shadows of real directors.
+//! What becomes of news that the thread cannot take.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use control::state::DesiredState;
+use director::connection::{Connection, ConnectionId, HashKind, NewConnection, Table, TableConfig};
+use director::destination::Method;
+use director::observer::{Asked, Choice};
+use director::protocol::Protocol;
+use director::scheduler::Flow;
+
+use super::*;
+
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1));
+const SERVER: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 2, 0, 11)), 80);
+
+/// Names of connections, as a table gives them.
+fn ids(count: u16) -> Vec<ConnectionId> {
+    let mut table = Table::new(&TableConfig {
+        max_connections: 1000,
+        hash: HashKind::default(),
+        seed: [1, 2],
+    });
+    let mut insert = |port| {
+        let connection = Connection::new(NewConnection {
+            protocol: Protocol::Tcp,
+            client: (Ipv4Addr::new(192, 0, 2, 1).into(), port),
+            virtual_server: (VIP, 80),
+            server: SERVER,
+            destination: None,
+            template: None,
+            method: Method::DirectRoute,
+            mark: 0,
+            client_interface: 1,
+            client_vlan: 0,
+        });
+        table
+            .insert(connection, director::time::Instant::START)
+            .unwrap()
+    };
+    (0..count).map(|number| insert(1024 + number)).collect()
+}
+
+fn make(teller: &mut dyn Observer, id: ConnectionId) {
+    let flow = Flow {
+        protocol: Protocol::Tcp,
+        source: Ipv4Addr::new(192, 0, 2, 1).into(),
+        source_port: 1024,
+        destination: VIP,
+        destination_port: 80,
+    };
+    let asked = Asked {
+        flow: &flow,
+        mark: 0,
+        data: None,
+        now: director::time::Instant::START,
+    };
+    teller.asked(&asked, Choice::Made(id, SERVER));
+    teller.batch_done();
+}
+
+#[test]
+fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
+    let rules = "-A -t 10.8.0.1:80 -s wlc\n-a -t 10.8.0.1:80 -r 10.2.0.11:80 -g -w 1\n";
+    let live = Arc::new(Shared::new(Options::default()));
+    DesiredState::parse(rules).unwrap().apply(&live).unwrap();
+    let lost = Arc::new(AtomicU64::new(0));
+    // Room for two batches, and nobody takes any.
+    let (news, received) = channel::bounded(2);
+    let mut teller = Teller::new(0, 1, news, Arc::clone(&lost));
+    let specs = [Spec::parse("wlc").unwrap()];
+    let mut follow = Follow {
+        engine: Engine::new(&specs, live, Options::default()),
+        clock: Clock::start(),
+        sample: 1,
+        lost: Arc::clone(&lost),
+        known_lost: 0,
+        next_look: Instant::now(),
+    };
+    let ids = ids(4);
+    for &id in &ids[..3] {
+        make(&mut teller, id);
+    }
+    assert_eq!(lost.load(Relaxed), 1);
+    received.try_iter().for_each(|news| follow.take(news));
+    assert_eq!(follow.engine.report().live, 2);
+    follow.look_in_time();
+    let report = follow.engine.report();
+    assert_eq!((report.live, report.restarts), (0, 1));
+    let servers = report.services[0]
+        .schedulers
+        .iter()
+        .flat_map(|row| &row.servers);
+    assert!(servers.clone().count() == 2 && servers.clone().all(|it| it.inactive == 0));
+    // The end of a forgotten one is nothing new; what comes then counts again.
+    teller.ended(ids[0]);
+    make(&mut teller, ids[3]);
+    received.try_iter().for_each(|news| follow.take(news));
+    follow.next_look = Instant::now();
+    follow.look_in_time();
+    let report = follow.engine.report();
+    assert_eq!((report.live, report.restarts), (1, 1));
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use control::config::{self, MarkRule};
-use packet::{Headers, Packet, Transport};
+use packet::{Headers, Packet};
 
 /// The rules, and the names that they know interfaces by.
 #[derive(Clone, Debug)]
@@ -27,17 +27,8 @@ impl Marks {
         let Ok(headers) = Headers::parse(packet) else {
             return 0;
         };
-        let has_ports = matches!(
-            headers.transport,
-            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Sctp { .. }
-        );
-        let packet = config::Packet {
-            interface: self.names.get(&interface).map_or("", String::as_str),
-            source: headers.source,
-            destination: headers.destination,
-            protocol: headers.protocol,
-            destination_port: has_ports.then(|| headers.ports().1),
-        };
+        let name = self.names.get(&interface).map_or("", String::as_str);
+        let packet = config::Packet::of(name, &headers);
         MarkRule::mark_of(&self.rules, &packet)
     }
 }

@@ -1,0 +1,225 @@
+//! What every plot of a page must have, looked for in the page itself: a title, axes with units, a legend, and texts
+//! that neither lie on each other nor leave the picture.
+
+use super::html;
+use super::plot::CHARACTER;
+use crate::made_up;
+use crate::results::Cost;
+
+/// A text of an SVG and the box that it fills.
+#[derive(Debug)]
+struct Text {
+    class: String,
+    content: String,
+    /// Left, top, right, bottom.
+    area: [f64; 4],
+}
+
+/// An SVG element: width, height, and its texts.
+struct Picture {
+    label: String,
+    size: (f64, f64),
+    texts: Vec<Text>,
+    source: String,
+}
+
+/// The value of an attribute in a tag.
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = tag.split_once(&format!(" {name}='"))?;
+    rest.split_once('\'').map(|(value, _)| value)
+}
+
+fn number(tag: &str, name: &str) -> f64 {
+    let value = attribute(tag, name).unwrap_or_else(|| panic!("{name} of {tag}"));
+    value.parse().expect("it is a number")
+}
+
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&#39;", "'")
+        .replace("&amp;", "&")
+}
+
+fn text_of(element: &str) -> Text {
+    let (tag, content) = element.split_once('>').expect("a tag ends");
+    let content = unescaped(content);
+    let size = number(tag, "font-size");
+    let long = content.chars().map(|_| CHARACTER * size).sum::<f64>();
+    // From the top of capitals to below the base line.
+    let (above, below) = (0.78 * size, 0.22 * size);
+    let area = if let Some(turned) = attribute(tag, "transform") {
+        let numbers = turned.split(['(', ' ', ')']);
+        let numbers: Vec<f64> = numbers.filter_map(|part| part.parse().ok()).collect();
+        assert_eq!(numbers[2], -90.0, "{turned}");
+        let (x, y) = (numbers[0], numbers[1]);
+        [x - above, y - long, x + below, y]
+    } else {
+        let (x, y) = (number(tag, "x"), number(tag, "y"));
+        let left = match attribute(tag, "text-anchor") {
+            Some("middle") => x - long / 2.0,
+            Some("end") => x - long,
+            _ => x,
+        };
+        [left, y - above, left + long, y + below]
+    };
+    Text {
+        class: attribute(tag, "class").unwrap_or_default().to_owned(),
+        content,
+        area,
+    }
+}
+
+fn pictures(page: &str) -> Vec<Picture> {
+    let svgs = page.split("<svg ").skip(1);
+    svgs.map(|rest| {
+        let (svg, _) = rest.split_once("</svg>").expect("an svg ends");
+        let svg = format!(" {svg}");
+        let sizes = attribute(&svg, "viewBox").expect("it has a size");
+        let sizes: Vec<f64> = sizes.split(' ').flat_map(str::parse).collect();
+        let texts = svg.split("<text").skip(1);
+        let texts = texts.map(|text| text.split_once("</text>").expect("a text ends").0);
+        Picture {
+            label: attribute(&svg, "aria-label").unwrap_or_default().to_owned(),
+            size: (sizes[2], sizes[3]),
+            texts: texts.map(text_of).collect(),
+            source: svg.clone(),
+        }
+    })
+    .collect()
+}
+
+fn overlap(a: &Text, b: &Text) -> bool {
+    a.area[0] < b.area[2] && b.area[0] < a.area[2] && a.area[1] < b.area[3] && b.area[1] < a.area[3]
+}
+
+fn check(page: &str) -> usize {
+    let pictures = pictures(page);
+    for picture in &pictures {
+        let Picture {
+            label,
+            size,
+            texts,
+            source,
+        } = picture;
+        for class in ["title", "x", "y", "key"] {
+            let found = texts.iter().any(|text| text.class == class);
+            assert!(found, "{label}: no {class}");
+        }
+        let ticks = texts.iter().filter(|text| text.class == "tick").count();
+        assert!(ticks >= 4, "{label}: {ticks} ticks");
+        let is_heat = source.contains("class='heat'");
+        for text in texts
+            .iter()
+            .filter(|text| matches!(&*text.class, "x" | "y"))
+        {
+            let has_unit = text.content.contains('(');
+            assert!(is_heat || has_unit, "{label}: {} has no unit", text.content);
+        }
+        for (number, one) in texts.iter().enumerate() {
+            for other in &texts[number + 1..] {
+                assert!(!overlap(one, other), "{label}: {one:?} on {other:?}");
+            }
+            let [left, top, right, bottom] = one.area;
+            let is_inside = left >= 0.0 && top >= 0.0 && right <= size.0 && bottom <= size.1;
+            assert!(is_inside, "{label}: {one:?} leaves {size:?}");
+        }
+    }
+    pictures.len()
+}
+
+fn costs(schedulers: u32) -> Vec<Cost> {
+    let sizes = [(2, 1000), (64, 1000), (1024, 1000), (4096, 1000)];
+    let more = [(1024, 10_000), (1024, 1_000_000)];
+    let cost = |number: u32, (servers, connections): (u32, u32)| Cost {
+        scheduler: format!("scheduler-{number}"),
+        servers,
+        connections,
+        decision_ns: 20.0 + f64::from(number * servers) / 10.0,
+        state_octets: u64::from(8 + number * servers),
+        build_us: 0.5 + f64::from(number * servers) / 100.0,
+    };
+    let all = sizes.into_iter().chain(more);
+    (0..schedulers)
+        .flat_map(|number| all.clone().map(move |size| cost(number, size)))
+        .collect()
+}
+
+#[test]
+fn every_plot_is_complete_and_no_text_lies_on_another() {
+    let mut drawn = 0;
+    for schedulers in [1, 2, 6, 7, 18, 24] {
+        let results = made_up::results(schedulers);
+        drawn += check(&html(
+            &results,
+            &costs(u32::try_from(schedulers).unwrap_or(1)),
+        ));
+    }
+    assert!(drawn > 300, "{drawn}");
+}
+
+#[test]
+fn plots_of_odd_values_are_complete_too() {
+    for (factor, digits) in [(0.0, 1e-9), (1.0, 1.0), (1e9, 1e6)] {
+        let mut results = made_up::results(8);
+        for scenario in &mut results.scenarios {
+            scenario.name = format!("{}-with-a-rather-long-name-{digits}", scenario.name);
+            for scheduler in &mut scenario.schedulers {
+                for point in &mut scheduler.sojourn {
+                    point.0 *= factor;
+                }
+                for estimate in scheduler.metrics.values_mut() {
+                    estimate.mean *= factor;
+                }
+                for point in &mut scheduler.imbalance {
+                    point.1 *= factor;
+                }
+            }
+        }
+        assert!(check(&html(&results, &[])) > 20);
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_tells_the_command() {
+    let results = made_up::results(18);
+    let page = html(&results, &costs(18));
+    assert_eq!(page, html(&results, &costs(18)));
+    for outside in ["<script", "http:", "https:", "src=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let plain = page.replace("<span>", "").replace("</span>", "");
+    assert!(plain.contains("<pre>ulvs lab run --all --seed 1</pre>"));
+    assert!(page.contains("rs1 drained &amp; &lt;gone&gt;"));
+    for wanted in [
+        "Sojourn time: least load",
+        "sojourn p99 against load",
+        "remapped flows against real servers removed",
+        "Imbalance over time: client&#39;s hash",
+        "slowdown p99, scheduler by workload",
+        "Fairness at first: round robin",
+        "Cost of a decision: not in kernel IPVS",
+        "least possible",
+    ] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+}
+
+#[test]
+fn a_line_has_a_style_of_its_own_in_its_plot() {
+    let page = html(&made_up::results(24), &[]);
+    for picture in pictures(&page) {
+        let drawn = picture.source.split("<g stroke='").skip(1);
+        let styles = drawn.map(|rest| {
+            let dashes = attribute(rest, "stroke-dasharray").unwrap_or_default();
+            let colour = rest.split('\'').next().unwrap_or_default();
+            (colour.to_owned(), dashes.to_owned())
+        });
+        let mut count: std::collections::BTreeMap<(String, String), usize> = [].into();
+        for style in styles {
+            *count.entry(style).or_default() += 1;
+        }
+        // Once in the legend, once in the plot.
+        assert!(count.values().all(|times| *times == 2), "{count:?}");
+    }
+}

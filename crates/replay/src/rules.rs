@@ -1,0 +1,130 @@
+//! The rules of a replay: what `ipvsadm -S -n` prints, a director's state file, or its configuration.
+
+use std::path::Path;
+
+use control::config::{Config, MarkRule};
+use control::state::DesiredState;
+use director::scheduler;
+use director::service::{FLAG_SCHED_1, FLAG_SCHED_2, FLAG_SCHED_3};
+
+use crate::error::ReplayError;
+
+/// What a director is to have before the first frame.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Services, real servers, timeouts and settings.
+    pub state: DesiredState,
+    /// How packets get firewall marks.
+    pub marks: Vec<MarkRule>,
+    /// Connections at most.
+    pub max_connections: usize,
+}
+
+impl Rules {
+    /// Reads a file: a configuration when its name ends in `.toml`, a state file when a line of it begins with `--set`
+    /// or `sysctl`, else the lines of `ipvsadm -S -n`.
+    ///
+    /// # Errors
+    /// A sentence: the file cannot be read, or which line of it is at fault.
+    pub fn open(path: &Path) -> Result<Self, ReplayError> {
+        let name = path.display().to_string();
+        let text = read(&name, path)?;
+        let is_toml = path.extension().is_some_and(|ending| ending == "toml");
+        let rules = if is_toml {
+            Self::of_configuration(path, &name, &text)?
+        } else {
+            Self::parse(&name, &text)?
+        };
+        if rules.state.services.is_empty() {
+            return Err(ReplayError::new(format!(
+                "{name}: there is no service in it: save them by `ipvsadm -S -n > FILE`"
+            )));
+        }
+        Ok(rules)
+    }
+
+    /// Reads the text of a state file or of `ipvsadm -S -n`; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// A sentence: which line is at fault, and why.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ReplayError> {
+        let is_state = |line: &str| line.starts_with("--set") || line.starts_with("sysctl");
+        let mut config = Config::default();
+        let state = if text.lines().any(is_state) {
+            DesiredState::parse(text).map_err(|error| {
+                ReplayError::new(format!("{name}:{}: {}", error.line, error.reason))
+            })?
+        } else {
+            config
+                .add_rules(name, text)
+                .and_then(|()| config.desired_state())
+                .map_err(|error| ReplayError::new(error.to_string()))?
+        };
+        Ok(Self::with(state, &config))
+    }
+
+    fn of_configuration(path: &Path, name: &str, text: &str) -> Result<Self, ReplayError> {
+        let fault = |error: control::config::ConfigError| ReplayError::new(error.to_string());
+        let mut config = Config::parse(name, text).map_err(fault)?;
+        if let Some(file) = config.rules_file.clone() {
+            let file = path.parent().unwrap_or_else(|| Path::new("")).join(file);
+            let name = file.display().to_string();
+            let text = read(&name, &file)?;
+            config.add_rules(&name, &text).map_err(fault)?;
+        }
+        let state = config.desired_state().map_err(fault)?;
+        Ok(Self::with(state, &config))
+    }
+
+    fn with(state: DesiredState, config: &Config) -> Self {
+        Self {
+            state,
+            marks: config.marks.clone(),
+            max_connections: config.max_connections,
+        }
+    }
+
+    /// The same rules with this scheduler in every service: a name, and behind a colon its flags, as for `ipvsadm -s`
+    /// and `-b` (`mh:mh-port,mh-fallback`).
+    ///
+    /// # Errors
+    /// A sentence: there is no such scheduler or flag, and which there are.
+    pub fn with_scheduler(&self, text: &str) -> Result<Self, ReplayError> {
+        let (name, flags) = text.split_once(':').unwrap_or((text, ""));
+        let entry = scheduler::find(name).ok_or_else(|| {
+            let names: Vec<&str> = scheduler::ENTRIES.iter().map(|entry| entry.name).collect();
+            ReplayError::new(format!(
+                "--scheduler {text}: there is no scheduler {name:?}, only {}",
+                names.join(", ")
+            ))
+        })?;
+        let mut bits = 0;
+        for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
+            let found = entry.flags.iter().find(|known| known.name == flag);
+            bits |= found.map(|known| known.flag).ok_or_else(|| {
+                let names: Vec<&str> = entry.flags.iter().map(|known| known.name).collect();
+                let names = if names.is_empty() {
+                    "it has none".to_owned()
+                } else {
+                    format!("only {}", names.join(", "))
+                };
+                ReplayError::new(format!(
+                    "--scheduler {text}: {name} has no flag {flag:?}, {names}"
+                ))
+            })?;
+        }
+        let mut rules = self.clone();
+        for (service, _) in &mut rules.state.services {
+            name.clone_into(&mut service.scheduler);
+            service.flags &= !(FLAG_SCHED_1 | FLAG_SCHED_2 | FLAG_SCHED_3);
+            service.flags |= bits;
+        }
+        Ok(rules)
+    }
+}
+
+fn read(name: &str, path: &Path) -> Result<String, ReplayError> {
+    let octets = std::fs::read(path)
+        .map_err(|error| ReplayError::new(format!("cannot read the rules {name}: {error}")))?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
+}

@@ -1,0 +1,213 @@
+//! A report as text that lines up.
+
+use core::fmt::Write as _;
+
+use crate::report::{FrameReport, Outcome, Report, ServiceReport};
+
+/// One frame as a line, and what was sent for it as further ones.
+pub(crate) fn frame(report: &FrameReport) -> String {
+    let what = match (report.reason, &report.server) {
+        (Some(reason), _) => format!("{}: {reason}", report.verdict),
+        (None, Some(server)) => format!("{}, new: {server}", report.verdict),
+        (None, None) => report.verdict.to_owned(),
+    };
+    let mut text = format!(
+        "{:>7} {:>14}  {}  {what}\n",
+        report.number,
+        seconds(report.time_ns),
+        report.frame
+    );
+    for sent in &report.sent {
+        let _ = writeln!(text, "{:24}-> {sent}", "");
+    }
+    text
+}
+
+/// The summary: what was replayed, what became of it, what each real server got.
+pub(crate) fn summary(report: &Report) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}: {} frames in {} s, with the rules of {}",
+        report.capture,
+        report.frames,
+        seconds(report.duration_ns),
+        report.rules
+    );
+    for interface in &report.interfaces {
+        let _ = writeln!(
+            text,
+            "  {} {} mtu {} ({}), made up",
+            interface.name,
+            interface.mac,
+            interface.mtu,
+            interface.addresses.join(", ")
+        );
+    }
+    notes(report, &mut text);
+    text.push('\n');
+    let verdicts = report.verdicts.iter().filter(|(_, count)| **count > 0);
+    for (verdict, count) in verdicts {
+        let _ = writeln!(text, "{count:>10} {verdict}");
+    }
+    for (reason, count) in &report.drops {
+        let _ = writeln!(text, "{count:>10}   dropped: {reason}");
+    }
+    if report.own > 0 {
+        let _ = writeln!(
+            text,
+            "{:>10} sent by the recorded director itself, not replayed",
+            report.own
+        );
+    }
+    let _ = writeln!(text, "{:>10} frames sent", report.sent);
+    let _ = writeln!(text, "{:>10} connections made", report.connections.len());
+    if let [own] = report.schedulers.as_slice() {
+        own.services
+            .iter()
+            .for_each(|service| servers(service, &mut text));
+    } else {
+        compared(&report.schedulers, &mut text);
+    }
+    text
+}
+
+fn notes(report: &Report, text: &mut String) {
+    for note in &report.notes {
+        let _ = writeln!(text, "  note: {note}");
+    }
+    if report.cut_short > 0 {
+        let _ = writeln!(
+            text,
+            "  note: the capture holds only the beginning of {} frames; the rest was taken as zeros",
+            report.cut_short
+        );
+    }
+    if report.out_of_order > 0 {
+        let _ = writeln!(
+            text,
+            "  note: the times of {} frames go backwards; they were taken as those of the frames before them",
+            report.out_of_order
+        );
+    }
+}
+
+/// One service with what each real server got.
+fn servers(service: &ServiceReport, text: &mut String) {
+    let _ = writeln!(
+        text,
+        "\n{} -s {}{}",
+        service.service,
+        service.scheduler,
+        ratio(service).map_or_else(String::new, |ratio| format!("   max/mean {ratio}"))
+    );
+    let mut rows = vec![
+        [
+            "server",
+            "weight",
+            "connections",
+            "active",
+            "inactive",
+            "packets in",
+            "packets out",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    rows.extend(service.servers.iter().map(|server| {
+        vec![
+            server.server.clone(),
+            server.weight.to_string(),
+            server.connections.to_string(),
+            server.active.to_string(),
+            server.inactive.to_string(),
+            server.in_packets.to_string(),
+            server.out_packets.to_string(),
+        ]
+    }));
+    table(&rows, text);
+}
+
+/// Each service with a column a scheduler.
+fn compared(outcomes: &[Outcome], text: &mut String) {
+    let Some(own) = outcomes.first() else {
+        return;
+    };
+    for (number, service) in own.services.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "\n{} (connections / packets from clients)",
+            service.service
+        );
+        let columns: Vec<(&str, &ServiceReport)> = outcomes
+            .iter()
+            .filter_map(|outcome| Some((outcome.scheduler.as_str(), outcome.services.get(number)?)))
+            .collect();
+        let row = |first: String, cell: &dyn Fn(&ServiceReport) -> String| {
+            let cells = columns.iter().map(|(_, service)| cell(service));
+            core::iter::once(first).chain(cells).collect::<Vec<_>>()
+        };
+        let mut rows = vec![
+            core::iter::once("server".to_owned())
+                .chain(columns.iter().map(|(name, service)| match *name {
+                    "rules" => format!("{} (rules)", service.scheduler),
+                    name => name.to_owned(),
+                }))
+                .collect(),
+        ];
+        for (place, server) in service.servers.iter().enumerate() {
+            let name = format!("{} weight {}", server.server, server.weight);
+            rows.push(row(name, &|service| {
+                let server = service.servers.get(place);
+                server.map_or_else(String::new, |server| {
+                    format!("{} / {}", server.connections, server.in_packets)
+                })
+            }));
+        }
+        rows.push(row("max/mean".to_owned(), &|service| {
+            ratio(service).unwrap_or_else(|| "-".to_owned())
+        }));
+        rows.push(row("went elsewhere".to_owned(), &|service| {
+            service.elsewhere.to_string()
+        }));
+        rows.push(row("not made".to_owned(), &|service| {
+            service.not_made.to_string()
+        }));
+        table(&rows, text);
+    }
+}
+
+fn ratio(service: &ServiceReport) -> Option<String> {
+    service.max_to_mean.map(|ratio| format!("{ratio:.3}"))
+}
+
+/// Rows whose columns line up: the first to the left, the others to the right.
+fn table(rows: &[Vec<String>], text: &mut String) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        text.push_str("  ");
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = if column == 0 {
+                write!(text, "{cell:<width$}")
+            } else {
+                write!(text, "  {cell:>width$}")
+            };
+        }
+        text.push('\n');
+    }
+}
+
+/// Nanoseconds as seconds with six places.
+fn seconds(nanoseconds: u64) -> String {
+    let microseconds = nanoseconds / 1000;
+    format!(
+        "{}.{:06}",
+        microseconds / 1_000_000,
+        microseconds % 1_000_000
+    )
+}

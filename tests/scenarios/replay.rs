@@ -1,0 +1,180 @@
+//! A recorded session makes the same decisions in `ulvs replay` as it did in the director that was recorded.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::harness::{
+    Director, FLAT, FLAT_VIP, Flat, Recording, TcpHolder, bracketed, fetch_each, hold_connections,
+    udp_ask, udp_services,
+};
+
+/// Every scheduler that draws no lots; twos does.
+const SCHEDULERS: [&str; 13] = [
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh",
+];
+
+/// What a connection is known by: protocol, state, client, virtual endpoint, real server.
+type Row = [String; 5];
+
+/// The connections of `ipvsadm -Lcn`, without persistence templates and without the times that are left.
+fn rows(listed: &str) -> BTreeSet<Row> {
+    let lines = listed.lines().skip(2);
+    let rows = lines.filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [protocol, _, state, client, virtual_server, server] = words[..] else {
+            panic!("a line of ipvsadm -Lcn: {line:?}");
+        };
+        let row = [protocol, state, client, virtual_server, server];
+        (!client.ends_with(":0")).then(|| row.map(str::to_owned))
+    });
+    rows.collect()
+}
+
+/// Where each connection went: protocol, client, virtual endpoint, real server.
+fn choices(rows: &BTreeSet<Row>) -> BTreeSet<[String; 4]> {
+    let choice = |[protocol, _, client, virtual_server, server]: &Row| {
+        [protocol, client, virtual_server, server].map(String::clone)
+    };
+    rows.iter().map(choice).collect()
+}
+
+/// The same of a replay's report, where every connection ever made stands.
+fn replayed_choices(report: &Value) -> BTreeSet<[String; 4]> {
+    let connections = report["connections"].as_array().expect("a list");
+    let choice = |connection: &Value| {
+        let text = |key: &str| connection[key].as_str().expect("a text").to_owned();
+        let protocol = match connection["protocol"].as_u64() {
+            Some(6) => "TCP".to_owned(),
+            Some(17) => "UDP".to_owned(),
+            other => panic!("protocol {other:?}"),
+        };
+        [
+            protocol,
+            text("client"),
+            text("virtual_server"),
+            text("server"),
+        ]
+    };
+    connections.iter().map(choice).collect()
+}
+
+/// Adds a service with this scheduler and three real servers of different weights.
+fn serve(director: &Director, vip: &str, prefix: &str, port: u16, options: &str, method: &str) {
+    let service = format!("{}:{port}", bracketed(vip));
+    let real_port = if method == "-g" { port } else { 80 };
+    director.shell(&format!("ipvsadm -A -t {service} -s {options}"));
+    for (last, weight) in [("20", 1), ("30", 3), ("40", 2)] {
+        let real = bracketed(&format!("{prefix}{last}"));
+        director.shell(&format!(
+            "ipvsadm -a -t {service} -r {real}:{real_port} {method} -w {weight}"
+        ));
+    }
+}
+
+/// A session under way: the director, and who records it.
+struct Session {
+    director: Director,
+    recording: Recording,
+    /// Connections that are to stay open until the end.
+    held: Vec<TcpHolder>,
+}
+
+impl Session {
+    /// Records what reaches the director from now on.
+    fn start(net: &Flat, director: Director) -> Self {
+        let file = director.directory().join("session.pcap");
+        let recording = Recording::start(&net.director, "eth0", &file);
+        Self {
+            director,
+            recording,
+            held: Vec::new(),
+        }
+    }
+
+    /// Connections that stay and others that end, so that what is open differs from server to server.
+    fn load(&mut self, net: &Flat, vip: &str, port: u16) {
+        let url = format!("http://{}:{port}/", bracketed(vip));
+        for count in [1, 3] {
+            fetch_each(&net.client, &url, 5);
+            let held = hold_connections(&net.lab, &net.client, vip, port, count);
+            self.held.push(held);
+        }
+        fetch_each(&net.client, &url, 4);
+    }
+
+    /// Replays what was recorded: each of at least so many connections went where it went, and is what it is.
+    fn replays_alike(self, connections: usize) {
+        let Self {
+            director,
+            recording,
+            held,
+        } = self;
+        recording.stop();
+        let live = rows(&director.shell("ipvsadm -Lcn"));
+        assert!(live.len() >= connections, "{} connections", live.len());
+        director.shell("ipvsadm -Sn > session.rules");
+        let listed = director.shell(
+            "ulvs replay session.pcap --rules session.rules --json session.json --tables \
+             | sed -n '/^IPVS connection entries/,$p'",
+        );
+        let json = director.shell("cat session.json");
+        let report: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(replayed_choices(&report), choices(&live), "all choices");
+        assert_eq!(rows(&listed), live, "all connections with their states");
+        assert_eq!(report["drops"], serde_json::json!({}), "nothing is dropped");
+        drop(held);
+    }
+}
+
+/// Every scheduler by NAT, and datagrams; both directions pass the director.
+fn by_nat(workers: u32) {
+    let net = Flat::new(3).with_return_path();
+    let director = net
+        .builder()
+        .config(&format!("workers = {workers}"))
+        .start();
+    for (scheduler, port) in SCHEDULERS.into_iter().zip(8001..) {
+        serve(&director, FLAT_VIP[0], "10.0.0.", port, scheduler, "-m");
+    }
+    serve(&director, FLAT_VIP[1], "fd00::", 8100, "lblcr -p 300", "-m");
+    let _echoes = udp_services(&director, &net.lab, &net.servers, FLAT, "-m", 53);
+    let mut session = Session::start(&net, director);
+    for port in (8001..).take(SCHEDULERS.len()) {
+        session.load(&net, FLAT_VIP[0], port);
+    }
+    session.load(&net, FLAT_VIP[1], 8100);
+    udp_ask(&net.client, FLAT_VIP[0], 53, 10, 100);
+    session.replays_alike(14 * 18 + 10);
+}
+
+#[test]
+fn of_a_nat_session_with_every_scheduler() {
+    by_nat(1);
+}
+
+#[test]
+fn of_a_nat_session_with_two_workers() {
+    by_nat(2);
+}
+
+/// What a director sees of direct routing is the clients' half.
+#[test]
+fn of_a_direct_routing_session() {
+    let net = Flat::new(3).with_vip_on_servers();
+    let director = net.start();
+    let services = [
+        (FLAT_VIP[0], "10.0.0.", 80, "wlc"),
+        (FLAT_VIP[0], "10.0.0.", 8080, "sed"),
+        (FLAT_VIP[1], "fd00::", 80, "wrr"),
+        (FLAT_VIP[1], "fd00::", 8080, "mh -b mh-port"),
+    ];
+    for (vip, prefix, port, options) in services {
+        serve(&director, vip, prefix, port, options, "-g");
+    }
+    let mut session = Session::start(&net, director);
+    for (vip, _, port, _) in services {
+        session.load(&net, vip, port);
+    }
+    session.replays_alike(4 * 18);
+}
