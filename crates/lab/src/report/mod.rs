@@ -102,7 +102,7 @@ fn head(results: &Results, groups: &[Vec<&ScenarioResults>], has_costs: bool) ->
          end in * are not in kernel IPVS. Values are means with the half width of their 95 % interval.</p>\n<nav><ul>",
         results.repeats,
         results.seed,
-        escaped(&results.command)
+        command(&results.command)
     );
     if groups.len() > 1 {
         page += "<li><a href='#all'>All workloads</a>";
@@ -115,6 +115,14 @@ fn head(results: &Results, groups: &[Vec<&ScenarioResults>], has_costs: bool) ->
         page += "<li><a href='#cost'>What a decision costs</a>";
     }
     page + "<li><a href='#metrics'>Metrics</a></ul></nav>\n"
+}
+
+/// A command whose lines end between words, not after the dashes of an option.
+fn command(text: &str) -> String {
+    let words = text
+        .split(' ')
+        .map(|word| format!("<span>{}</span>", escaped(word)));
+    words.collect::<Vec<String>>().join(" ")
 }
 
 /// A scenario, or all points of a sweep.
