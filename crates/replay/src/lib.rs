@@ -8,7 +8,6 @@
 mod capture;
 mod choices;
 mod command;
-mod describe;
 mod error;
 pub mod host;
 pub mod report;
