@@ -145,10 +145,10 @@ impl World {
         let name = ethernet?.name.clone();
         let question = Question {
             about: About::Frame(frame.to_vec()),
-            mark: 0,
+            mark: None,
             interface: Some(name),
         };
-        self.director.explain(self.now, &question).ok()
+        self.director.explain(self.now, &question, |_, _| 0).ok()
     }
 
     /// A frame arrives, with what the link says beside its bytes.
