@@ -25,8 +25,10 @@ const LEAST: f64 = 0.005;
 /// Parts of a run whose means are drawn over time.
 const PARTS: u32 = 60;
 
-/// Values further apart than this are drawn by their logarithm.
+/// Values further apart than this are drawn by their logarithm, or beyond the end of the axis.
 const FAR: f64 = 30.0;
+/// Lines of which a few may be beyond the end of the axis.
+const MANY: usize = 6;
 
 fn plain(name: &str, points: Vec<(f64, f64)>) -> Line<'_> {
     Line {
@@ -48,6 +50,26 @@ fn ys<'a>(lines: &'a [Line<'_>]) -> impl Iterator<Item = f64> + Clone + 'a {
         .flat_map(|line| line.points.iter().map(|point| point.1))
 }
 
+/// The end of an axis that most lines fit on, where a few are so far away that all others would lie on each other; and
+/// a sentence about those.
+fn end(lines: &[Line<'_>], of: fn(&(f64, f64)) -> f64) -> (f64, String) {
+    let most = |line: &Line<'_>| line.points.iter().map(of).fold(0.0, f64::max);
+    let mut all: Vec<f64> = lines.iter().map(most).collect();
+    all.sort_by(f64::total_cmp);
+    let usual = all.get(all.len() * 3 / 4).copied().unwrap_or(0.0);
+    if all.len() < MANY || all.last().is_none_or(|far| *far <= usual * FAR) {
+        return (f64::MAX, String::new());
+    }
+    let end = usual * 2.0;
+    let beyond = lines.iter().filter(|line| most(line) > end);
+    let beyond: Vec<&str> = beyond.map(|line| line.name).collect();
+    let (names, verb) = (
+        beyond.join(", "),
+        if beyond.len() == 1 { "goes" } else { "go" },
+    );
+    (end, format!(" Beyond the end of the axis {verb} {names}."))
+}
+
 /// Share of connections against sojourn time.
 pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a> {
     let all = scenario.schedulers.iter();
@@ -61,12 +83,19 @@ pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a>
         plain(&one.name, points.collect())
     };
     let lines: Vec<Line<'_>> = all.map(curve).collect();
+    let (end, beyond) = end(&lines, |point| point.0);
     Figure {
         id: format!("{id}-sojourn"),
         title: "Sojourn time".to_owned(),
-        note: "Share of connections that were done in this time; further left and up is better."
-            .to_owned(),
-        x: Axis::new("sojourn time", unit, Scale::Log, xs(&lines)),
+        note: format!(
+            "Share of connections that were done in this time; further left and up is better.{beyond}"
+        ),
+        x: Axis::new(
+            "sojourn time",
+            unit,
+            Scale::Log,
+            xs(&lines).filter(|x| *x <= end),
+        ),
         y: Axis::new(
             "share of connections",
             "0 to 1",
@@ -216,7 +245,9 @@ fn swept_figure<'a>(
     let references = reference
         .iter()
         .flat_map(|line| ys(std::slice::from_ref(line)));
-    let all: Vec<f64> = ys(&lines).chain(references).collect();
+    let (end, beyond) = end(&lines, |point| point.1);
+    let all = ys(&lines).chain(references).filter(|y| *y <= end);
+    let all: Vec<f64> = all.collect();
     let low = all.iter().copied().fold(f64::MAX, f64::min);
     let high = all.iter().copied().fold(0.0, f64::max);
     let scale = if low > 0.0 && high / low > FAR {
@@ -229,7 +260,10 @@ fn swept_figure<'a>(
         pairs.flat_map(|((_, y), half)| [y + half, y - half])
     });
     // On a scale from 0, what chance takes below 0 is cut; a logarithm of it there is none.
-    let all = all.iter().copied().chain(ends.filter(|end| *end > 0.0));
+    let all = all
+        .iter()
+        .copied()
+        .chain(ends.filter(|y| *y > 0.0 && *y <= end));
     let (what, x_unit) = match axis {
         "load" => ("load", "share of capacity"),
         "removed" => ("real servers removed", "count"),
@@ -244,7 +278,7 @@ fn swept_figure<'a>(
     Figure {
         id: format!("{id}-{}", metric.name),
         title: format!("{} against {what}", metric.title),
-        note: format!("{} Bars are 95 % intervals.{least}", metric.summary),
+        note: format!("{} Bars are 95 % intervals.{least}{beyond}", metric.summary),
         x: Axis::new(what, x_unit, Scale::Linear, xs(&lines)),
         y: Axis::new(metric.title, unit, scale, all),
         lines,
