@@ -179,7 +179,7 @@ impl Shared {
         destination.is_available() && !(expires && destination.weight() == 0)
     }
 
-    fn cache_lifetime(&self, service: &Service) -> Duration {
+    pub(crate) fn cache_lifetime(&self, service: &Service) -> Duration {
         let sysctl = if service.config.scheduler == "lblcr" {
             Sysctl::LblcrExpiration
         } else {
@@ -191,7 +191,7 @@ impl Shared {
 
 /// The template that a connection belongs to. FTP services and any-port services have one for all ports,
 /// marks one for all addresses.
-fn template_key(service: &Service, flow: &Flow, data: Option<&[u8]>) -> TemplateKey {
+pub(crate) fn template_key(service: &Service, flow: &Flow, data: Option<&[u8]>) -> TemplateKey {
     let port = service.config.key.port();
     let is_service_port = flow.destination_port == port;
     let client = service.config.masked(flow.source);

@@ -49,6 +49,16 @@ impl Default for Defence {
 }
 
 impl Defence {
+    /// The same for a dry run.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            free_pages: AtomicI32::new(self.free_pages.load(Relaxed)),
+            drop_rate: AtomicI32::new(self.drop_rate.load(Relaxed)),
+            until_drop: AtomicI32::new(self.until_drop.load(Relaxed)),
+            drops_entries: AtomicBool::new(self.drops_entries()),
+        }
+    }
+
     /// Notes how many pages of memory are free.
     pub(crate) fn set_free_pages(&self, pages: i32) {
         self.free_pages.store(pages, Relaxed);

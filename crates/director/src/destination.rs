@@ -432,6 +432,20 @@ impl Destination {
         (kept | 2 == u64::from(generation) << 2 | 3).then_some(kept & 2 != 0)
     }
 
+    /// The same real server as it is now, for a dry run: what happens to the one is not seen by the other.
+    pub(crate) fn fork(&self, service_stats: Arc<Stats>, changed: Arc<ChangedServers>) -> Self {
+        let workers = self.stats.by_worker().count();
+        let fork = Self::noting(&self.config(), service_stats, changed, workers);
+        fork.last_weight.store(self.last_weight(), Relaxed);
+        fork.overloaded.store(self.is_overloaded(), SeqCst);
+        fork.available.store(self.is_available(), Relaxed);
+        fork.active.store(self.active(), SeqCst);
+        fork.inactive.store(self.inactive(), SeqCst);
+        fork.persistent.store(self.persistent(), Relaxed);
+        fork.route.store(self.route.load(Relaxed), Relaxed);
+        fork
+    }
+
     /// Marks it as deleted from its service.
     pub(crate) fn retire(&self) {
         self.available.store(false, Relaxed);

@@ -35,7 +35,7 @@ use crate::verdict::{Counters, DropReason, Verdict};
 use crate::ways::Ways;
 
 /// UDP port of the key exchange that ESP and AH belong to.
-const ISAKMP_PORT: u16 = 500;
+pub(crate) const ISAKMP_PORT: u16 = 500;
 /// Connections that one [`Director::tick`] may end, so that it takes well under a millisecond.
 const EXPIRY_BUDGET: u32 = 512;
 

@@ -20,6 +20,7 @@ mod defence;
 pub mod destination;
 pub mod director;
 mod egress;
+pub mod explain;
 mod fast_path;
 pub mod forward;
 mod fragments;

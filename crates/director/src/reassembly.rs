@@ -44,13 +44,13 @@ struct Key {
     id: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Piece {
     offset: usize,
     data: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Incomplete {
     pieces: Vec<Piece>,
     /// Payload length, known once the last fragment is here.
@@ -102,7 +102,7 @@ pub(crate) enum Progress {
 }
 
 /// Incomplete datagrams of one worker.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reassembly {
     incomplete: HashMap<Key, Incomplete>,
     /// Places by age, of IPv4 and of IPv6; some may be of datagrams that are gone.

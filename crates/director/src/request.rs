@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use packet::{Malformed, Transport, tcp};
+use packet::{Headers, Malformed, Transport, tcp};
 
 use crate::assign::{Assignment, Scheduled};
 use crate::connection::{Connection, ConnectionId, NewConnection, Outcome};
@@ -291,7 +291,7 @@ impl Worker {
     }
 
     /// Whether a packet without a connection may begin one (BEHAVIOURS 27, 33).
-    fn may_begin(&self, transport: &Transport) -> bool {
+    pub(crate) fn may_begin(&self, transport: &Transport) -> bool {
         let sysctls = &self.shared.sysctls;
         match *transport {
             Transport::Tcp { flags, .. } => {
@@ -308,7 +308,7 @@ impl Worker {
 
 /// Whether a packet that came in may be from `source`. A host's own IPv4 stack drops the others as "martians"; in IPv6
 /// only multicast and loopback addresses are dropped.
-fn may_be_client(network: &Network, source: IpAddr) -> bool {
+pub(crate) fn may_be_client(network: &Network, source: IpAddr) -> bool {
     if source.is_multicast() || source.is_loopback() {
         return false;
     }
@@ -320,7 +320,7 @@ fn may_be_client(network: &Network, source: IpAddr) -> bool {
 
 /// Whether too little of the upper-layer header is there to schedule by: the kernel drops such a packet before it asks
 /// for a service. SCTP needs its first chunk's header as well.
-fn is_cut_off(transport: &Transport) -> bool {
+pub(crate) fn is_cut_off(transport: &Transport) -> bool {
     matches!(
         transport,
         Transport::Truncated { .. } | Transport::Sctp { chunk: None, .. }
@@ -341,8 +341,16 @@ pub(crate) fn persistence_data<'a>(
     service: &Service,
     datagram: &'a Datagram<'_, '_>,
 ) -> Option<&'a [u8]> {
+    persistence_data_of(service, datagram.headers, datagram.frame.bytes())
+}
+
+/// [`persistence_data`] of a frame with these headers.
+pub(crate) fn persistence_data_of<'a>(
+    service: &Service,
+    headers: &Headers,
+    frame: &'a [u8],
+) -> Option<&'a [u8]> {
     let engine = persistence::find(service.config.persistence_engine.as_deref()?)?;
-    let headers = &datagram.headers;
     let protocol = Protocol::from_number(headers.protocol)?;
     let header_len = match headers.transport {
         Transport::Tcp { header_len, .. } => usize::from(header_len),
@@ -350,5 +358,5 @@ pub(crate) fn persistence_data<'a>(
         _ => return None,
     };
     let payload = headers.transport_offset + header_len..headers.end;
-    engine.find(protocol, datagram.frame.bytes().get(payload)?)
+    engine.find(protocol, frame.get(payload)?)
 }

@@ -15,6 +15,8 @@ use crate::scheduler::{Change, Entry, Flow, Request, Scheduler, lots};
 use crate::stats::Stats;
 use crate::time::Instant;
 
+mod fork;
+
 /// What a virtual service answers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ServiceKey {

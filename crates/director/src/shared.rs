@@ -26,6 +26,8 @@ use crate::time::Instant;
 use crate::trackers::Trackers;
 use crate::trash::Trash;
 
+mod fork;
+
 /// Most estimator samples taken at once when the clock jumps; the averages are 0 long before.
 const MOST_SAMPLES: u32 = 128;
 

@@ -218,6 +218,15 @@ impl Default for Sysctls {
 }
 
 impl Sysctls {
+    /// The same values, for a dry run.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            values: core::array::from_fn(|index| AtomicI32::new(self.values[index].load(Relaxed))),
+            sync_period: AtomicI32::new(self.sync_period()),
+            queue_max: AtomicU64::new(self.queue_max()),
+        }
+    }
+
     /// Value now (the first of two; of `sync_qlen_max`, see [`Sysctls::queue_max`]).
     #[must_use]
     pub fn get(&self, sysctl: Sysctl) -> i32 {

@@ -21,6 +21,7 @@ use crate::sync::{FLAG_SYNC, FLAG_TEMPLATE, Mark};
 use crate::time::Instant;
 
 mod deadline;
+mod fork;
 
 /// Why a connection ended that was made from a template; it matters to a template that no other connection holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,13 @@ pub(crate) struct Trackers {
 }
 
 impl Trackers {
+    /// The same for a dry run.
+    pub(crate) fn fork(&self) -> Self {
+        let families =
+            [0, 1].map(|family: usize| AtomicU32::new(self.families[family].load(Relaxed)));
+        Self { families }
+    }
+
     /// Whether the kernel would track the connections of this family: while there is a service on the FTP port that
     /// has, or once had, a real server by NAT.
     pub(crate) fn are_on(&self, family: Family) -> bool {

@@ -20,6 +20,20 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
+impl Verdict {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Held => "held",
+            Self::Answered => "answered",
+            Self::Pass => "passed",
+            Self::Drop(_) => "dropped",
+        }
+    }
+}
+
 /// Why a packet was dropped; each has a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropReason {

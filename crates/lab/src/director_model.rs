@@ -17,7 +17,7 @@ use director::service::{FLAG_ONE_PACKET, FLAG_PERSISTENT, ServiceConfig, Service
 use director::shared::{CommandError, Options, Shared};
 use director::time::Instant;
 use link::recycle;
-use packet::Mac;
+use packet::{Family, Mac};
 
 use crate::earliest::NEVER;
 use crate::frames::{Flow, FrameBuffer, Kind, mix};
@@ -76,15 +76,31 @@ impl Setup {
         }
     }
 
-    fn key(&self, vip: u32) -> ServiceKey {
+    /// Firewall mark of every packet of a client; 0 = none.
+    fn mark(&self) -> u32 {
+        u32::from(self.service.by_mark)
+    }
+
+    /// Virtual services: one for each virtual address, or one by mark for all of them.
+    fn services(&self) -> u32 {
+        if self.service.by_mark { 1 } else { self.vips() }
+    }
+
+    fn key(&self, service: u32) -> ServiceKey {
+        if self.service.by_mark {
+            return ServiceKey::Mark {
+                family: Family::V4,
+                mark: self.mark(),
+            };
+        }
         ServiceKey::Address {
             protocol: self.protocol(),
-            address: Ipv4Addr::from_bits(VIPS + vip + 1).into(),
+            address: Ipv4Addr::from_bits(VIPS + service + 1).into(),
             port: PORT,
         }
     }
 
-    fn config(&self, vip: u32) -> ServiceConfig {
+    fn config(&self, service: u32) -> ServiceConfig {
         let mut flags = self.scheduler.flags;
         if self.service.persistent > 0 {
             flags |= FLAG_PERSISTENT;
@@ -93,7 +109,7 @@ impl Setup {
             flags |= FLAG_ONE_PACKET;
         }
         ServiceConfig {
-            key: self.key(vip),
+            key: self.key(service),
             scheduler: self.scheduler.name.to_owned(),
             flags,
             timeout: self.service.persistent,
@@ -269,8 +285,8 @@ impl DirectorModel {
         command: impl Fn(&Shared, &ServiceKey) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         for shared in &self.shared {
-            for vip in 0..self.setup.vips() {
-                command(shared, &self.setup.key(vip))?;
+            for service in 0..self.setup.services() {
+                command(shared, &self.setup.key(service))?;
             }
         }
         for director in &mut self.directors {
@@ -338,7 +354,7 @@ impl DirectorModel {
         let at = Instant::from_nanos(now);
         let packet = self.buffer.packet();
         let worker = &mut self.directors[director];
-        let _verdict = worker.handle(at, INTERFACE, 0, packet, &mut output);
+        let _verdict = worker.handle(at, INTERFACE, self.setup.mark(), packet, &mut output);
         let reached = output
             .frames
             .first()
@@ -390,8 +406,8 @@ fn configure(setup: &Setup, workers: usize, lots: u64) -> Result<Arc<Shared>, Co
     for (name, value) in [("sloppy_tcp", setup.sloppy), ("run_estimation", false)] {
         let _ = shared.set_sysctl(name, if value { "1" } else { "0" });
     }
-    for vip in 0..setup.vips() {
-        shared.add_service(setup.config(vip))?;
+    for service in 0..setup.services() {
+        shared.add_service(setup.config(service))?;
     }
     Ok(Arc::new(shared))
 }

@@ -37,6 +37,8 @@ pub(crate) enum Action {
     Look,
     /// Directors keep house.
     KeepHouse,
+    /// Nobody connects any more: directors on their own are compared.
+    Compare,
 }
 
 /// Steps by time; those of the same moment in the order in which they were put in.
@@ -51,7 +53,7 @@ impl Agenda {
     pub(crate) fn of(scenario: &Scenario) -> Self {
         let mut agenda = Self::default();
         for (number, event) in scenario.events.iter().enumerate() {
-            agenda.put(nanoseconds(at(event)), Action::Begin(number));
+            agenda.put(nanoseconds(event.at()), Action::Begin(number));
         }
         agenda
     }
@@ -68,21 +70,6 @@ impl Agenda {
 
     pub(crate) fn take(&mut self) -> Option<Action> {
         self.steps.pop_first().map(|(_, action)| action)
-    }
-}
-
-/// When an event begins, seconds.
-pub(crate) const fn at(event: &Event) -> f64 {
-    match *event {
-        Event::Add { at, .. }
-        | Event::Remove { at, .. }
-        | Event::Weight { at, .. }
-        | Event::Flap { at, .. }
-        | Event::Slow { at, .. }
-        | Event::RollingUpdate { at, .. }
-        | Event::Scale { at, .. }
-        | Event::DirectorDies { at, .. }
-        | Event::Restart { at } => at,
     }
 }
 

@@ -99,7 +99,7 @@ impl World<'_> {
                 self.delete(server)?;
             }
             Action::Scale { to, every } => self.scale(to, every)?,
-            Action::Look | Action::KeepHouse => {}
+            Action::Look | Action::KeepHouse | Action::Compare => {}
         }
         Ok(())
     }

@@ -99,11 +99,12 @@ fn gain(before: &[Listed], after: &[Listed]) -> f64 {
     gains.sum()
 }
 
-/// Share of these new flows for which two directors, as they are now, pick different real servers. Both take them up.
+/// Share of these new flows for which two directors, as they are now, pick different real servers. Both take each up
+/// and see its end at once, so that the next one meets the same load.
 pub(crate) fn disagreement(model: &mut DirectorModel, now: u64, flows: &[Flow]) -> Option<f64> {
-    let begins = match model.setup().service.protocol {
-        Protocol::Tcp => Kind::Syn,
-        Protocol::Udp => Kind::Datagram,
+    let packets: &[Kind] = match model.setup().service.protocol {
+        Protocol::Tcp => &[Kind::Syn, Kind::Data, Kind::Fin],
+        Protocol::Udp => &[Kind::Datagram],
     };
     let mut alive = model.alive();
     let pair = (alive.next()?, alive.next()?);
@@ -112,9 +113,13 @@ pub(crate) fn disagreement(model: &mut DirectorModel, now: u64, flows: &[Flow]) 
         return None;
     }
     let differ = flows.iter().filter(|flow| {
-        let one = model.handle(now, pair.0, flow, begins);
-        let other = model.handle(now, pair.1, flow, begins);
-        one != other
+        let mut offer = |director| {
+            let reached = packets
+                .iter()
+                .map(|&kind| model.handle(now, director, flow, kind));
+            reached.reduce(|first, _| first)
+        };
+        offer(pair.0) != offer(pair.1)
     });
     Some(count(differ.count()) / count(flows.len()))
 }

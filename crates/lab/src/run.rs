@@ -100,17 +100,17 @@ pub fn run(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<ScenarioResults>, RunError> {
     let choices = choices(scenario)?;
-    let points = points(scenario);
+    let points = scenario.points();
     let mut prepared = Vec::new();
-    for (point, scenario) in &points {
-        check(scenario)?;
-        prepared.push((point, scenario, workload::Plan::new(scenario)?));
+    for (_, at) in &points {
+        check(at)?;
+        prepared.push((at, workload::Plan::new(at)?));
     }
     let repeats = plan.repeats.max(1) as usize;
     let total = points.len() * choices.len() * repeats;
     let one = |number: usize| -> Result<RunResults, RunError> {
         let (number, repeat) = (number / repeats, number % repeats);
-        let (_, scenario, workload) = &prepared[number / choices.len()];
+        let (scenario, workload) = &prepared[number / choices.len()];
         let choice = &choices[number % choices.len()];
         let repeat = u32::try_from(repeat).unwrap_or(u32::MAX);
         run_once(scenario, choice, workload, plan, repeat)
@@ -124,12 +124,12 @@ pub fn run(
         });
     };
     let mut runs = in_order(total, plan.threads, &one, &tell)?.into_iter();
-    let results = points.iter().map(|(point, scenario)| ScenarioResults {
-        name: scenario.name.clone(),
-        summary: scenario.summary.clone(),
-        point: point.clone(),
-        servers: rows(scenario),
-        marks: marks(scenario),
+    let results = points.iter().map(|(value, at)| ScenarioResults {
+        name: at.name.clone(),
+        summary: at.summary.clone(),
+        point: point(scenario, *value),
+        servers: rows(at),
+        marks: marks(at),
         schedulers: choices
             .iter()
             .map(|choice| merge(choice, &runs.by_ref().take(repeats).collect::<Vec<_>>()))
@@ -147,17 +147,10 @@ fn choices(scenario: &Scenario) -> Result<Vec<Choice>, RunError> {
     typed.map(|text| schedulers::choose(text)).collect()
 }
 
-/// The scenario at each point of its sweep.
-fn points(scenario: &Scenario) -> Vec<(Option<Point>, Scenario)> {
-    let axis = scenario.sweep.as_ref().map(|sweep| sweep.of.name());
-    let points = scenario.points().into_iter().map(|(value, at)| {
-        let point = value.zip(axis).map(|(value, axis)| Point {
-            axis: axis.to_owned(),
-            value,
-        });
-        (point, at)
-    });
-    points.collect()
+/// Where in its sweep a scenario is.
+fn point(scenario: &Scenario, value: Option<f64>) -> Option<Point> {
+    let axis = scenario.sweep.as_ref()?.of.name().to_owned();
+    value.map(|value| Point { axis, value })
 }
 
 /// Real servers that there may ever be: those at the beginning, those that are added and those that are scaled to.

@@ -112,8 +112,11 @@ pub struct ServiceSection {
     pub one_packet: bool,
     /// Persistence timeout (`-p`), seconds; 0 = not persistent.
     pub persistent: u32,
-    /// Virtual addresses: one service each, with the same real servers (what lblc and lblcr are for); 0 means 1.
+    /// Virtual addresses: one service each, with the same real servers; 0 means 1.
     pub vips: u32,
+    /// One service by firewall mark (`-f`) for all virtual addresses, whose real servers count the connections of all:
+    /// what lblc and lblcr are for.
+    pub by_mark: bool,
     /// Zipf exponent of the virtual addresses: the k-th is asked for as often as k to the power of minus this.
     pub popularity: f64,
 }

@@ -26,6 +26,8 @@ const POINTS: u32 = 200;
 /// Between two times that directors keep house.
 const HOUSE_KEEPING: u64 = 1_000_000_000;
 
+/// Flows at most that directors on their own are compared by.
+const COMPARED: usize = 1_000;
 /// How many times the scenario's duration is waited at most for what is not answered.
 const LONGEST: u64 = 20;
 
@@ -120,6 +122,7 @@ impl<'w> World<'w> {
         world.set_up()?;
         world.agenda.put(world.look_interval(), Action::Look);
         world.agenda.put(HOUSE_KEEPING, Action::KeepHouse);
+        world.agenda.put(end, Action::Compare);
         Ok(world)
     }
 
@@ -150,7 +153,6 @@ impl<'w> World<'w> {
                 self.arrive();
             }
         }
-        self.tally.disagreement = self.disagreement();
         Ok(self.tally.finish())
     }
 
@@ -177,6 +179,7 @@ impl<'w> World<'w> {
                 self.model.keep_house(self.now);
                 self.agenda.put(self.now + HOUSE_KEEPING, Action::KeepHouse);
             }
+            Some(Action::Compare) => self.tally.disagreement = self.disagreement(),
             Some(action) => self.operate(action)?,
             None => {}
         }
@@ -458,6 +461,7 @@ impl<'w> World<'w> {
             return None;
         }
         let mut flows = self.probes();
+        flows.truncate(COMPARED);
         for flow in &mut flows {
             flow.port ^= 0x8000;
         }

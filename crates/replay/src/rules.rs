@@ -91,8 +91,9 @@ impl Rules {
     /// A sentence: there is no such scheduler or flag, and which there are.
     pub fn with_scheduler(&self, text: &str) -> Result<Self, ReplayError> {
         let (name, flags) = text.split_once(':').unwrap_or((text, ""));
-        let entry = scheduler::find(name).ok_or_else(|| {
-            let names: Vec<&str> = scheduler::ENTRIES.iter().map(|entry| entry.name).collect();
+        let entry = baselines::find(name).ok_or_else(|| {
+            let known = scheduler::ENTRIES.iter().chain(baselines::ENTRIES);
+            let names: Vec<&str> = known.map(|entry| entry.name).collect();
             ReplayError::new(format!(
                 "--scheduler {text}: there is no scheduler {name:?}, only {}",
                 names.join(", ")

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
+use director::explain::describe;
 use director::frame::{Frame, Outgoing, Output};
 use director::verdict::Verdict;
 use link::LinkError;
@@ -12,7 +13,6 @@ use packet::{Mac, Packet};
 
 use crate::capture::Capture;
 use crate::choices::{Choice, Watch, endpoints};
-use crate::describe;
 use crate::error::ReplayError;
 use crate::host::{Host, HostOptions, Survey};
 use crate::report::{self, FrameReport, Report};
@@ -292,14 +292,12 @@ impl<'a> Player<'a> {
 }
 
 /// A verdict in words, and why.
-fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
-    match verdict {
-        Verdict::Forwarded => ("forwarded", None),
-        Verdict::Held => ("held", None),
-        Verdict::Answered => ("answered", None),
-        Verdict::Pass => ("passed", None),
-        Verdict::Drop(reason) => ("dropped", Some(reason.name())),
-    }
+const fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
+    let reason = match verdict {
+        Verdict::Drop(reason) => Some(reason.name()),
+        _ => None,
+    };
+    (verdict.name(), reason)
 }
 
 /// Where the frames go that the director sends.

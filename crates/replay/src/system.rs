@@ -46,7 +46,10 @@ impl System {
     /// # Errors
     /// A sentence: the director refuses a rule.
     pub fn new(rules: &Rules, network: &Network, midnight_ms: u64) -> Result<Self, ReplayError> {
-        let shared = Arc::new(Shared::new(Options::default()));
+        let shared = Arc::new(Shared::new(Options {
+            schedulers: baselines::ENTRIES,
+            ..Options::default()
+        }));
         let applied = rules.state.apply(&shared);
         applied.map_err(|error| ReplayError::new(error.to_string()))?;
         let shell = Arc::new(Shell::default());
@@ -133,7 +136,7 @@ impl System {
         self.director.handle(now, interface, mark, packet, output)
     }
 
-    fn mark(&self, interface: u32, packet: &Packet<'_>) -> u32 {
+    pub(crate) fn mark(&self, interface: u32, packet: &Packet<'_>) -> u32 {
         if self.marks.is_empty() {
             return 0;
         }

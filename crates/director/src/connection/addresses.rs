@@ -5,13 +5,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::protocol::Direction;
 
 /// Addresses of a connection; IPv6 ones apart, so that they do not make IPv4 records longer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Addresses {
     V4(AddressSet<Ipv4Addr>),
     V6(Box<AddressSet<Ipv6Addr>>),
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AddressSet<A> {
     client: A,
     pub(super) virtual_server: A,

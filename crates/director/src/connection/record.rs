@@ -387,6 +387,21 @@ impl Connection {
         self.deadline = now.after_seconds(self.timeout);
     }
 
+    /// The same connection for a dry run, of these copies of its real server and template. They are not told: they count
+    /// it already.
+    pub(crate) fn fork(
+        &self,
+        destination: Option<Arc<Destination>>,
+        template: Option<Arc<Template>>,
+    ) -> Self {
+        Self {
+            addresses: self.addresses.clone(),
+            destination,
+            template,
+            ..*self
+        }
+    }
+
     /// Moves the end of life.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;

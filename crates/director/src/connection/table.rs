@@ -15,6 +15,8 @@ use crate::observer::Observer;
 use crate::protocol::Direction;
 use crate::time::Instant;
 
+mod fork;
+
 /// Entries of the index carry a slot number and a bit for the direction.
 const LIMIT: usize = (1 << 31) - 1;
 

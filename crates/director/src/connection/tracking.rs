@@ -162,6 +162,31 @@ impl Table {
         self.tracked.entries.get_mut(&id.index)
     }
 
+    /// The connection that announced this one.
+    pub(super) fn control_of(&self, id: ConnectionId) -> Option<ConnectionId> {
+        self.tracking(id)?.control
+    }
+
+    /// Gives a copied connection what the original has; `copied` are the names of originals and copies.
+    pub(super) fn track_as(
+        &mut self,
+        id: ConnectionId,
+        original: &Tracking,
+        copied: &[(ConnectionId, ConnectionId)],
+    ) {
+        self.track(id);
+        let control = original.control.and_then(|control| {
+            let known = copied.iter().find(|(have, _)| *have == control);
+            known.map(|(_, copy)| *copy)
+        });
+        if let Some(tracking) = self.tracking_mut(id) {
+            *tracking = Tracking {
+                control,
+                ..original.clone()
+            };
+        }
+    }
+
     /// Whether another connection announced this one.
     #[must_use]
     pub fn is_controlled(&self, id: ConnectionId) -> bool {

@@ -56,6 +56,14 @@ pub struct NeighbourTable {
 }
 
 impl NeighbourTable {
+    /// The same for a dry run.
+    pub(crate) fn fork(&self) -> Self {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            entries: RwLock::new(entries.clone()),
+        }
+    }
+
     /// What is known of `address` on `interface`.
     #[must_use]
     pub fn lookup(&self, interface: u32, address: IpAddr, now: Instant) -> Lookup {
@@ -95,7 +103,7 @@ impl NeighbourTable {
 }
 
 /// One next hop under resolution.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     frames: Vec<OwnedFrame>,
     sent: u8,
@@ -125,7 +133,7 @@ pub(crate) enum Step {
 }
 
 /// Packets that wait for a link address.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Resolver {
     pending: HashMap<(u32, IpAddr), Pending>,
     /// Octets of all packets that wait.

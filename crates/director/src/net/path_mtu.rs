@@ -34,6 +34,23 @@ struct Entry {
 }
 
 impl PathMtus {
+    /// The same for a dry run.
+    pub(crate) fn fork(&self) -> Self {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let copy = |(&destination, entry): (&IpAddr, &Entry)| {
+            let entry = Entry {
+                mtu: entry.mtu,
+                end: entry.end,
+                in_use: AtomicBool::new(entry.in_use.load(Relaxed)),
+            };
+            (destination, entry)
+        };
+        Self {
+            any: AtomicBool::new(self.any.load(Relaxed)),
+            entries: RwLock::new(entries.iter().map(copy).collect()),
+        }
+    }
+
     /// Notes that the path to `destination` takes `mtu` octets, unless it is known to take fewer. Returns what the
     /// route in use takes, if that has a learned path MTU: it does once a packet has gone by one that was learned
     /// before (recording `found.tunnel_path_mtu`).

@@ -56,6 +56,21 @@ struct Queues {
 }
 
 impl Waiting {
+    /// The same for a dry run; what can be sent or refused already is left out.
+    pub(crate) fn fork(&self) -> Self {
+        let queues = self.lock();
+        let fork = Queues {
+            resolver: queues.resolver.clone(),
+            ..Queues::default()
+        };
+        drop(queues);
+        Self {
+            any: AtomicBool::new(!self.is_idle()),
+            packets: AtomicBool::new(false),
+            queues: Mutex::new(fork),
+        }
+    }
+
     /// Keeps `frame` of `worker` until `address` is resolved. `Ok(true)`: a request is to be sent now.
     ///
     /// # Errors

@@ -175,6 +175,13 @@ impl Board {
 #[derive(Debug)]
 pub(super) struct Blocks<T>(Vec<(u64, T)>);
 
+/// Stamps are those of one board: a copy, which is for another one, knows nothing yet.
+impl<T> Clone for Blocks<T> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 impl<T> Default for Blocks<T> {
     fn default() -> Self {
         Self(Vec::new())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Change, Entry, Request, Scheduler, hash};
+use super::{Change, Copies, Entry, Flow, Request, Scheduler, hash, named};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -15,7 +15,7 @@ pub(super) const ENTRY: Entry = Entry {
 /// Bits of a bucket number.
 const BITS: u32 = 8;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct DestinationHash {
     /// How many real servers the buckets are dealt to, in list order and whatever their weights.
     count: usize,
@@ -30,5 +30,20 @@ impl Scheduler for DestinationHash {
         let bucket = hash::bucket(hash::fold(request.flow.destination), BITS);
         let picked = bucket.checked_rem(self.count)?;
         (request.destinations.get(picked)?.is_usable()).then_some(picked)
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let folded = hash::fold(request.flow.destination);
+        let bucket = hash::bucket(folded, BITS);
+        let place = bucket.checked_rem(self.count);
+        vec![
+            ("hash", format!("{folded:#010x} of the destination address")),
+            ("bucket", format!("{bucket} of {}", 1 << BITS)),
+            ("deals", named(place, request)),
+        ]
     }
 }

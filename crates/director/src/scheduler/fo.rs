@@ -1,7 +1,7 @@
 //! `fo`: always the heaviest usable real server.
 
 use super::load::Least;
-use super::{Entry, Request, Scheduler};
+use super::{Copies, Entry, Flow, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "fo",
@@ -10,7 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     make: |_| Box::new(Failover::default()),
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Failover(Least);
 
 impl Scheduler for Failover {
@@ -22,5 +22,16 @@ impl Scheduler for Failover {
 
     fn heap_octets(&self) -> usize {
         self.0.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, _: &Request<'_>) -> Vec<(&'static str, String)> {
+        vec![(
+            "rule",
+            "the greatest weight; the first of equals".to_owned(),
+        )]
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::load::{self, Least};
 use super::locality::{Cache, position, should_leave};
-use super::{Entry, Request, Scheduler};
+use super::{Copies, Entry, Flow, Request, Scheduler, named};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -53,5 +53,26 @@ impl Scheduler for Locality {
     fn heap_octets(&self) -> usize {
         let least = self.idle.heap_octets() + self.least.heap_octets();
         least + self.cache.heap_octets(|_| 0)
+    }
+
+    fn fork(&self, flow: &Flow, copy: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(Self {
+            idle: Least::default(),
+            least: Least::default(),
+            cache: self.cache.fork(flow.destination, copy),
+        }))
+    }
+
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let address = request.flow.destination;
+        let cached = self.cache.peek(address);
+        let place = cached.and_then(|server| position(server, request.destinations));
+        vec![
+            (
+                "rule",
+                "the cached one unless it is overloaded, else the least (256 active + inactive) / weight".to_owned(),
+            ),
+            ("cached", named(place, request)),
+        ]
     }
 }

@@ -3,7 +3,7 @@
 use super::load::{self, Least};
 use super::locality::{Cache, should_leave};
 use super::replicas::Replicas;
-use super::{Entry, Request, Scheduler};
+use super::{Copies, Entry, Flow, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "lblcr",
@@ -54,5 +54,26 @@ impl Scheduler for Replication {
     fn heap_octets(&self) -> usize {
         let least = self.idle.heap_octets() + self.least.heap_octets();
         least + self.cache.heap_octets(Replicas::heap_octets)
+    }
+
+    fn fork(&self, flow: &Flow, copy: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        let copy = |set: &Replicas| set.fork(copy);
+        Some(Box::new(Self {
+            cache: self.cache.fork(flow.destination, copy),
+            idle: Least::default(),
+            least: Least::default(),
+        }))
+    }
+
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let set = self.cache.peek(request.flow.destination);
+        let members = set.map_or_else(|| "none".to_owned(), Replicas::names);
+        vec![
+            (
+                "rule",
+                "the least loaded of the cached set unless it is overloaded, else the least of all joins the set".to_owned(),
+            ),
+            ("cached", members),
+        ]
     }
 }

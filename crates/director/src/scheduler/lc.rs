@@ -1,7 +1,7 @@
 //! `lc`: the real server with the fewest connections, whatever its weight.
 
 use super::load::{self, Least};
-use super::{Entry, Request, Scheduler};
+use super::{Copies, Entry, Flow, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "lc",
@@ -10,7 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     make: |_| Box::new(LeastConnection::default()),
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LeastConnection(Least);
 
 impl Scheduler for LeastConnection {
@@ -22,5 +22,16 @@ impl Scheduler for LeastConnection {
 
     fn heap_octets(&self) -> usize {
         self.0.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, _: &Request<'_>) -> Vec<(&'static str, String)> {
+        vec![(
+            "rule",
+            "the fewest connections: 256 active + inactive; the first of equals".to_owned(),
+        )]
     }
 }

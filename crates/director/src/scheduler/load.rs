@@ -53,7 +53,7 @@ fn unbeaten(candidates: impl Iterator<Item = Candidate>) -> Option<Candidate> {
 }
 
 /// The least loaded of each block of seats, as long as no seat of it changes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Least(Blocks<Option<Candidate>>);
 
 impl Least {

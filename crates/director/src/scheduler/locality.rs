@@ -134,6 +134,36 @@ impl<T> Cache<T> {
         Some(&mut item.value)
     }
 
+    /// The choice for `address` as it was kept last; it may have ended meanwhile.
+    pub(super) fn peek(&self, address: IpAddr) -> Option<&T> {
+        let items = &self.buckets.get(bucket(address))?.items;
+        let item = items.iter().find(|item| item.address == address)?;
+        Some(&item.value)
+    }
+
+    /// A cache with the choice for `address` alone, as `copy` copies it, and everything that decides how long it stays.
+    pub(super) fn fork(&self, address: IpAddr, mut copy: impl FnMut(&T) -> T) -> Self {
+        let mut items = |items: &[Item<T>]| -> Vec<Item<T>> {
+            let its = items.iter().filter(|item| item.address == address);
+            let copied = its.map(|item| Item {
+                address,
+                used: item.used,
+                value: copy(&item.value),
+            });
+            copied.collect()
+        };
+        let buckets = self.buckets.iter().map(|bucket| Bucket {
+            items: items(&bucket.items),
+            rounds: bucket.rounds,
+        });
+        Self {
+            buckets: buckets.collect(),
+            full_round: self.full_round,
+            removed: Vec::new(),
+            ..*self
+        }
+    }
+
     /// Keeps a choice for an `address` that has none, as long as there is room.
     pub(super) fn insert(&mut self, address: IpAddr, value: T, now: Instant) {
         if self.entries >= LIMIT {

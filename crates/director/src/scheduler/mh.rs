@@ -9,9 +9,12 @@ use packet::Family;
 use siphasher::sip::SipHasher13;
 
 use super::board::vec_octets;
-use super::{Change, Entry, MH_FLAGS, Request, Scheduler, hash};
+use super::{
+    Change, Copies, Entry, Flow, MH_FLAGS, Request, Scheduler, fallback, hash, hashed, hashed_port,
+    named,
+};
 use crate::destination::Destination;
-use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
+use crate::service::FLAG_SCHED_1;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "mh",
@@ -34,7 +37,7 @@ const LOOKUP_KEY: u64 = 2_654_435_761;
 /// Key of the hash that gives the stride of permutations.
 const STRIDE_KEY: u64 = 2_654_446_892;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Maglev {
     /// The service's family.
     family: Family,
@@ -105,11 +108,7 @@ impl Scheduler for Maglev {
     }
 
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        let port = if request.flags & FLAG_SCHED_2 == 0 {
-            0
-        } else {
-            request.flow.source_port
-        };
+        let port = hashed_port(request);
         let client = hash::fold(request.flow.source);
         let first = place(client, port, LOOKUP_KEY, 0) % SIZE;
         let usable = |place: u32| {
@@ -130,6 +129,23 @@ impl Scheduler for Maglev {
 
     fn heap_octets(&self) -> usize {
         vec_octets(&self.table)
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let client = hash::fold(request.flow.source);
+        let hash = place(client, hashed_port(request), LOOKUP_KEY, 0);
+        let slot = hash % SIZE;
+        let holder = self.table.get(index(slot)).copied();
+        vec![
+            ("hash", format!("{hash:#010x} of {}", hashed(request))),
+            ("slot", format!("{slot} of {SIZE}")),
+            ("holds", named(holder, request)),
+            ("fallback", fallback(request)),
+        ]
     }
 }
 

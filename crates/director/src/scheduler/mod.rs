@@ -8,7 +8,7 @@
 //! crate `baselines` has some, and says how.
 
 use core::fmt::Debug;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -197,6 +197,62 @@ pub trait Scheduler: Send + Debug {
     fn heap_octets(&self) -> usize {
         0
     }
+
+    /// A copy that picks for this connection what this one would pick next, for a dry run ([`crate::explain`]); `copy`
+    /// gives the copy of each real server that the scheduler keeps. `None`: it cannot be copied, and what it would pick
+    /// stays open.
+    fn fork(&self, flow: &Flow, copy: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        let _ = (flow, copy);
+        None
+    }
+
+    /// What decides about this connection beside weights and loads, in the scheduler's own words: a name and a value each
+    /// (a position, a hash, a place in a table).
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let _ = request;
+        Vec::new()
+    }
+}
+
+/// Gives the copy of a real server, always the same one.
+pub type Copies<'a> = dyn FnMut(&Arc<Destination>) -> Arc<Destination> + 'a;
+
+/// The client's port where the flags of `sh` and `mh` want it hashed too, else 0.
+fn hashed_port(request: &Request<'_>) -> u16 {
+    if request.flags & FLAG_SCHED_2 == 0 {
+        0
+    } else {
+        request.flow.source_port
+    }
+}
+
+/// What `sh` and `mh` hash, for [`Scheduler::explain`].
+fn hashed(request: &Request<'_>) -> &'static str {
+    if request.flags & FLAG_SCHED_2 == 0 {
+        "the client's address"
+    } else {
+        "the client's address and port"
+    }
+}
+
+/// What `sh` and `mh` do about a real server that may not be used, for [`Scheduler::explain`].
+fn fallback(request: &Request<'_>) -> String {
+    let on = request.flags & FLAG_SCHED_1 != 0;
+    if on {
+        "on: another one is looked for"
+    } else {
+        "off: refused"
+    }
+    .to_owned()
+}
+
+/// The real server at this place of the list, for [`Scheduler::explain`].
+fn named(place: Option<usize>, request: &Request<'_>) -> String {
+    let server = place.and_then(|place| request.destinations.get(place));
+    server.map_or_else(
+        || "none".to_owned(),
+        |server| SocketAddr::new(server.address, server.port).to_string(),
+    )
 }
 
 /// The position after a change, where `None` is the place before the first real server. A position whose

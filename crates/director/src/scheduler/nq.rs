@@ -1,7 +1,7 @@
 //! `nq`: the first idle real server, else as `sed`.
 
 use super::load::{self, Least};
-use super::{Entry, Request, Scheduler};
+use super::{Copies, Entry, Flow, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "nq",
@@ -10,7 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     make: |_| Box::new(NeverQueue::default()),
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct NeverQueue {
     idle: Least,
     quickest: Least,
@@ -25,5 +25,16 @@ impl Scheduler for NeverQueue {
 
     fn heap_octets(&self) -> usize {
         self.idle.heap_octets() + self.quickest.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, _: &Request<'_>) -> Vec<(&'static str, String)> {
+        vec![(
+            "rule",
+            "the first without active connections, else the least (active + 1) / weight".to_owned(),
+        )]
     }
 }

@@ -1,7 +1,7 @@
 //! `ovf`: the heaviest real server until it has more active connections than its weight, then the next.
 
 use super::load::Least;
-use super::{Entry, Request, Scheduler};
+use super::{Copies, Entry, Flow, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "ovf",
@@ -10,7 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     make: |_| Box::new(Overflow::default()),
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Overflow(Least);
 
 impl Scheduler for Overflow {
@@ -23,5 +23,17 @@ impl Scheduler for Overflow {
 
     fn heap_octets(&self) -> usize {
         self.0.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, _: &Request<'_>) -> Vec<(&'static str, String)> {
+        vec![(
+            "rule",
+            "the greatest weight whose active connections do not exceed it; the first of equals"
+                .to_owned(),
+        )]
     }
 }

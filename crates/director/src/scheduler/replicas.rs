@@ -3,12 +3,13 @@
 //! Promises: finding the least loaded of thousands looks only at those that share a block of the [`Board`] with one that
 //! has changed. Takes memory for its members, however many others the service has.
 
+use core::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Request;
 use super::board::{Board, Seat, vec_octets};
 use super::load::{self, Candidate};
 use super::locality::position;
+use super::{Copies, Request};
 use crate::destination::Destination;
 use crate::time::Instant;
 
@@ -73,6 +74,25 @@ impl Replicas {
         };
         replicas.follow(request);
         replicas
+    }
+
+    /// The same set of copies of its members.
+    pub(super) fn fork(&self, copy: &mut Copies<'_>) -> Self {
+        Self {
+            members: self.members.iter().map(copy).collect(),
+            listed: Vec::new(),
+            parts: Vec::new(),
+            // No list has this number: it is looked for anew.
+            list: 0,
+            changed: self.changed,
+        }
+    }
+
+    /// Addresses and ports of the members, in the order they joined.
+    pub(super) fn names(&self) -> String {
+        let names = self.members.iter();
+        let names = names.map(|it| SocketAddr::new(it.address, it.port).to_string());
+        names.collect::<Vec<_>>().join(", ")
     }
 
     /// How many members there are, deleted ones included.

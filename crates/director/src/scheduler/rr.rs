@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Change, Entry, Request, Scheduler, shifted};
+use super::{Change, Copies, Entry, Flow, Request, Scheduler, named, shifted};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -12,7 +12,7 @@ pub(super) const ENTRY: Entry = Entry {
     make: |_| Box::new(RoundRobin::default()),
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct RoundRobin {
     /// Picked last; `None` is the place before the first.
     position: Option<usize>,
@@ -29,5 +29,19 @@ impl Scheduler for RoundRobin {
         let picked = (board.next_usable(first)).or_else(|| board.next_usable(0))?;
         self.position = Some(picked);
         Some(picked)
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        vec![
+            (
+                "rule",
+                "the next usable real server of the list behind the last one".to_owned(),
+            ),
+            ("picked last", named(self.position, request)),
+        ]
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::board::vec_octets;
-use super::{Change, Entry, Request, SH_FLAGS, Scheduler, hash};
+use super::{
+    Change, Copies, Entry, Flow, Request, SH_FLAGS, Scheduler, fallback, hash, hashed, hashed_port,
+    named,
+};
 use crate::destination::Destination;
-use crate::service::{FLAG_SCHED_1, FLAG_SCHED_2};
+use crate::service::FLAG_SCHED_1;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "sh",
@@ -19,7 +22,7 @@ const BITS: u32 = 8;
 /// Buckets.
 const SIZE: usize = 1 << BITS;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct SourceHash {
     /// Index of each bucket's real server; empty when there is none.
     buckets: Vec<usize>,
@@ -43,13 +46,7 @@ impl Scheduler for SourceHash {
     }
 
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
-        let port = if request.flags & FLAG_SCHED_2 == 0 {
-            0
-        } else {
-            request.flow.source_port
-        };
-        let value = hash::fold(request.flow.source).wrapping_add(u32::from(port));
-        let bucket = hash::bucket(value, BITS);
+        let bucket = hash::bucket(value(request), BITS);
         let usable = |bucket: usize| {
             let picked = *self.buckets.get(bucket % SIZE)?;
             (request.destinations.get(picked)?.is_usable()).then_some(picked)
@@ -65,4 +62,25 @@ impl Scheduler for SourceHash {
     fn heap_octets(&self) -> usize {
         vec_octets(&self.buckets)
     }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let value = value(request);
+        let bucket = hash::bucket(value, BITS);
+        let place = self.buckets.get(bucket).copied();
+        vec![
+            ("hash", format!("{value:#010x} of {}", hashed(request))),
+            ("bucket", format!("{bucket} of {SIZE}")),
+            ("deals", named(place, request)),
+            ("fallback", fallback(request)),
+        ]
+    }
+}
+
+/// What the bucket is made of: the client's address, and its port where that is wanted.
+fn value(request: &Request<'_>) -> u32 {
+    hash::fold(request.flow.source).wrapping_add(u32::from(hashed_port(request)))
 }

@@ -2,7 +2,7 @@
 
 use super::board::{Blocks, Board, Seat};
 use super::lots::Lots;
-use super::{Entry, Request, Scheduler, load};
+use super::{Copies, Entry, Flow, Request, Scheduler, load};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "twos",
@@ -16,7 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     },
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TwoChoices {
     lots: Lots,
     /// Of each block of real servers.
@@ -88,5 +88,17 @@ impl Scheduler for TwoChoices {
 
     fn heap_octets(&self) -> usize {
         self.weights.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, _: &Request<'_>) -> Vec<(&'static str, String)> {
+        vec![(
+            "rule",
+            "the less loaded, by (256 active + inactive) / weight, of two that are drawn by weight"
+                .to_owned(),
+        )]
     }
 }

@@ -1,7 +1,7 @@
 //! `wlc`: the real server with the fewest connections in proportion to its weight.
 
 use super::load::{self, Least};
-use super::{Entry, Request, Scheduler};
+use super::{Copies, Entry, Flow, Request, Scheduler};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "wlc",
@@ -10,7 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     make: |_| Box::new(WeightedLeastConnection::default()),
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct WeightedLeastConnection(Least);
 
 impl Scheduler for WeightedLeastConnection {
@@ -20,5 +20,16 @@ impl Scheduler for WeightedLeastConnection {
 
     fn heap_octets(&self) -> usize {
         self.0.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, _: &Request<'_>) -> Vec<(&'static str, String)> {
+        vec![(
+            "rule",
+            "the least (256 active + inactive) / weight; the first of equals".to_owned(),
+        )]
     }
 }

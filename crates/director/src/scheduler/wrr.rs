@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::board::{Blocks, Board, Seat};
-use super::{Change, Entry, Request, Scheduler};
+use super::{Change, Copies, Entry, Flow, Request, Scheduler, named};
 use crate::destination::Destination;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -16,7 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     make: |_| Box::new(WeightedRoundRobin::default()),
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct WeightedRoundRobin {
     /// Picked last; `None` is the place before the first.
     position: Option<usize>,
@@ -119,6 +119,24 @@ impl Scheduler for WeightedRoundRobin {
 
     fn heap_octets(&self) -> usize {
         self.heaviest.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn explain(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let Self {
+            level, top, step, ..
+        } = self;
+        vec![
+            (
+                "rule",
+                "the next in the list whose weight reaches the pass's level".to_owned(),
+            ),
+            ("picked last", named(self.position, request)),
+            ("level", format!("{level} of {top}, then {step} less")),
+        ]
     }
 }
 

@@ -137,6 +137,14 @@ pub struct Roles {
 }
 
 impl Roles {
+    /// The same for a dry run.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            master: AtomicBool::new(self.is_master()),
+            backup: AtomicBool::new(self.is_backup()),
+        }
+    }
+
     /// Whether a master runs: connections are told.
     #[must_use]
     pub fn is_master(&self) -> bool {

@@ -207,7 +207,11 @@ fn check_servers(scenario: &Scenario) -> Result<(), Fault> {
     } else {
         scenario.directors.count
     };
-    let vips = scenario.service.vips.max(1);
+    let vips = if scenario.service.by_mark {
+        1
+    } else {
+        scenario.service.vips.max(1)
+    };
     let together = f64::from(count) * f64::from(vips) * f64::from(directors);
     ensure(
         together <= DESTINATIONS_MAX,

@@ -15,6 +15,10 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("steady.toml", include_str!("../../scenarios/steady.toml")),
     ("bursty.toml", include_str!("../../scenarios/bursty.toml")),
     ("weights.toml", include_str!("../../scenarios/weights.toml")),
+    (
+        "large-weights.toml",
+        include_str!("../../scenarios/large-weights.toml"),
+    ),
     ("speeds.toml", include_str!("../../scenarios/speeds.toml")),
     (
         "long-and-short.toml",
@@ -58,6 +62,10 @@ pub const SHIPPED: &[(&str, &str)] = &[
     (
         "thresholds.toml",
         include_str!("../../scenarios/thresholds.toml"),
+    ),
+    (
+        "comeback.toml",
+        include_str!("../../scenarios/comeback.toml"),
     ),
     (
         "slow-start.toml",

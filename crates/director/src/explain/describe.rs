@@ -7,7 +7,8 @@ use packet::{Headers, Packet, Transport, protocol};
 const TCP_FLAGS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
 
 /// What this frame is, in a few words.
-pub(crate) fn frame(packet: &Packet<'_>) -> String {
+#[must_use]
+pub fn frame(packet: &Packet<'_>) -> String {
     if let Some(arp) = Arp::of(packet) {
         return match arp.operation {
             Operation::Request => format!("ARP who has {}, tell {}", arp.target, arp.sender),

@@ -1,0 +1,170 @@
+//! What there is to say afterwards: the real server, the rewriting, where the packet goes; and what verdicts mean.
+
+use core::net::SocketAddr;
+
+use packet::{Headers, Malformed, Packet};
+
+use super::fork::Dry;
+use super::notes::endpoint;
+use super::{Notes, describe};
+use crate::forward::METHODS;
+use crate::frame::{Frame, Outgoing, Output};
+use crate::verdict::{DropReason, Verdict};
+
+impl Dry {
+    /// Says what the packet led to; `before` is the frame as it came.
+    pub(super) fn note_after(
+        &self,
+        before: &[u8],
+        link_len: usize,
+        output: &Output<'_>,
+        notes: &mut Notes,
+    ) {
+        self.note_choice(notes);
+        let mut before = before.to_vec();
+        let end = before.len();
+        let came = Headers::parse(&Packet::new(&mut before, 0..end, link_len)).ok();
+        for outgoing in &output.frames {
+            self.note_frame(came.as_ref(), outgoing, notes);
+        }
+        if output.frames.is_empty() {
+            notes.say("output", "nothing is sent");
+        }
+    }
+
+    /// Says where the packet's connection goes, be it an old or a new one.
+    fn note_choice(&self, notes: &mut Notes) {
+        let worker = &self.director.worker;
+        let snapshot = worker.shared.snapshot();
+        let servers = snapshot
+            .iter()
+            .flat_map(|service| service.destinations.iter());
+        let mut chosen = servers.filter(|server| server.stats.current().connections > 0);
+        if let Some(server) = chosen.next() {
+            let method = METHODS[server.method() as usize].name;
+            let text = format!("{} by {method}, a new connection", endpoint(server));
+            notes.say("choice", text);
+            return;
+        }
+        let found = self.key.and_then(|key| worker.connections.find(&key));
+        if let Some(connection) = found.and_then(|(id, _)| worker.connections.get(id)) {
+            let (address, port) = connection.server();
+            let method = METHODS[connection.method() as usize].name;
+            let server = SocketAddr::new(address, port);
+            notes.say(
+                "choice",
+                format!("{server} by {method}, the connection's own"),
+            );
+        }
+    }
+
+    fn note_frame(&self, came: Option<&Headers>, outgoing: &Outgoing<'_>, notes: &mut Notes) {
+        let link_len = match &outgoing.frame {
+            Frame::InPlace(packet) => packet.link_len,
+            Frame::Owned(frame) => frame.link_len,
+        };
+        let mut octets = outgoing.frame.bytes().to_vec();
+        let end = octets.len();
+        let to = octets.first_chunk::<6>().map(|mac| packet::Mac(*mac));
+        let packet = Packet::new(&mut octets, 0..end, link_len);
+        if let (Some(came), Ok(left)) = (came, Headers::parse(&packet)) {
+            note_rewriting(came, &left, notes);
+        }
+        let interface = self.director.network.interface(outgoing.interface);
+        let name = interface.map_or("?", |interface| interface.name.as_str());
+        let text = match to.filter(|_| link_len > 0) {
+            Some(mac) => format!("{name} to {mac}: {}", describe::frame(&packet)),
+            None => format!("{name}: {}", describe::frame(&packet)),
+        };
+        notes.say("output", text);
+    }
+}
+
+/// Says what differs between a packet that came and the one that leaves for it.
+fn note_rewriting(came: &Headers, left: &Headers, notes: &mut Notes) {
+    if came.protocol != left.protocol {
+        let tunnel = matches!(left.protocol, 4 | 17 | 41 | 47);
+        if tunnel {
+            let text = format!(
+                "put into a tunnel from {} to {}",
+                left.source, left.destination
+            );
+            notes.say("rewrite", text);
+        }
+        return;
+    }
+    let ends = |headers: &Headers| {
+        let (source, destination) = headers.ports();
+        [
+            SocketAddr::new(headers.source, source),
+            SocketAddr::new(headers.destination, destination),
+        ]
+    };
+    let pairs = ends(came).into_iter().zip(ends(left));
+    for (what, (old, new)) in ["source", "destination"].into_iter().zip(pairs) {
+        if old != new {
+            notes.say("rewrite", format!("{what} {old} becomes {new}"));
+        }
+    }
+    if came.ttl != left.ttl {
+        notes.say("rewrite", format!("TTL {} becomes {}", came.ttl, left.ttl));
+    }
+}
+
+/// What a verdict that is no drop means.
+pub(super) const fn meaning_of_verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Forwarded => "sent on",
+        Verdict::Held => {
+            "kept until the next hop's link address is known, or the other fragments are there"
+        }
+        Verdict::Answered => {
+            "answered by the director itself, or silently taken as a host's stack would"
+        }
+        Verdict::Pass => "left to the host's own stack, as if there were no director",
+        Verdict::Drop(reason) => meaning(reason),
+    }
+}
+
+/// Why a packet is dropped for this reason.
+pub(super) const fn meaning(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::Malformed(malformed) => meaning_of_fault(malformed),
+        DropReason::DestinationUnavailable => "its connection's real server was deleted",
+        DropReason::IpOptions => "its IP options forbid forwarding",
+        DropReason::NoDestination => {
+            "no real server may be used: the client is told that the port is unreachable"
+        }
+        DropReason::TtlExpired => "its TTL has run out, which the client is told",
+        DropReason::TooBig => {
+            "it is too big for the path and must not be fragmented, which the client is told"
+        }
+        DropReason::NoRoute => "there is no route to the real server",
+        DropReason::NeighbourUnreachable => "the next hop did not answer",
+        DropReason::NeighbourQueueFull => "too many packets wait for the next hop's link address",
+        DropReason::TableFull => "there are as many connections or persistence templates as may be",
+        DropReason::Reassembly => "its fragments overlap, are too many, or did not come in time",
+        DropReason::Defence => "drop_packet gives up one in so many new connections",
+        DropReason::NoHeadroom => "there is no room in front of it for another header",
+        DropReason::BadIcmp => "it is an ICMP error that is broken or quotes what cannot be read",
+        DropReason::PersistenceData => {
+            "the persistence engine finds nothing in it (SIP: no Call-ID)"
+        }
+        DropReason::BadChecksum => "it belongs to an FTP connection, and its TCP checksum is wrong",
+        DropReason::Handshake => "it belongs to an FTP connection whose ends have not agreed to it",
+        DropReason::NoInterface => "the director does not work on the interface",
+    }
+}
+
+const fn meaning_of_fault(malformed: Malformed) -> &'static str {
+    match malformed {
+        Malformed::LinkTruncated => "it is shorter than a link header",
+        Malformed::NotIp => "it is neither IPv4 nor IPv6",
+        Malformed::NetworkTruncated => "it ends within the IP header",
+        Malformed::BadVersion => "the IP version is not that of the link header",
+        Malformed::BadLength => "the IP header's length is not that of the frame",
+        Malformed::BadHeaderChecksum => "the IPv4 header's checksum is wrong",
+        Malformed::ExtensionTruncated => "it ends within an IPv6 extension header",
+        Malformed::TransportTruncated => "it ends within the upper-layer header",
+    }
+}

@@ -1,0 +1,160 @@
+//! What is asked about: a frame, or a client that wants to connect.
+
+use core::fmt::{self, Display, Formatter};
+use core::net::{IpAddr, SocketAddr};
+use core::str::FromStr;
+
+use super::probe::Probe;
+use crate::protocol::Protocol;
+
+/// A packet that nobody has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The packet.
+    pub about: About,
+    /// Its firewall mark, 0 = none; `None` = what the rules give it.
+    pub mark: Option<u32>,
+    /// Name of the interface it arrives on; `None` = found out.
+    pub interface: Option<String>,
+}
+
+/// A packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A whole frame.
+    Frame(Vec<u8>),
+    /// A packet of a client: the first of a connection, or a further one of the connection that it has.
+    Tuple(Probe),
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    /// Neither a tuple nor a frame.
+    #[error(
+        "{0:?} is no question: `tcp|udp|sctp CLIENT:PORT VIP:PORT` or `frame HEX`, then mark=N and interface=NAME"
+    )]
+    NoQuestion(String),
+    /// Not an address with a port.
+    #[error("{0:?} is not an address and port: write 192.0.2.7:1234 or [fd00::7]:1234")]
+    Endpoint(String),
+    /// The two endpoints are of different families.
+    #[error("{0} and {1} are not of one address family")]
+    Families(SocketAddr, SocketAddr),
+    /// Not a frame in hexadecimal.
+    #[error("the frame is not written in hexadecimal: two digits an octet")]
+    Hexadecimal,
+    /// Not a mark.
+    #[error("{0:?} is not a firewall mark: a number from 0 to 4294967295")]
+    Mark(String),
+    /// No such interface.
+    #[error("the director has no interface {0}, only {1}")]
+    NoInterface(String, String),
+    /// No interface at all.
+    #[error("the director works on no interface")]
+    NoInterfaces,
+}
+
+/// As one line, which [`Question::from_str`] reads.
+impl Display for Question {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.about {
+            About::Frame(octets) => {
+                f.write_str("frame ")?;
+                octets
+                    .iter()
+                    .try_for_each(|octet| write!(f, "{octet:02x}"))?;
+            }
+            About::Tuple(probe) => {
+                let endpoint = |(address, port): (IpAddr, u16)| SocketAddr::new(address, port);
+                write!(
+                    f,
+                    "{} {} {}",
+                    probe.protocol.name().to_ascii_lowercase(),
+                    endpoint(probe.source),
+                    endpoint(probe.destination)
+                )?;
+            }
+        }
+        if let Some(mark) = self.mark {
+            write!(f, " mark={mark}")?;
+        }
+        if let Some(interface) = &self.interface {
+            write!(f, " interface={interface}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Question {
+    type Err = QuestionError;
+
+    fn from_str(text: &str) -> Result<Self, QuestionError> {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let none = || QuestionError::NoQuestion(text.chars().take(80).collect());
+        let (about, rest) = match words.as_slice() {
+            ["frame", hex, rest @ ..] => (About::Frame(octets(hex)?), rest),
+            [protocol, source, destination, rest @ ..] => {
+                let protocol = protocol_named(protocol).ok_or_else(none)?;
+                let probe = probe(protocol, source, destination)?;
+                (About::Tuple(probe), rest)
+            }
+            _ => return Err(none()),
+        };
+        let mut question = Self {
+            about,
+            mark: None,
+            interface: None,
+        };
+        for word in rest {
+            match word.split_once('=') {
+                Some(("mark", mark)) => {
+                    let fault = |_| QuestionError::Mark(mark.to_owned());
+                    question.mark = Some(mark.parse().map_err(fault)?);
+                }
+                Some(("interface", name)) => question.interface = Some(name.to_owned()),
+                _ => return Err(none()),
+            }
+        }
+        Ok(question)
+    }
+}
+
+fn protocol_named(name: &str) -> Option<Protocol> {
+    let known = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    known
+        .into_iter()
+        .find(|known| known.name().eq_ignore_ascii_case(name))
+}
+
+fn probe(protocol: Protocol, source: &str, destination: &str) -> Result<Probe, QuestionError> {
+    let endpoint = |text: &str| {
+        let read = text.parse::<SocketAddr>();
+        read.map_err(|_| QuestionError::Endpoint(text.to_owned()))
+    };
+    let (source, destination) = (endpoint(source)?, endpoint(destination)?);
+    if source.is_ipv4() != destination.is_ipv4() {
+        return Err(QuestionError::Families(source, destination));
+    }
+    Ok(Probe {
+        protocol,
+        source: (source.ip(), source.port()),
+        destination: (destination.ip(), destination.port()),
+    })
+}
+
+/// The octets of a hexadecimal text; colons may stand between them.
+fn octets(text: &str) -> Result<Vec<u8>, QuestionError> {
+    let digits: Vec<char> = text.chars().filter(|letter| *letter != ':').collect();
+    let octet = |pair: &[char]| match pair {
+        [high, low] => {
+            let (high, low) = (high.to_digit(16)?, low.to_digit(16)?);
+            u8::try_from(high << 4 | low).ok()
+        }
+        _ => None,
+    };
+    let octets: Option<Vec<u8>> = digits.chunks(2).map(octet).collect();
+    octets
+        .filter(|octets| !octets.is_empty())
+        .ok_or(QuestionError::Hexadecimal)
+}
