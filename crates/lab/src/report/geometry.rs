@@ -194,7 +194,7 @@ fn the_page_needs_nothing_else_and_tells_the_command() {
     for wanted in [
         "Sojourn time: least load",
         "sojourn p99 against load",
-        "remapped flows against real servers removed",
+        "remapped flows against servers removed",
         "Imbalance over time: client&#39;s hash",
         "slowdown p99, scheduler by workload",
         "Fairness at first: round robin",

@@ -25,10 +25,11 @@ const LEAST: f64 = 0.005;
 /// Parts of a run whose means are drawn over time.
 const PARTS: u32 = 60;
 
-/// Values further apart than this are drawn by their logarithm, or beyond the end of the axis.
+/// Values further apart than this are drawn by their logarithm.
 const FAR: f64 = 30.0;
-/// Lines of which a few may be beyond the end of the axis.
+/// Lines of which a few may be beyond the end of the axis, and how many times as far as the third quartile they are then.
 const MANY: usize = 6;
+const BEYOND: f64 = 8.0;
 
 fn plain(name: &str, points: Vec<(f64, f64)>) -> Line<'_> {
     Line {
@@ -57,7 +58,7 @@ fn end(lines: &[Line<'_>], of: fn(&(f64, f64)) -> f64) -> (f64, String) {
     let mut all: Vec<f64> = lines.iter().map(most).collect();
     all.sort_by(f64::total_cmp);
     let usual = all.get(all.len() * 3 / 4).copied().unwrap_or(0.0);
-    if all.len() < MANY || all.last().is_none_or(|far| *far <= usual * FAR) {
+    if all.len() < MANY || all.last().is_none_or(|far| *far <= usual * BEYOND) {
         return (f64::MAX, String::new());
     }
     let end = usual * 2.0;
@@ -210,18 +211,15 @@ fn swept<'a>(points: &[&'a ScenarioResults], metric: &str, factor: f64) -> Vec<L
     lines
 }
 
-/// The least that any scheduler had to move: the mean of what the schedulers' runs had.
+/// The least that had to move: the median of the schedulers, whose flows may have been on the servers that went more
+/// or less than equally.
 fn least(points: &[&ScenarioResults]) -> Line<'static> {
     let lines = swept(points, "remapped_least", 1.0);
-    let mut sums: Vec<(f64, f64, f64)> = Vec::new();
-    for (x, y) in lines.iter().flat_map(|line| &line.points) {
-        match sums.iter_mut().find(|sum| sum.0.total_cmp(x).is_eq()) {
-            Some(sum) => (sum.1, sum.2) = (sum.1 + y, sum.2 + 1.0),
-            None => sums.push((*x, *y, 1.0)),
-        }
-    }
-    let means = sums.into_iter().map(|(x, sum, count)| (x, sum / count));
-    plain("least possible", means.collect())
+    let mut all: Vec<(f64, f64)> = lines.iter().flat_map(|line| line.points.clone()).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let values = all.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq());
+    let medians = values.filter_map(|of_one| of_one.get(of_one.len() / 2).copied());
+    plain("least possible", medians.collect())
 }
 
 /// The figures of a sweep.
@@ -264,14 +262,20 @@ fn swept_figure<'a>(
         .iter()
         .copied()
         .chain(ends.filter(|y| *y > 0.0 && *y <= end));
+    let x_scale = if axis == "directors" {
+        Scale::Log
+    } else {
+        Scale::Linear
+    };
     let (what, x_unit) = match axis {
         "load" => ("load", "share of capacity"),
-        "removed" => ("real servers removed", "count"),
+        "removed" => ("servers removed", "count"),
         "directors" => ("directors", "count"),
         other => (other, "value"),
     };
     let least = if reference.is_some() {
-        " The broad line is the least that any scheduler has to move."
+        " The broad line is the least that has to move: flows of servers that went or the share of those that came \
+         (the median of the schedulers; who has most flows on few servers may have to move less)."
     } else {
         ""
     };
@@ -279,7 +283,7 @@ fn swept_figure<'a>(
         id: format!("{id}-{}", metric.name),
         title: format!("{} against {what}", metric.title),
         note: format!("{} Bars are 95 % intervals.{least}{beyond}", metric.summary),
-        x: Axis::new(what, x_unit, Scale::Linear, xs(&lines)),
+        x: Axis::new(what, x_unit, x_scale, xs(&lines)),
         y: Axis::new(metric.title, unit, scale, all),
         lines,
         reference,
