@@ -359,6 +359,9 @@ fn cost_figure<'a>(
             None => lines.push(plain(&cost.scheduler, vec![point])),
         }
     }
+    for line in &mut lines {
+        line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
     let across = if id == "connections" {
         ("live connections", "count")
     } else {
@@ -439,4 +442,39 @@ pub(super) fn finding(scenario: &ScenarioResults) -> Option<String> {
         told(best),
         told(worst)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_drawn_from_left_to_right_whatever_was_measured_first() {
+        let cost = |servers, connections| Cost {
+            scheduler: "rr".to_owned(),
+            servers,
+            connections,
+            decision_ns: 1.0,
+            state_octets: 1,
+            build_us: 1.0,
+        };
+        let sizes = [(2, 100), (64, 100), (8, 100), (64, 10), (64, 1000)];
+        let all = sizes.map(|(servers, connections)| cost(servers, connections));
+        let figures = costs(&all);
+        let drawn = |at: usize| xs(&figures[at].lines).collect::<Vec<f64>>();
+        assert_eq!(drawn(0), [2.0, 8.0, 64.0]);
+        assert_eq!(drawn(3), [10.0, 100.0, 1000.0]);
+    }
+
+    #[test]
+    fn the_mean_of_a_part_of_the_time_is_in_its_middle() {
+        let points: Vec<(f64, f64)> = (0..=600)
+            .map(|at| (f64::from(at), f64::from(at % 2)))
+            .collect();
+        let calm = calmed(&points);
+        assert_eq!(calm.len(), 60);
+        assert_eq!(calm[0], (5.0, 0.5));
+        assert_eq!(calmed(&[(0.0, 3.0)]), [(0.0, 3.0)]);
+        assert!(calmed(&[]).is_empty());
+    }
 }
