@@ -63,7 +63,7 @@ pub(super) struct Plot<'a> {
     /// A line in black.
     pub(super) reference: Option<&'a Line<'a>>,
     pub(super) marks: &'a [Mark],
-    /// Rows of the legend; see [`rows`].
+    /// Rows of the legend: `rows_needed`.
     pub(super) rows: usize,
 }
 
