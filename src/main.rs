@@ -44,7 +44,7 @@ enum Command {
     Proc(ProcArguments),
     /// Print what a running director has counted: frames, drops by reason, connections, memory.
     Stats(StatsArguments),
-    /// Print what shadow schedulers ([shadow] of the configuration) would have done with the connections of a running
+    /// Print what shadow schedulers (section shadow of the configuration) would have done with the connections of a running
     /// director, beside what its own did.
     Shadow(ShadowArguments),
     /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
