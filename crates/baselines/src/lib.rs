@@ -2,7 +2,7 @@
 //! one's own.
 //!
 //! Promises: each is written against the public items of [`director`] alone, from the paper that it names, and keeps
-//! the laws of [`director::scheduler::laws`]. The daemon does not offer them for services, so that `ipvsadm` answers
+//! the laws of `director::scheduler::laws`. The daemon does not offer them for services, so that `ipvsadm` answers
 //! to every name as on the kernel; the lab, replays and shadow scheduling know them beside the kernel's own.
 //!
 //! # Writing a scheduler
@@ -14,7 +14,7 @@
 //!    that list. The trait says what both may and may not do. [`random`](RANDOM) is the shortest one here.
 //! 3. The entry goes into a list (here [`ENTRIES`]), the list into
 //!    [`Options::schedulers`](director::shared::Options), and `-s NAME` finds it.
-//! 4. A test that calls [`director::scheduler::laws::check`] with the entry (feature `laws` of the crate `director`), as
+//! 4. A test that calls `director::scheduler::laws::check` with the entry (feature `laws` of the crate `director`), as
 //!    `tests/laws.rs` does, and tests of what its paper promises.
 //!
 //! ```

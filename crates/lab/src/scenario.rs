@@ -1,6 +1,6 @@
 //! A scenario as its TOML file says it: who connects, how much work that is, to which real servers, what happens to them.
 //!
-//! Promises: [`read`] takes any text, and gives a scenario that ends, or one sentence that names file, line and what to do.
+//! Promises: [`read()`] takes any text, and gives a scenario that ends, or one sentence that names file, line and what to do.
 
 mod amounts;
 mod check;
