@@ -8,6 +8,10 @@
 //! What is where: [`scenario`] is what a file says, [`workload`] who connects when and how much work that is,
 //! [`results`] what came of it; [`random`] is where all randomness comes from. [`table`], [`json`], [`csv`] and [`report`]
 //! show results, [`compare`] what changed between two.
+//!
+//! [`run`] runs scenarios: `world` is one run in virtual time, `director_model` the real directors in it and `network`
+//! what is around them, `frames` what clients send, `real_server` how long requests take, `events` and `operator` what
+//! happens when and how it is done, `metrics` and `remap` what is counted.
 #![forbid(unsafe_code)]
 
 pub mod command;

@@ -176,7 +176,7 @@ pub const METRICS: &[Metric] = &[
         "sojourn mean",
         "s",
         Better::Less,
-        "Mean time from a connection's first packet to its last.",
+        "Mean time from a connection's first packet until its work is done.",
     ),
     metric(
         "slowdown_p99",
@@ -260,7 +260,7 @@ pub const METRICS: &[Metric] = &[
         "remapped flows",
         "connections",
         Better::Less,
-        "Flows of the same clients that went to another server after the change.",
+        "Flows of the latest clients that a director without their connections gives another server after the change.",
     ),
     metric(
         "remapped_least",
@@ -281,7 +281,7 @@ pub const METRICS: &[Metric] = &[
         "cache hits",
         "",
         Better::More,
-        "Share of requests for a destination that went to the server which had it before (lblc, lblcr).",
+        "Share of requests for a destination that went to a server which has it: each holds twice its even part, the latest (lblc, lblcr).",
     ),
     metric(
         "refused",
