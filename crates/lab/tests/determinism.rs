@@ -52,5 +52,9 @@ fn a_seed_gives_the_same_octets_with_any_number_of_threads() {
     assert!(first == json(7, 5), "five threads give something else");
     assert!(first != json(8, 1), "the seed does not matter");
     let nothing = first.matches("null").count();
-    assert_eq!(nothing, first.matches("\"point\": null").count(), "a number is not one");
+    assert_eq!(
+        nothing,
+        first.matches("\"point\": null").count(),
+        "a number is not one"
+    );
 }
