@@ -1,6 +1,7 @@
 //! The `ulvs` binary: one file, many names. Called as `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore` it is the
 //! ipvsadm command line; otherwise its first argument says what it does.
 
+mod explain;
 mod lab;
 mod replay;
 
@@ -48,6 +49,8 @@ enum Command {
     Shadow(ShadowArguments),
     /// Print what this host offers a director, what is used of it, and what it costs to lack the rest. Changes nothing.
     Doctor(DoctorArguments),
+    /// Print what a running director, or one with given rules, would do with a packet, and why. Changes nothing.
+    Explain(explain::Arguments),
     /// Put the frames of a capture through the director: what it does with each, and what other schedulers would do.
     Replay(replay::Arguments),
     /// On a real server: take tunnelled packets for VIPs and hand them to the host.
@@ -174,6 +177,7 @@ fn main() -> ExitCode {
             asking(|out, err, transport| cli::shadow::run(json, out, err, transport))
         }
         Command::Doctor(arguments) => doctor(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Decap(arguments) => decap(arguments),
         Command::Lab(command) => lab::run(command),

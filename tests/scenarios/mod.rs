@@ -10,6 +10,7 @@ mod containers;
 mod datagrams;
 mod decap;
 mod doctor;
+mod explain;
 mod fragments;
 mod ftp;
 mod gro;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod explain;
 pub mod ipvsadm;
 pub mod shadow;
 pub mod stats;

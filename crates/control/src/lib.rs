@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod counters;
+pub mod explain;
 pub mod listing;
 pub mod netlink;
 pub mod proc;

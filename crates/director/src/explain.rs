@@ -81,11 +81,17 @@ impl Notes {
 }
 
 impl Director {
-    /// What [`Director::handle`] would do at `now` with the packet that is asked about.
+    /// What [`Director::handle`] would do at `now` with the packet that is asked about. `marks` gives a packet on an
+    /// interface of this index its firewall mark, where the question does not.
     ///
     /// # Errors
     /// A sentence: there is no such interface, or the endpoints are of two families.
-    pub fn explain(&self, now: Instant, question: &Question) -> Result<Explanation, QuestionError> {
+    pub fn explain(
+        &self,
+        now: Instant,
+        question: &Question,
+        marks: impl Fn(u32, &Packet<'_>) -> u32,
+    ) -> Result<Explanation, QuestionError> {
         let interface = self.arrival(question)?;
         let mut buffer = vec![0; HEADROOM];
         let is_known = |probe: &Probe| {
@@ -94,14 +100,17 @@ impl Director {
         };
         let frame = match &question.about {
             About::Frame(octets) => octets.clone(),
-            About::Tuple(probe) => probe.frame(&interface, is_known(probe)),
+            About::Tuple(probe) => {
+                let mac = (interface.link_len > 0).then_some(interface.mac);
+                probe.frame(mac, is_known(probe))
+            }
         };
         buffer.extend_from_slice(&frame);
         let end = buffer.len();
         let link_len = interface.link_len;
-        let mark = question.mark;
         let mut notes = Notes::default();
         let packet = Packet::new(&mut buffer, HEADROOM..end, link_len);
+        let mark = (question.mark).unwrap_or_else(|| marks(interface.index, &packet));
         let mut dry = self.dry_run(now, mark, &packet);
         self.note_before(&dry, now, mark, &interface, &packet, &mut notes);
         let mut output = Output::default();

@@ -199,9 +199,18 @@ impl Outputs {
             })?;
         }
         for (path, _) in self.files() {
+            let is_new = !path.exists();
             let mut open = std::fs::OpenOptions::new();
             let opened = open.create(true).append(true).open(&path);
-            opened.map_err(|error| LabError::Write { path, error })?;
+            // Nothing is left of it when the run is given up.
+            let tried = opened.and_then(|_| {
+                if is_new {
+                    std::fs::remove_file(&path)
+                } else {
+                    Ok(())
+                }
+            });
+            tried.map_err(|error| LabError::Write { path, error })?;
         }
         Ok(())
     }

@@ -4,41 +4,26 @@
 //! and gives each flow to the director with the highest score for it (rendezvous hashing), so that a director's death
 //! moves its own flows alone: what else would be moved by a router that counts modulo has nothing to do with schedulers.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 use std::sync::Arc;
 
 use director::connection::{HashKind, TableConfig};
 use director::destination::{DestinationConfig, Method, TunnelConfig};
 use director::director::{Director, Host};
 use director::frame::Output;
-use director::net::{Answer, Interface, Network, Route, RouteKind};
 use director::protocol::Protocol;
 use director::service::{FLAG_ONE_PACKET, FLAG_PERSISTENT, ServiceConfig, ServiceKey};
 use director::shared::{CommandError, Options, Shared};
 use director::time::Instant;
 use link::recycle;
-use packet::{Family, Mac};
+use packet::Family;
 
 use crate::earliest::NEVER;
 use crate::frames::{Flow, FrameBuffer, Kind, mix};
+use crate::network::{self, Addresses, INTERFACE, OWN, PORT};
 use crate::scenario::{self, ServiceSection};
 use crate::schedulers::Choice;
 
-/// Link address of each director.
-const OWN: Mac = Mac([2, 0, 0, 0, 1, 1]);
-/// Index of the one interface.
-const INTERFACE: u32 = 1;
-/// Where virtual addresses begin: 198.18.0.0/15 is for benchmarks (RFC 2544 section 12).
-const VIPS: u32 = 0xc612_0000;
-/// Where real servers' addresses begin.
-const SERVERS: u32 = 0xc613_0000;
-/// The directors' own address and their router's.
-const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 254);
-const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 253);
-/// Virtual port.
-const PORT: u16 = 80;
-/// Real servers and virtual addresses at most, so that their addresses stay in their networks.
-pub(crate) const MOST: u32 = 60_000;
 /// Connections that a director keeps at most.
 const MAX_CONNECTIONS: usize = 1 << 24;
 /// Times that one call lets a director work off what is due; each ends hundreds of connections.
@@ -59,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) servers: u32,
     /// Whether a packet in the middle of a TCP connection begins one (`sloppy_tcp`).
     pub(crate) sloppy: bool,
+    /// Where services and real servers are.
+    pub(crate) addresses: Addresses,
     /// Of the secrets of their hashes.
     pub(crate) seed: u64,
 }
@@ -67,6 +54,16 @@ impl Setup {
     /// Virtual addresses.
     pub(crate) fn vips(&self) -> u32 {
         self.service.vips.max(1)
+    }
+
+    /// A client's endpoint and the virtual address of this number, from 0.
+    pub(crate) const fn flow(&self, client: Ipv4Addr, port: u16, vip: u32) -> Flow {
+        Flow {
+            client,
+            port,
+            vip: self.addresses.vip(vip),
+            service_port: PORT,
+        }
     }
 
     fn protocol(&self) -> Protocol {
@@ -95,7 +92,7 @@ impl Setup {
         }
         ServiceKey::Address {
             protocol: self.protocol(),
-            address: Ipv4Addr::from_bits(VIPS + service + 1).into(),
+            address: self.addresses.vip(service).into(),
             port: PORT,
         }
     }
@@ -119,16 +116,6 @@ impl Setup {
     }
 }
 
-/// The endpoint of a client and the virtual service of this number, from 0.
-pub(crate) fn flow(client: Ipv4Addr, port: u16, service: u32) -> Flow {
-    Flow {
-        client,
-        port,
-        vip: Ipv4Addr::from_bits(VIPS + service + 1),
-        service_port: PORT,
-    }
-}
-
 /// A real server as the operator has configured it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
@@ -143,9 +130,9 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    fn config(&self) -> DestinationConfig {
+    fn config(&self, addresses: Addresses) -> DestinationConfig {
         DestinationConfig {
-            address: address(self.server).into(),
+            address: addresses.server(self.server).into(),
             port: PORT,
             method: Method::DirectRoute,
             tunnel: TunnelConfig::default(),
@@ -154,11 +141,6 @@ impl Listed {
             lower_threshold: self.lower,
         }
     }
-}
-
-/// Where a real server is.
-const fn address(server: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(SERVERS + server + 1)
 }
 
 /// The directors.
@@ -185,7 +167,9 @@ impl DirectorModel {
     /// Directors with their services, and no real server.
     pub(crate) fn new(setup: Setup) -> Result<Self, CommandError> {
         let host = Host::default();
-        host.network.store(Arc::new(network(&setup)));
+        host.network.store(Arc::new(
+            setup.addresses.network(setup.vips(), setup.servers),
+        ));
         let count = setup.count.max(1);
         let mut model = Self {
             setup,
@@ -258,14 +242,16 @@ impl DirectorModel {
 
     /// `ipvsadm -a` at each director, for each service.
     pub(crate) fn add(&mut self, listed: Listed) -> Result<(), CommandError> {
-        self.command(|shared, key| shared.add_destination(key, &listed.config()))?;
+        let addresses = self.setup.addresses;
+        self.command(|shared, key| shared.add_destination(key, &listed.config(addresses)))?;
         self.roster.push(listed);
         Ok(())
     }
 
     /// `ipvsadm -e`.
     pub(crate) fn edit(&mut self, listed: Listed) -> Result<(), CommandError> {
-        self.command(|shared, key| shared.edit_destination(key, &listed.config()))?;
+        let addresses = self.setup.addresses;
+        self.command(|shared, key| shared.edit_destination(key, &listed.config(addresses)))?;
         let mut known = self.roster.iter_mut();
         if let Some(known) = known.find(|known| known.server == listed.server) {
             *known = listed;
@@ -275,7 +261,8 @@ impl DirectorModel {
 
     /// `ipvsadm -d`.
     pub(crate) fn delete(&mut self, server: u32) -> Result<(), CommandError> {
-        self.command(|shared, key| shared.delete_destination(key, address(server).into(), PORT))?;
+        let address = self.setup.addresses.server(server).into();
+        self.command(|shared, key| shared.delete_destination(key, address, PORT))?;
         self.roster.retain(|listed| listed.server != server);
         Ok(())
     }
@@ -358,7 +345,7 @@ impl DirectorModel {
         let reached = output
             .frames
             .first()
-            .and_then(|sent| server_at(sent.frame.bytes()));
+            .and_then(|sent| network::server_at(sent.frame.bytes()));
         self.frames = recycle(output.frames);
         let due = worker.next_deadline().map_or(NEVER, Instant::as_nanos);
         self.due[director] = due;
@@ -412,58 +399,5 @@ fn configure(setup: &Setup, workers: usize, lots: u64) -> Result<Arc<Shared>, Co
     Ok(Arc::new(shared))
 }
 
-/// Link address of a real server.
-fn mac(server: u32) -> Mac {
-    let [a, b, c, d] = server.to_be_bytes();
-    Mac([2, 1, a, b, c, d])
-}
-
-/// The real server that a frame is sent to, by its link address.
-fn server_at(frame: &[u8]) -> Option<u32> {
-    match *frame.first_chunk::<6>()? {
-        [2, 1, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
-        _ => None,
-    }
-}
-
-/// One interface with all real servers behind it, and the router to the clients.
-fn network(setup: &Setup) -> Network {
-    let own: IpAddr = OWN_ADDRESS.into();
-    let mut network = Network {
-        interfaces: vec![Interface {
-            index: INTERFACE,
-            name: "eth0".to_owned(),
-            mac: OWN,
-            mtu: 1500,
-            link_len: 14,
-            addresses: vec![(own, 16)],
-            up: true,
-        }],
-        ..Network::default()
-    };
-    let route = |gateway| Route {
-        kind: RouteKind::Unicast,
-        interface: INTERFACE,
-        gateway,
-        source: None,
-        mtu: None,
-        metric: 0,
-    };
-    network.routes.insert(own, 16, route(None));
-    network
-        .routes
-        .insert(Ipv4Addr::UNSPECIFIED.into(), 0, route(Some(ROUTER.into())));
-    network
-        .neighbours
-        .insert((INTERFACE, ROUTER.into()), Mac([2, 0, 0, 0, 2, 1]));
-    for server in 0..setup.servers {
-        network
-            .neighbours
-            .insert((INTERFACE, address(server).into()), mac(server));
-    }
-    for vip in 0..setup.vips() {
-        let address = Ipv4Addr::from_bits(VIPS + vip + 1);
-        network.vips.insert(address.into(), Answer::Owned);
-    }
-    network
-}
+#[cfg(test)]
+mod recorded;

@@ -23,6 +23,7 @@ pub mod json;
 #[cfg(test)]
 mod made_up;
 mod metrics;
+mod network;
 mod number;
 mod operator;
 pub mod progress;

@@ -321,10 +321,10 @@ pub struct Cost {
     pub servers: u32,
     /// Connections that were live.
     pub connections: u32,
-    /// A new connection's decision, nanoseconds of processor time: median of batches.
+    /// A new connection's decision, nanoseconds: median of samples of many decisions each.
     pub decision_ns: f64,
-    /// Memory of the scheduler's state, octets.
+    /// Memory of the scheduler's state, octets, but for what the allocator adds.
     pub state_octets: u64,
-    /// Taking up a changed list of real servers, microseconds.
+    /// Taking up a real server's new weight, microseconds: from the command to the end of the next decision, median.
     pub build_us: f64,
 }

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use director::shared::CommandError;
 
-use crate::director_model::{MOST, Setup};
+use crate::director_model::Setup;
 use crate::events::marks;
 use crate::frames::mix;
 use crate::histogram::Histogram;
 use crate::metrics::RunResults;
+use crate::network::{Addresses, MOST};
 use crate::results::{
     Estimate, METRICS, Point, ScenarioResults, SchedulerResults, ServerRow, ServerShare,
 };
@@ -202,6 +203,7 @@ fn run_once(
         // Flows that come to a director which does not know them can only go on where it takes them up, as whoever
         // puts directors behind a router sets it; what the scheduler makes of them is then what is compared.
         sloppy: scenario.directors.count > 1 || scenario.events.iter().any(moves),
+        addresses: Addresses::default(),
         seed: mix(plan.seed ^ mix(repeat.into())),
     };
     let options = RunOptions {

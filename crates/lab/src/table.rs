@@ -138,15 +138,18 @@ fn scenario(text: &mut String, scenario: &ScenarioResults, repeats: u32, width: 
             }
         }
         text.push('\n');
-        for line in lines {
-            text.push_str(line.trim_end());
-            text.push('\n');
+        for (number, line) in lines.iter().enumerate() {
+            // The line of units, where nothing has one.
+            if number != 1 || !line.trim().is_empty() {
+                text.push_str(line.trim_end());
+                text.push('\n');
+            }
         }
     }
     text.push('\n');
 }
 
-/// All tables, in lines of at most `width` characters where a scheduler and one metric fit in that.
+/// All tables; their rows are lines of at most `width` characters where a scheduler and one metric fit in that.
 #[must_use]
 pub fn text(results: &Results, width: usize) -> String {
     let mut text = String::new();

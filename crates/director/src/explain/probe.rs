@@ -3,10 +3,9 @@
 use core::net::IpAddr;
 
 use packet::checksum::Sum;
-use packet::{ethernet, tcp};
+use packet::{Mac, ethernet, tcp};
 
 use crate::connection::FlowKey;
-use crate::net::Interface;
 use crate::protocol::Protocol;
 
 /// Link address that the packet comes from: a locally administered one.
@@ -39,13 +38,14 @@ impl Probe {
         }
     }
 
-    /// A frame that arrives on `interface`: the first packet of a connection (SYN, INIT, a datagram), or of a known one the
-    /// next.
-    pub(super) fn frame(&self, interface: &Interface, is_known: bool) -> Vec<u8> {
+    /// A frame to this link address, or an IP packet without one: the first packet of a connection (SYN, INIT, a datagram),
+    /// or of a known one the next.
+    #[must_use]
+    pub fn frame(&self, to: Option<Mac>, is_known: bool) -> Vec<u8> {
         let transport = self.transport(is_known);
         let mut frame = Vec::new();
-        if interface.link_len > 0 {
-            frame.extend(interface.mac.0);
+        if let Some(mac) = to {
+            frame.extend(mac.0);
             frame.extend(SENDER);
             let ether_type = match self.source.0 {
                 IpAddr::V4(_) => ethernet::IPV4,

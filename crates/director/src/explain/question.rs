@@ -12,8 +12,8 @@ use crate::protocol::Protocol;
 pub struct Question {
     /// The packet.
     pub about: About,
-    /// Its firewall mark, 0 = none.
-    pub mark: u32,
+    /// Its firewall mark, 0 = none; `None` = what the rules give it.
+    pub mark: Option<u32>,
     /// Name of the interface it arrives on; `None` = found out.
     pub interface: Option<String>,
 }
@@ -76,8 +76,8 @@ impl Display for Question {
                 )?;
             }
         }
-        if self.mark != 0 {
-            write!(f, " mark={}", self.mark)?;
+        if let Some(mark) = self.mark {
+            write!(f, " mark={mark}")?;
         }
         if let Some(interface) = &self.interface {
             write!(f, " interface={interface}")?;
@@ -103,14 +103,14 @@ impl FromStr for Question {
         };
         let mut question = Self {
             about,
-            mark: 0,
+            mark: None,
             interface: None,
         };
         for word in rest {
             match word.split_once('=') {
                 Some(("mark", mark)) => {
                     let fault = |_| QuestionError::Mark(mark.to_owned());
-                    question.mark = mark.parse().map_err(fault)?;
+                    question.mark = Some(mark.parse().map_err(fault)?);
                 }
                 Some(("interface", name)) => question.interface = Some(name.to_owned()),
                 _ => return Err(none()),

@@ -194,7 +194,7 @@ fn the_page_needs_nothing_else_and_tells_the_command() {
     for wanted in [
         "Sojourn time: least load",
         "sojourn p99 against load",
-        "remapped flows against real servers removed",
+        "remapped flows against servers removed",
         "Imbalance over time: client&#39;s hash",
         "slowdown p99, scheduler by workload",
         "Fairness at first: round robin",
@@ -222,4 +222,30 @@ fn a_line_has_a_style_of_its_own_in_its_plot() {
         // Once in the legend, once in the plot.
         assert!(count.values().all(|times| *times == 2), "{count:?}");
     }
+}
+
+#[test]
+fn a_line_far_beyond_all_others_does_not_squeeze_them() {
+    let mut results = made_up::results(12);
+    for scheduler in results
+        .scenarios
+        .iter_mut()
+        .map(|one| &mut one.schedulers[3])
+    {
+        scheduler
+            .sojourn
+            .iter_mut()
+            .for_each(|point| point.0 *= 1e6);
+        let estimate = scheduler.metrics.get_mut("sojourn_p99");
+        estimate.expect("it has that").mean *= 1e6;
+    }
+    let page = html(&results, &[]);
+    assert!(page.contains("sojourn_p99") && check(&page) > 20);
+    let told = " Beyond the end of the axis goes wlc.";
+    // Four curves of sojourn times, and p99 against load.
+    assert!(
+        page.matches(told).count() >= 5,
+        "{}",
+        page.matches(told).count()
+    );
 }

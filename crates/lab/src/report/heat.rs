@@ -69,7 +69,7 @@ pub(super) fn html(id: &str, metric: &Metric, scenarios: &[&ScenarioResults]) ->
     };
     format!(
         "<figure id='{id}'><figcaption><b>{}.</b> {} The number is the mean{unit}; the darker, the worse than the best of \
-         the row ({better}); a frame is around the best of each row.</figcaption><div class='wide'>\n{}</div></figure>\n",
+         the row ({better}); a frame is around the best of the row.</figcaption><div class='wide'>\n{}</div></figure>\n",
         escaped(metric.title),
         escaped(metric.summary),
         svg(metric, &rows, &names)
@@ -141,6 +141,9 @@ fn cells(
 ) {
     let values = column(row, metric);
     let standings = standings(metric, &values);
+    let framed = standings.iter().filter(|one| **one == Standing::Best);
+    // Where most are the best, a frame tells nothing.
+    let has_frames = framed.count() * 2 <= values.len();
     let means = values.iter().flatten().map(|value| value.mean);
     let best = match metric.better {
         Better::More => means.fold(f64::MIN, f64::max),
@@ -154,7 +157,7 @@ fn cells(
             continue;
         };
         let shade = shade(ratio(value.mean, best, metric.better));
-        let class = if standing == Standing::Best {
+        let class = if has_frames && standing == Standing::Best {
             "cell best"
         } else {
             "cell"

@@ -293,7 +293,12 @@ impl Plot<'_> {
         let mut path = String::new();
         let mut pen = 'M';
         let mut before = None;
-        for (x, y) in line.points.iter().filter_map(|point| self.spot(*point)) {
+        for point in &line.points {
+            let Some((x, y)) = self.spot(*point) else {
+                // What is beyond the axes is a gap.
+                pen = 'M';
+                continue;
+            };
             let spot = (format!("{x:.1}"), format!("{y:.1}"));
             if before.as_ref() != Some(&spot) {
                 let _ = write!(path, "{pen}{} {}", spot.0, spot.1);

@@ -27,6 +27,9 @@ const PARTS: u32 = 60;
 
 /// Values further apart than this are drawn by their logarithm.
 const FAR: f64 = 30.0;
+/// Lines of which a few may be beyond the end of the axis, and how many times as far as the third quartile they are then.
+const MANY: usize = 6;
+const BEYOND: f64 = 8.0;
 
 fn plain(name: &str, points: Vec<(f64, f64)>) -> Line<'_> {
     Line {
@@ -48,6 +51,26 @@ fn ys<'a>(lines: &'a [Line<'_>]) -> impl Iterator<Item = f64> + Clone + 'a {
         .flat_map(|line| line.points.iter().map(|point| point.1))
 }
 
+/// The end of an axis that most lines fit on, where a few are so far away that all others would lie on each other; and
+/// a sentence about those.
+fn end(lines: &[Line<'_>], of: fn(&(f64, f64)) -> f64) -> (f64, String) {
+    let most = |line: &Line<'_>| line.points.iter().map(of).fold(0.0, f64::max);
+    let mut all: Vec<f64> = lines.iter().map(most).collect();
+    all.sort_by(f64::total_cmp);
+    let usual = all.get(all.len() * 3 / 4).copied().unwrap_or(0.0);
+    if all.len() < MANY || all.last().is_none_or(|far| *far <= usual * BEYOND) {
+        return (f64::MAX, String::new());
+    }
+    let end = usual * 2.0;
+    let beyond = lines.iter().filter(|line| most(line) > end);
+    let beyond: Vec<&str> = beyond.map(|line| line.name).collect();
+    let (names, verb) = (
+        beyond.join(", "),
+        if beyond.len() == 1 { "goes" } else { "go" },
+    );
+    (end, format!(" Beyond the end of the axis {verb} {names}."))
+}
+
 /// Share of connections against sojourn time.
 pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a> {
     let all = scenario.schedulers.iter();
@@ -61,12 +84,19 @@ pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a>
         plain(&one.name, points.collect())
     };
     let lines: Vec<Line<'_>> = all.map(curve).collect();
+    let (end, beyond) = end(&lines, |point| point.0);
     Figure {
         id: format!("{id}-sojourn"),
         title: "Sojourn time".to_owned(),
-        note: "Share of connections that were done in this time; further left and up is better."
-            .to_owned(),
-        x: Axis::new("sojourn time", unit, Scale::Log, xs(&lines)),
+        note: format!(
+            "Share of connections that were done in this time; further left and up is better.{beyond}"
+        ),
+        x: Axis::new(
+            "sojourn time",
+            unit,
+            Scale::Log,
+            xs(&lines).filter(|x| *x <= end),
+        ),
         y: Axis::new(
             "share of connections",
             "0 to 1",
@@ -181,18 +211,15 @@ fn swept<'a>(points: &[&'a ScenarioResults], metric: &str, factor: f64) -> Vec<L
     lines
 }
 
-/// The least that any scheduler had to move: the mean of what the schedulers' runs had.
+/// The least that had to move: the median of the schedulers, whose flows may have been on the servers that went more
+/// or less than equally.
 fn least(points: &[&ScenarioResults]) -> Line<'static> {
     let lines = swept(points, "remapped_least", 1.0);
-    let mut sums: Vec<(f64, f64, f64)> = Vec::new();
-    for (x, y) in lines.iter().flat_map(|line| &line.points) {
-        match sums.iter_mut().find(|sum| sum.0.total_cmp(x).is_eq()) {
-            Some(sum) => (sum.1, sum.2) = (sum.1 + y, sum.2 + 1.0),
-            None => sums.push((*x, *y, 1.0)),
-        }
-    }
-    let means = sums.into_iter().map(|(x, sum, count)| (x, sum / count));
-    plain("least possible", means.collect())
+    let mut all: Vec<(f64, f64)> = lines.iter().flat_map(|line| line.points.clone()).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let values = all.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq());
+    let medians = values.filter_map(|of_one| of_one.get(of_one.len() / 2).copied());
+    plain("least possible", medians.collect())
 }
 
 /// The figures of a sweep.
@@ -216,7 +243,9 @@ fn swept_figure<'a>(
     let references = reference
         .iter()
         .flat_map(|line| ys(std::slice::from_ref(line)));
-    let all: Vec<f64> = ys(&lines).chain(references).collect();
+    let (end, beyond) = end(&lines, |point| point.1);
+    let all = ys(&lines).chain(references).filter(|y| *y <= end);
+    let all: Vec<f64> = all.collect();
     let low = all.iter().copied().fold(f64::MAX, f64::min);
     let high = all.iter().copied().fold(0.0, f64::max);
     let scale = if low > 0.0 && high / low > FAR {
@@ -229,23 +258,32 @@ fn swept_figure<'a>(
         pairs.flat_map(|((_, y), half)| [y + half, y - half])
     });
     // On a scale from 0, what chance takes below 0 is cut; a logarithm of it there is none.
-    let all = all.iter().copied().chain(ends.filter(|end| *end > 0.0));
+    let all = all
+        .iter()
+        .copied()
+        .chain(ends.filter(|y| *y > 0.0 && *y <= end));
+    let x_scale = if axis == "directors" {
+        Scale::Log
+    } else {
+        Scale::Linear
+    };
     let (what, x_unit) = match axis {
         "load" => ("load", "share of capacity"),
-        "removed" => ("real servers removed", "count"),
+        "removed" => ("servers removed", "count"),
         "directors" => ("directors", "count"),
         other => (other, "value"),
     };
     let least = if reference.is_some() {
-        " The broad line is the least that any scheduler has to move."
+        " The broad line is the least that has to move: flows of servers that went or the share of those that came \
+         (the median of the schedulers; who has most flows on few servers may have to move less)."
     } else {
         ""
     };
     Figure {
         id: format!("{id}-{}", metric.name),
         title: format!("{} against {what}", metric.title),
-        note: format!("{} Bars are 95 % intervals.{least}", metric.summary),
-        x: Axis::new(what, x_unit, Scale::Linear, xs(&lines)),
+        note: format!("{} Bars are 95 % intervals.{least}{beyond}", metric.summary),
+        x: Axis::new(what, x_unit, x_scale, xs(&lines)),
         y: Axis::new(metric.title, unit, scale, all),
         lines,
         reference,
@@ -320,6 +358,9 @@ fn cost_figure<'a>(
             Some(line) => line.points.push(point),
             None => lines.push(plain(&cost.scheduler, vec![point])),
         }
+    }
+    for line in &mut lines {
+        line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
     let across = if id == "connections" {
         ("live connections", "count")
@@ -401,4 +442,39 @@ pub(super) fn finding(scenario: &ScenarioResults) -> Option<String> {
         told(best),
         told(worst)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_drawn_from_left_to_right_whatever_was_measured_first() {
+        let cost = |servers, connections| Cost {
+            scheduler: "rr".to_owned(),
+            servers,
+            connections,
+            decision_ns: 1.0,
+            state_octets: 1,
+            build_us: 1.0,
+        };
+        let sizes = [(2, 100), (64, 100), (8, 100), (64, 10), (64, 1000)];
+        let all = sizes.map(|(servers, connections)| cost(servers, connections));
+        let figures = costs(&all);
+        let drawn = |at: usize| xs(&figures[at].lines).collect::<Vec<f64>>();
+        assert_eq!(drawn(0), [2.0, 8.0, 64.0]);
+        assert_eq!(drawn(3), [10.0, 100.0, 1000.0]);
+    }
+
+    #[test]
+    fn the_mean_of_a_part_of_the_time_is_in_its_middle() {
+        let points: Vec<(f64, f64)> = (0..=600)
+            .map(|at| (f64::from(at), f64::from(at % 2)))
+            .collect();
+        let calm = calmed(&points);
+        assert_eq!(calm.len(), 60);
+        assert_eq!(calm[0], (5.0, 0.5));
+        assert_eq!(calmed(&[(0.0, 3.0)]), [(0.0, 3.0)]);
+        assert!(calmed(&[]).is_empty());
+    }
 }

@@ -114,7 +114,7 @@ impl Control {
             status::NAME => Some(self.status().to_string()),
             control::counters::NAME => Some(self.counters().to_string()),
             control::shadow::NAME => self.shadow_report(),
-            _ => None,
+            name => control::explain::question_in(name).map(|question| self.explain(question)),
         }
         .map(String::into_bytes)
     }

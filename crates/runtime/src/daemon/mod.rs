@@ -8,6 +8,7 @@ mod ask;
 mod assist;
 mod control;
 mod counters;
+mod explain;
 mod gro;
 mod guard;
 mod pace;

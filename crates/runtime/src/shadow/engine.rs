@@ -121,10 +121,22 @@ impl Engine {
         }
     }
 
-    /// Takes what a worker told.
-    pub(super) fn take(&mut self, worker: usize, event: Event) {
+    /// Takes what a worker told, in its order.
+    pub(super) fn take(&mut self, worker: usize, events: impl IntoIterator<Item = Event>) {
+        let mut now = Instant::START;
+        for event in events {
+            self.take_one(worker, event, &mut now);
+        }
+    }
+
+    fn take_one(&mut self, worker: usize, event: Event, now: &mut Instant) {
         match event {
-            Event::Asked(request, choice) => self.ask(worker, &request, choice),
+            Event::At(moment) => *now = moment,
+            Event::Made(id, plain) => {
+                let (request, place) = plain.request(*now);
+                self.ask(worker, &request, Choice::Made(id, place));
+            }
+            Event::Asked(asked) => self.ask(worker, &asked.0, asked.1),
             Event::Turned(id, active) => {
                 let Some(connection) = self.connections.get_mut(&(worker, id)) else {
                     return;

@@ -1,13 +1,15 @@
 //! What a worker tells the shadows: gathered by batch, handed over without waiting.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam::channel::Sender;
+use crossbeam::queue::ArrayQueue;
 use director::connection::ConnectionId;
 use director::observer::{Asked, Choice, Observer};
+use director::protocol::Protocol;
 use director::scheduler::Flow;
 use director::time::Instant;
 
@@ -15,16 +17,70 @@ use super::News;
 
 /// Events that are handed over at once, at most.
 const TOGETHER: usize = 256;
+/// Room that a list needs for one more connection: a time, and that it was made.
+const ROOM: usize = 2;
 
-/// Something that happened to a connection.
+/// Something that happened to a connection. Small: what one processor writes and another reads is most of the cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// As [`Observer::asked`].
-    Asked(Request, Choice),
+    /// What follows happened at this time.
+    At(Instant),
+    /// The most frequent kind of [`Choice::Made`], as [`Observer::asked`].
+    Made(ConnectionId, Plain),
+    /// Any other, as [`Observer::asked`].
+    Asked(Box<(Request, Choice)>),
     /// As [`Observer::turned`].
     Turned(ConnectionId, bool),
     /// As [`Observer::ended`].
     Ended(ConnectionId),
+}
+
+const _: () = assert!(size_of::<Event>() <= 40, "an event outgrew its 40 octets");
+
+/// A connection over IPv4, without mark and persistence data, and the real server that it went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plain {
+    protocol: Protocol,
+    source: (Ipv4Addr, u16),
+    destination: (Ipv4Addr, u16),
+    server: (Ipv4Addr, u16),
+}
+
+impl Plain {
+    fn of(asked: &Asked<'_>, server: Place) -> Option<Self> {
+        let flow = asked.flow;
+        match (flow.source, flow.destination, server.0) {
+            (IpAddr::V4(source), IpAddr::V4(destination), IpAddr::V4(address))
+                if asked.mark == 0 && asked.data.is_none() =>
+            {
+                Some(Self {
+                    protocol: flow.protocol,
+                    source: (source, flow.source_port),
+                    destination: (destination, flow.destination_port),
+                    server: (address, server.1),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Who asked, and where the connection went.
+    pub(super) fn request(&self, now: Instant) -> (Request, Place) {
+        let flow = Flow {
+            protocol: self.protocol,
+            source: self.source.0.into(),
+            source_port: self.source.1,
+            destination: self.destination.0.into(),
+            destination_port: self.destination.1,
+        };
+        let request = Request {
+            flow,
+            mark: 0,
+            data: None,
+            now,
+        };
+        (request, (self.server.0.into(), self.server.1))
+    }
 }
 
 /// [`Asked`], to be kept.
@@ -39,6 +95,9 @@ pub(super) struct Request {
 /// A real server by address and port.
 pub(super) type Place = (IpAddr, u16);
 
+/// Lists that were read, to be written again: so the same memory goes back and forth.
+pub(super) type Read = ArrayQueue<Vec<Event>>;
+
 /// One worker's observer.
 #[derive(Debug)]
 pub(super) struct Teller {
@@ -47,8 +106,11 @@ pub(super) struct Teller {
     sample: u64,
     /// Requests that left no connection, to tell one in so many of them.
     fleeting: u64,
+    /// The time that was told last.
+    now: Option<Instant>,
     events: Vec<Event>,
     news: Sender<News>,
+    read: Arc<Read>,
     /// Events that found the queue full, of all workers.
     lost: Arc<AtomicU64>,
 }
@@ -58,14 +120,17 @@ impl Teller {
         worker: usize,
         sample: u32,
         news: Sender<News>,
+        read: Arc<Read>,
         lost: Arc<AtomicU64>,
     ) -> Self {
         Self {
             worker,
             sample: sample.into(),
             fleeting: 0,
-            events: Vec::new(),
+            now: None,
+            events: Vec::with_capacity(TOGETHER),
             news,
+            read,
             lost,
         }
     }
@@ -82,14 +147,27 @@ impl Teller {
         }
     }
 
+    /// Hands over what there is. Where the queue has no place, it stays as long as there is room for more of it here.
     fn hand_over(&mut self) {
-        let count = self.events.len();
-        let events = std::mem::replace(&mut self.events, Vec::with_capacity(count));
+        let next = self.read.pop();
+        let next = next.unwrap_or_else(|| Vec::with_capacity(TOGETHER));
+        let events = std::mem::replace(&mut self.events, next);
         let worker = self.worker;
-        if self.news.try_send(News::Events { worker, events }).is_err() {
-            self.lost
-                .fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed);
+        let refused = self.news.try_send(News::Events { worker, events });
+        if let Err(refused) = refused
+            && let News::Events { mut events, .. } = refused.into_inner()
+        {
+            if events.len() + ROOM <= TOGETHER {
+                self.events = events;
+                return;
+            }
+            let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+            self.lost.fetch_add(count, Relaxed);
+            events.clear();
+            self.events = events;
         }
+        // Whoever reads the next list has perhaps not seen this one.
+        self.now = None;
     }
 }
 
@@ -102,15 +180,30 @@ impl Observer for Teller {
                 self.fleeting.is_multiple_of(self.sample)
             }
         };
-        if follows {
-            let request = Request {
-                flow: *asked.flow,
-                mark: asked.mark,
-                data: asked.data.map(Box::from),
-                now: asked.now,
-            };
-            self.push(Event::Asked(request, choice));
+        if !follows {
+            return;
         }
+        // Both or none: a list begins with the time of what is in it.
+        if self.events.len() + ROOM > TOGETHER {
+            self.hand_over();
+        }
+        if self.now != Some(asked.now) {
+            self.now = Some(asked.now);
+            self.events.push(Event::At(asked.now));
+        }
+        if let Choice::Made(id, server) = choice
+            && let Some(plain) = Plain::of(asked, server)
+        {
+            self.push(Event::Made(id, plain));
+            return;
+        }
+        let request = Request {
+            flow: *asked.flow,
+            mark: asked.mark,
+            data: asked.data.map(Box::from),
+            now: asked.now,
+        };
+        self.push(Event::Asked(Box::new((request, choice))));
     }
 
     fn turned(&mut self, connection: ConnectionId, active: bool) {

@@ -26,11 +26,13 @@ use link::sys::process;
 use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
 use engine::Engine;
-use events::{Event, Teller};
+use events::{Event, Read, Teller};
 pub use follower::Spec;
 
-/// Batches that may wait for the thread: some 150,000 connections' news at full batches, 20 MB.
+/// Lists that may wait for the thread: of one batch each, and fuller ones when it is behind, at most 20 MB.
 const QUEUE: usize = 2048;
+/// Lists of news that are kept to be filled again.
+const RECYCLED: usize = 64;
 /// How long the thread lets news gather before it looks again: who finds it asleep has to wake it, which costs a worker
 /// microseconds.
 const GATHER: Duration = Duration::from_millis(5);
@@ -63,6 +65,7 @@ enum News {
 #[derive(Debug)]
 pub struct Shadows {
     news: Sender<News>,
+    read: Arc<Read>,
     lost: Arc<AtomicU64>,
     sample: u32,
     thread: JoinHandle<()>,
@@ -76,11 +79,13 @@ impl Shadows {
     pub fn start(wish: &Wish, live: &Arc<Shared>, options: Options, clock: Clock) -> Result<Self> {
         let (news, received) = channel::bounded(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
+        let read = Arc::new(Read::new(RECYCLED));
         let engine = Engine::new(&wish.schedulers, Arc::clone(live), options);
         let mut follow = Follow {
             engine,
             clock,
             sample: wish.sample,
+            read: Arc::clone(&read),
             lost: Arc::clone(&lost),
             known_lost: 0,
             next_look: Instant::now() + LOOK,
@@ -91,6 +96,7 @@ impl Shadows {
             .map_err(|source| RuntimeError::system("cannot start the shadow thread", source))?;
         Ok(Self {
             news,
+            read,
             lost,
             sample: wish.sample,
             thread,
@@ -100,8 +106,9 @@ impl Shadows {
     /// What tells the shadows of the connections of this worker.
     #[must_use]
     pub fn observer(&self, worker: usize) -> Box<dyn Observer> {
-        let (news, lost) = (self.news.clone(), Arc::clone(&self.lost));
-        Box::new(Teller::new(worker, self.sample, news, lost))
+        let (read, lost) = (Arc::clone(&self.read), Arc::clone(&self.lost));
+        let news = self.news.clone();
+        Box::new(Teller::new(worker, self.sample, news, read, lost))
     }
 
     /// Tells that services or real servers were changed. Where the queue is full, the thread finds out by itself within a
@@ -137,6 +144,7 @@ struct Follow {
     engine: Engine,
     clock: Clock,
     sample: u32,
+    read: Arc<Read>,
     lost: Arc<AtomicU64>,
     /// What was lost when the engine last began anew.
     known_lost: u64,
@@ -177,10 +185,10 @@ impl Follow {
 
     fn take(&mut self, news: News) {
         match news {
-            News::Events { worker, events } => {
-                for event in events {
-                    self.engine.take(worker, event);
-                }
+            News::Events { worker, mut events } => {
+                self.engine.take(worker, events.drain(..));
+                // What does not go back there is let go of.
+                let _ = self.read.push(events);
             }
             News::Configured => self.engine.configure(),
             News::Report(reply) => {

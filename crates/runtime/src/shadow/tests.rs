@@ -42,6 +42,12 @@ fn ids(count: u16) -> Vec<ConnectionId> {
 }
 
 fn make(teller: &mut dyn Observer, id: ConnectionId) {
+    make_quietly(teller, id);
+    teller.batch_done();
+}
+
+/// The same amid a batch.
+fn make_quietly(teller: &mut dyn Observer, id: ConnectionId) {
     let flow = Flow {
         protocol: Protocol::Tcp,
         source: Ipv4Addr::new(192, 0, 2, 1).into(),
@@ -56,7 +62,39 @@ fn make(teller: &mut dyn Observer, id: ConnectionId) {
         now: director::time::Instant::START,
     };
     teller.asked(&asked, Choice::Made(id, SERVER));
+}
+
+/// Whatever the length of a batch, each list says at what time its connections were made.
+#[test]
+fn lists_begin_with_the_time() {
+    let (news, received) = channel::bounded(100);
+    let read = Arc::new(Read::new(RECYCLED));
+    let mut teller = Teller::new(0, 1, news, read, Arc::default());
+    for (place, id) in ids(900).into_iter().enumerate() {
+        make_quietly(&mut teller, id);
+        if place % 3 == 0 {
+            teller.turned(id, true);
+        }
+    }
     teller.batch_done();
+    let (mut made, mut lists) = (0, 0);
+    for news in received.try_iter() {
+        let News::Events { events, .. } = news else {
+            panic!("{news:?}");
+        };
+        lists += 1;
+        let is_made = |event: &&Event| matches!(event, Event::Made(..));
+        made += events.iter().filter(is_made).count();
+        let time = events
+            .iter()
+            .position(|event| matches!(event, Event::At(_)));
+        let first = events
+            .iter()
+            .position(|event| matches!(event, Event::Made(..)));
+        assert!(first.is_none() || time < first, "{time:?} {first:?}");
+        assert!(time.is_some() && events.len() <= 256);
+    }
+    assert_eq!((made, lists), (900, 5));
 }
 
 #[test]
@@ -67,21 +105,28 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     let lost = Arc::new(AtomicU64::new(0));
     // Room for two batches, and nobody takes any.
     let (news, received) = channel::bounded(2);
-    let mut teller = Teller::new(0, 1, news, Arc::clone(&lost));
+    let read = Arc::new(Read::new(RECYCLED));
+    let mut teller = Teller::new(0, 1, news, Arc::clone(&read), Arc::clone(&lost));
     let specs = [Spec::parse("wlc").unwrap()];
     let mut follow = Follow {
         engine: Engine::new(&specs, live, Options::default()),
         clock: Clock::start(),
         sample: 1,
+        read,
         lost: Arc::clone(&lost),
         known_lost: 0,
         next_look: Instant::now(),
     };
-    let ids = ids(4);
-    for &id in &ids[..3] {
+    let ids = ids(300);
+    // Two fill the queue, the others one more list until there is no room in it.
+    let (first, last) = ids.split_at(2 + 253);
+    for &id in first {
         make(&mut teller, id);
     }
-    assert_eq!(lost.load(Relaxed), 1);
+    assert_eq!(lost.load(Relaxed), 0);
+    make(&mut teller, last[0]);
+    // When they came, and that they did.
+    assert_eq!(lost.load(Relaxed), 255);
     received.try_iter().for_each(|news| follow.take(news));
     assert_eq!(follow.engine.report().live, 2);
     follow.look_in_time();
@@ -94,7 +139,7 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     assert!(servers.clone().count() == 2 && servers.clone().all(|it| it.inactive == 0));
     // The end of a forgotten one is nothing new; what comes then counts again.
     teller.ended(ids[0]);
-    make(&mut teller, ids[3]);
+    make(&mut teller, last[1]);
     received.try_iter().for_each(|news| follow.take(news));
     follow.next_look = Instant::now();
     follow.look_in_time();

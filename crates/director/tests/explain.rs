@@ -1,0 +1,250 @@
+//! What a director says beforehand is what it does then, with every scheduler; and it says why.
+
+mod world;
+
+use director::connection::FlowKey;
+use director::destination::Method;
+use director::explain::Question;
+use director::protocol::Protocol;
+use director::scheduler::ENTRIES;
+use director::service::{FLAG_PERSISTENT, FLAG_SCHED_1, FLAG_SCHED_2, ServiceConfig, ServiceKey};
+use director::verdict::Verdict;
+use etherparse::PacketBuilder;
+use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
+
+fn syn(client: [u8; 4], port: u16, to: u16) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
+        .ipv4(client, [10, 8, 0, 1], 64)
+        .tcp(port, to, 1000, 64240)
+        .syn();
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &[]).unwrap();
+    frame
+}
+
+/// A world with a service of this scheduler and real servers of different weights, one of them quiesced.
+fn world(scheduler: &str, flags: u32) -> (World, ServiceKey) {
+    let mut world = World::new();
+    let key = world.service(Protocol::Tcp, VIP, 80);
+    let config = world.shared.snapshot().get(&key).unwrap().config.clone();
+    let config = ServiceConfig {
+        scheduler: scheduler.to_owned(),
+        flags,
+        timeout: 300,
+        ..config
+    };
+    world.shared.edit_service(config).unwrap();
+    for (last, weight) in [(11, 3), (12, 0), (13, 1), (14, 7)] {
+        let mut server = world::server(&format!("10.2.0.{last}"), 80, Method::Masq);
+        server.weight = weight;
+        server.upper_threshold = 25;
+        world.shared.add_destination(&key, &server).unwrap();
+    }
+    (world, key)
+}
+
+/// The sentences about this topic.
+fn told(text: &str, topic: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| line.split_once('\t'));
+    let about = lines.filter(|(have, _)| *have == topic);
+    about.map(|(_, sentence)| sentence.to_owned()).collect()
+}
+
+fn ask(world: &mut World, question: &str) -> String {
+    world.director.refresh();
+    let question: Question = question.parse().unwrap();
+    let explanation = world.director.explain(world.now, &question, |_, _| 0);
+    explanation.unwrap().to_string()
+}
+
+/// Each connection goes where the director has just said that it would.
+fn is_foretold(scheduler: &str, flags: u32) {
+    let (mut world, key) = world(scheduler, flags);
+    for number in 0..60_u16 {
+        let [_, last] = number.to_be_bytes();
+        let client = [192, 0, 2, last % 40];
+        let port = 2000 + number;
+        let [a, b, c, d] = client;
+        let text = ask(&mut world, &format!("tcp {a}.{b}.{c}.{d}:{port} {VIP}:80"));
+        let (verdict, _) = world.receive(CLIENTS, &syn(client, port, 80));
+        assert!(
+            text.starts_with(&format!("verdict\t{}\n", verdict.name())),
+            "{text}"
+        );
+        let flow = FlowKey {
+            protocol: 6,
+            source: (client.into(), port),
+            destination: (ip(VIP), 80),
+        };
+        let table = world.director.connections();
+        let connection = table.find(&flow).and_then(|(id, _)| table.get(id));
+        let choice = connection.map(|connection| {
+            let (address, port) = connection.server();
+            format!("{address}:{port} by Masq, a new connection")
+        });
+        assert_eq!(
+            told(&text, "choice"),
+            Vec::from_iter(choice),
+            "{scheduler}: {text}"
+        );
+        if number == 30 {
+            world
+                .shared
+                .delete_destination(&key, ip("10.2.0.13"), 80)
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_scheduler_is_foretold() {
+    for entry in ENTRIES {
+        for flags in [0, FLAG_SCHED_1 | FLAG_SCHED_2, FLAG_PERSISTENT] {
+            is_foretold(entry.name, flags);
+        }
+    }
+}
+
+#[test]
+fn asking_changes_nothing() {
+    let (mut world, _) = world("rr", FLAG_PERSISTENT);
+    let question = format!("tcp 192.0.2.1:1 {VIP}:80");
+    let first = ask(&mut world, &question);
+    assert_eq!(ask(&mut world, &question), first);
+    assert!(world.director.connections().is_empty());
+    assert_eq!(world.director.counters().received, 0);
+    let mut templates = 0;
+    world.shared.for_each_template(|_| templates += 1);
+    assert_eq!(templates, 0);
+    for service in world.shared.snapshot().iter() {
+        let servers = service.destinations.iter();
+        let bound = servers.filter(|server| server.is_bound()).count();
+        assert_eq!((bound, service.stats.current().connections), (0, 0));
+    }
+}
+
+#[test]
+fn services_are_told_with_why_not() {
+    let (mut world, _) = world("wlc", 0);
+    world.service(Protocol::Udp, VIP, 80);
+    world.service(Protocol::Tcp, VIP, 81);
+    world.service(Protocol::Tcp, "10.8.0.2", 80);
+    let text = ask(&mut world, &format!("tcp 192.0.2.1:1 {VIP}:80"));
+    assert_eq!(told(&text, "service"), ["TCP 10.8.0.1:80 -s wlc"]);
+    assert_eq!(
+        told(&text, "not"),
+        [
+            "UDP 10.8.0.1:80: its protocol is UDP, not TCP",
+            "TCP 10.8.0.1:81: its port is not 80",
+            "1 more, of other addresses",
+        ]
+    );
+    assert_eq!(
+        told(&text, "server")[0],
+        "10.2.0.14:80 weight 7, 0 active, 0 inactive"
+    );
+    assert!(
+        told(&text, "server")[2].ends_with("not usable: weight 0"),
+        "{text}"
+    );
+    assert_eq!(
+        told(&text, "rewrite"),
+        [
+            "destination 10.8.0.1:80 becomes 10.2.0.14:80",
+            "TTL 64 becomes 63"
+        ]
+    );
+    let output = told(&text, "output");
+    assert!(
+        output[0].contains(" to 02:00:00:00:02:14: TCP "),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_connection_and_a_template_are_told() {
+    let (mut world, _) = world("rr", FLAG_PERSISTENT);
+    assert_eq!(
+        world.receive(CLIENTS, &syn([192, 0, 2, 1], 1, 80)).0,
+        Verdict::Forwarded
+    );
+    let text = ask(&mut world, &format!("tcp 192.0.2.1:1 {VIP}:80"));
+    assert_eq!(
+        told(&text, "connection"),
+        [
+            "TCP 192.0.2.1:1 > 10.8.0.1:80 > 10.2.0.14:80 by Masq, SYN_RECV, 60 s left: the client's packet"
+        ]
+    );
+    assert_eq!(
+        told(&text, "choice"),
+        ["10.2.0.14:80 by Masq, the connection's own"]
+    );
+    let text = ask(&mut world, &format!("tcp 192.0.2.1:2 {VIP}:80"));
+    let template = told(&text, "template");
+    assert!(
+        template[0].starts_with("TCP 192.0.2.1 > 10.8.0.1:80: 10.2.0.14:80, 1 connections"),
+        "{text}"
+    );
+    assert_eq!(template[1], "followed: the scheduler is not asked");
+    assert_eq!(
+        told(&text, "choice"),
+        ["10.2.0.14:80 by Masq, a new connection"]
+    );
+}
+
+#[test]
+fn a_hash_and_its_place_are_told() {
+    let (mut sh, _) = world("sh", FLAG_SCHED_2);
+    let text = ask(&mut sh, &format!("tcp 192.0.2.7:1234 {VIP}:80"));
+    // 0xc0000207 + 1234, times the golden ratio: the upper eight bits.
+    let said = told(&text, "scheduler");
+    assert_eq!(said[1], "hash: 0xc00006d9 of the client's address and port");
+    assert_eq!(said[2], "bucket: 214 of 256");
+    let (mut mh, _) = world("mh", 0);
+    let text = ask(&mut mh, &format!("tcp 192.0.2.7:1234 {VIP}:80"));
+    let said = told(&text, "scheduler");
+    assert!(
+        said[2].starts_with("slot: ") && said[2].ends_with(" of 4093"),
+        "{text}"
+    );
+    let (_, holder) = said[3].split_once(": ").unwrap();
+    assert_eq!(
+        told(&text, "choice")[0],
+        format!("{holder} by Masq, a new connection")
+    );
+}
+
+#[test]
+fn questions_are_read_as_they_are_written() {
+    for text in [
+        "tcp 192.0.2.7:1234 10.8.0.1:80",
+        "udp [fd00::7]:1234 [fd00:8::1]:53 mark=7 interface=eth0",
+        "sctp 192.0.2.7:1234 10.8.0.1:80 mark=0",
+        "frame 00ff10 interface=eth1",
+    ] {
+        assert_eq!(text.parse::<Question>().unwrap().to_string(), text);
+    }
+    for (text, word) in [
+        ("", "no question"),
+        ("icmp 192.0.2.7:1 10.8.0.1:80", "no question"),
+        ("tcp 192.0.2.7 10.8.0.1:80", "address and port"),
+        ("tcp 192.0.2.7:1 [fd00::1]:80", "family"),
+        ("frame 0ff", "hexadecimal"),
+        ("frame zz", "hexadecimal"),
+        ("tcp 192.0.2.7:1 10.8.0.1:80 mark=x", "firewall mark"),
+        ("tcp 192.0.2.7:1 10.8.0.1:80 colour=x", "no question"),
+    ] {
+        let fault = text.parse::<Question>().unwrap_err().to_string();
+        assert!(fault.contains(word), "{text}: {fault}");
+    }
+    let mut world = World::new();
+    world.director.refresh();
+    let question: Question = "tcp 192.0.2.7:1 10.8.0.1:80 interface=none"
+        .parse()
+        .unwrap();
+    let fault = world
+        .director
+        .explain(world.now, &question, |_, _| 0)
+        .unwrap_err();
+    assert!(fault.to_string().contains("no interface none"), "{fault}");
+}
