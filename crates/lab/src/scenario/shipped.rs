@@ -64,8 +64,8 @@ pub const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../scenarios/thresholds.toml"),
     ),
     (
-        "comeback.toml",
-        include_str!("../../scenarios/comeback.toml"),
+        "newcomer.toml",
+        include_str!("../../scenarios/newcomer.toml"),
     ),
     (
         "slow-start.toml",
