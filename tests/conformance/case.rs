@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::replay::{self, Findings};
+use crate::workers::How;
 use crate::{mask, recording};
 
 /// How one case ended.
@@ -48,8 +49,8 @@ impl Outcome {
     }
 }
 
-/// Runs every recording, on all processors; outcomes in the order of their names; `workers` share the work of the director.
-pub(crate) fn run_all(paths: &[PathBuf], workers: usize) -> Vec<Outcome> {
+/// Runs every recording, on all processors; outcomes in the order of their names.
+pub(crate) fn run_all(paths: &[PathBuf], how: How) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(paths.len()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -57,7 +58,7 @@ pub(crate) fn run_all(paths: &[PathBuf], workers: usize) -> Vec<Outcome> {
         for _ in 0..threads.min(paths.len()) {
             scope.spawn(|| {
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run(path, workers);
+                    let outcome = run(path, how);
                     if let Ok(mut list) = outcomes.lock() {
                         list.push(outcome);
                     }
@@ -71,7 +72,7 @@ pub(crate) fn run_all(paths: &[PathBuf], workers: usize) -> Vec<Outcome> {
 }
 
 /// Runs one recording; a panic of the code under test is a difference like any other.
-fn run(path: &Path, workers: usize) -> Outcome {
+fn run(path: &Path, how: How) -> Outcome {
     let name = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
@@ -80,7 +81,7 @@ fn run(path: &Path, workers: usize) -> Outcome {
         let recording = recording::read(path)?;
         let volatile = mask::volatile(&recording.folder)?;
         let masks = mask::masks(&recording, &volatile);
-        replay::run(&recording, &masks, workers)
+        replay::run(&recording, &masks, how)
     }));
     Outcome {
         name,

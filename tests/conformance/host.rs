@@ -39,6 +39,15 @@ pub(crate) fn index(port: Port) -> u32 {
     }
 }
 
+/// Name of an interface index that frames arrive on.
+pub(crate) fn name(index: u32) -> &'static str {
+    match index {
+        CLIENT => "cl0",
+        SERVER => "sv0",
+        _ => "lo",
+    }
+}
+
 /// Side of an interface index; `None` for loopback and others.
 pub(crate) fn port(index: u32) -> Option<Port> {
     match index {

@@ -1,6 +1,6 @@
 //! `conformance`: replays recordings of the kernel through ulvs and compares frame by frame.
 //!
-//! `scripts/conformance [--topic T] [--case NAME] [--workers N] [-v] DIR...` calls it. Prints one line a case, for a
+//! `scripts/conformance [--topic T] [--case NAME] [--workers N] [--explain] [-v] DIR...` calls it. Prints one line a case, for a
 //! failing one the first difference, a table by topic, and last `N passed, M failed`. The exit code
 //! is 0 only when every required case passes and `expected.toml` is true.
 
@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use expected::Expected;
 use report::Report;
+use workers::How;
 
 /// What the command line asks for.
 struct Options {
@@ -33,7 +34,7 @@ struct Options {
     topics: Vec<String>,
     cases: Vec<String>,
     /// Workers that share the work.
-    workers: usize,
+    how: How,
     verbose: bool,
 }
 
@@ -44,8 +45,8 @@ const WORKERS_MAX: usize = 64;
 const SERVICES: &str = "/etc/services";
 
 const USAGE: &str =
-    "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [--workers N] [-v] [DIR or FILE]...
-Replays recordings through ulvs with N workers (1). Without DIR: the project's own, in tests/data/conformance.";
+    "usage: conformance [--topic TOPIC]... [--case TOPIC.CASE]... [--workers N] [--explain] [-v] [DIR or FILE]...
+Replays recordings through ulvs with N workers (1); with --explain, it must foretell what becomes of each frame. Without DIR: the project's own, in tests/data/conformance.";
 
 impl Options {
     /// Reads the arguments.
@@ -57,7 +58,10 @@ impl Options {
             folders: Vec::new(),
             topics: Vec::new(),
             cases: Vec::new(),
-            workers: 1,
+            how: How {
+                workers: 1,
+                asks: false,
+            },
             verbose: false,
         };
         let mut arguments = arguments;
@@ -72,10 +76,12 @@ impl Options {
                 "--case" => options.cases.push(value()?),
                 "--workers" => {
                     let count = value()?.parse().ok();
-                    options.workers = count
-                        .filter(|count| (1..=WORKERS_MAX).contains(count))
-                        .ok_or_else(|| format!("--workers: 1 to {WORKERS_MAX}"))?;
+                    options.how.workers =
+                        count
+                            .filter(|count| (1..=WORKERS_MAX).contains(count))
+                            .ok_or_else(|| format!("--workers: 1 to {WORKERS_MAX}"))?;
                 }
+                "--explain" => options.how.asks = true,
                 "-v" | "--verbose" => options.verbose = true,
                 "-h" | "--help" => return Err(USAGE.to_owned()),
                 // `cargo test` passes these to every test binary.
@@ -147,7 +153,7 @@ fn run(options: &Options) -> Result<bool, String> {
     if paths.is_empty() {
         return Err("no recording matches".to_owned());
     }
-    let outcomes = case::run_all(&paths, options.workers);
+    let outcomes = case::run_all(&paths, options.how);
     let own = options
         .folders
         .iter()

@@ -8,6 +8,7 @@ use crate::flow::{Client, begins, client, same_entries};
 use crate::recording::{Entry, Frame, Line, Pairs, Port, Record, Recording, TableResult, from_hex};
 use crate::system::{Answer, System};
 use crate::texts::{self, Tolerance};
+use crate::workers::How;
 
 use serde_json::Value;
 
@@ -57,19 +58,19 @@ pub(crate) struct Findings {
     pub(crate) differences: Vec<Difference>,
 }
 
-/// Replays a recording with so many workers.
+/// Replays a recording.
 ///
 /// # Errors
 /// A sentence when the case cannot be set up at all.
 pub(crate) fn run(
     recording: &Recording,
     masks: &[HashSet<usize>],
-    workers: usize,
+    how: How,
 ) -> Result<Findings, String> {
     let mut replay = Replay {
         recording,
         masks,
-        system: System::new(&recording.topology, workers)?,
+        system: System::new(&recording.topology, how)?,
         differences: Vec::new(),
         received: 0,
         recorded: Vec::new(),
@@ -166,6 +167,10 @@ impl<'a> Replay<'a> {
         let what = format!("send {n}{note}: {}", crate::decode::frame(frame));
         self.cause = (line, what);
         self.system.frame(port, &frame.0);
+        if let Some(detail) = self.system.contradiction() {
+            let (line, what) = self.cause.clone();
+            self.differ(line, what, detail);
+        }
         let server = compare::chosen(self.system.output());
         self.chosen.push((begins(&frame.0), server));
         if self.has_tables {

@@ -20,7 +20,7 @@ use crate::forwarding::forward;
 use crate::host::{Host, index, port};
 use crate::recording::{Frame, Port, Topology};
 use crate::sync::Sockets;
-use crate::workers::Workers;
+use crate::workers::{How, Workers};
 
 /// What a command answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,18 +96,18 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// The system on the host of a recording, with so many workers.
+    /// The system on the host of a recording.
     ///
     /// # Errors
     /// A sentence when the topology cannot be read.
-    pub(crate) fn new(topology: &Topology, workers: usize) -> Result<Self, String> {
+    pub(crate) fn new(topology: &Topology, how: How) -> Result<Self, String> {
         let host = Host::new(topology)?;
         let shared = Arc::new(Shared::new(Options {
-            workers,
+            workers: how.workers,
             ..Options::default()
         }));
         let shell = Arc::new(Shell::default());
-        let workers = Workers::new(&shared, &shell, workers)?;
+        let workers = Workers::new(&shared, &shell, how)?;
         let mut system = Self {
             host,
             shell,
@@ -220,6 +220,11 @@ impl System {
                 self.output.push((port, Frame(bytes)));
             }
         }
+    }
+
+    /// What the director had said of the frames since the last call, where it then did something else.
+    pub(crate) fn contradiction(&mut self) -> Option<String> {
+        self.workers.contradiction.take()
     }
 
     /// What the director decided about the last frame.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use director::connection::{Connection, Cursor, HashKind, TableConfig};
 use director::director::{Director, Host as Shell};
+use director::explain::{About, Question};
 use director::frame::Output;
 use director::net::Network;
 use director::service::ServiceKey;
@@ -16,6 +17,8 @@ use director::time::Instant;
 use director::verdict::Verdict;
 use link::steering::Steering;
 use runtime::worker::{Tally, Team};
+
+use crate::host::name;
 
 /// Connections that one case may make.
 const CONNECTIONS_MAX: usize = 65_536;
@@ -30,8 +33,20 @@ pub(crate) struct Arrival {
     pub(crate) frame: link::Frame,
 }
 
+/// How recordings are replayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Workers that share the work of the director.
+    pub(crate) workers: usize,
+    /// Whether each worker says of each frame what it would do with it, before it gets it.
+    pub(crate) asks: bool,
+}
+
 /// Directors side by side.
 pub(crate) struct Workers {
+    asks: bool,
+    /// What was said of a frame that something else became of.
+    pub(crate) contradiction: Option<String>,
     directors: Vec<Director>,
     teams: Vec<Team>,
     steering: Steering,
@@ -39,22 +54,21 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// `count` directors that share one configuration and host.
+    /// Directors that share one configuration and host.
     ///
     /// # Errors
     /// A sentence: the system refuses what the workers wake each other by.
-    pub(crate) fn new(
-        shared: &Arc<Shared>,
-        shell: &Arc<Shell>,
-        count: usize,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(shared: &Arc<Shared>, shell: &Arc<Shell>, how: How) -> Result<Self, String> {
         let table = TableConfig {
             max_connections: CONNECTIONS_MAX,
             hash: HashKind::default(),
             seed: [1, 2],
         };
         let director = |index| Director::new(Arc::clone(shared), Arc::clone(shell), index, &table);
+        let count = how.workers;
         Ok(Self {
+            asks: how.asks,
+            contradiction: None,
             directors: (0..count).map(director).collect(),
             teams: Team::all(count).map_err(|error| format!("no workers: {error}"))?,
             steering: Steering::new(&[], SEED),
@@ -144,8 +158,25 @@ impl Workers {
         now: Instant,
         output: &mut Output<'a>,
     ) -> Verdict {
+        let director = &mut self.directors[arrival.worker];
+        let said = self.asks.then(|| {
+            let question = Question {
+                about: About::Frame(arrival.frame.bytes().to_vec()),
+                mark: Some(mark),
+                interface: Some(name(arrival.interface).to_owned()),
+            };
+            director.explain(now, &question, |_, _| mark)
+        });
         let packet = arrival.frame.packet();
-        self.directors[arrival.worker].handle(now, arrival.interface, mark, packet, output)
+        let verdict = director.handle(now, arrival.interface, mark, packet, output);
+        match said {
+            Some(Ok(said)) if said.verdict != verdict => {
+                self.contradiction = Some(format!("said:\n{said}done: {verdict:?}"));
+            }
+            Some(Err(error)) => self.contradiction = Some(format!("said nothing: {error}")),
+            _ => {}
+        }
+        verdict
     }
 
     /// Takes in what a master told: a connection at the worker that its client's packets reach.

@@ -8,7 +8,7 @@
 use core::fmt::Debug;
 use core::net::IpAddr;
 
-use crate::connection::{Connection, ConnectionId, Table};
+use crate::connection::ConnectionId;
 use crate::director::{Director, Worker};
 use crate::scheduler::Flow;
 use crate::time::Instant;
@@ -73,37 +73,6 @@ impl Director {
     }
 }
 
-impl Table {
-    /// Tells that a connection was made, by a scheduler's choice or `given`.
-    pub(crate) fn tell_made(&mut self, id: ConnectionId, given: bool, now: Instant) {
-        if self.observer.is_none() {
-            return;
-        }
-        let mut observer = self.observer.take();
-        if let Some(observer) = &mut observer
-            && let Some(connection) = self.get(id)
-            && let Some(server) = server(connection)
-        {
-            let choice = if given {
-                Choice::Given(id, server)
-            } else {
-                Choice::Made(id, server)
-            };
-            tell(observer.as_mut(), connection, choice, now);
-        }
-        self.observer = observer;
-    }
-
-    /// Tells that a connection was made which is not kept.
-    pub(crate) fn tell_once(&mut self, connection: &Connection, now: Instant) {
-        if let Some(observer) = &mut self.observer
-            && let Some(server) = server(connection)
-        {
-            tell(observer.as_mut(), connection, Choice::Once(server), now);
-        }
-    }
-}
-
 impl Worker {
     /// Tells that there was no real server for a flow.
     pub(crate) fn tell_refused(
@@ -123,30 +92,4 @@ impl Worker {
             observer.asked(&asked, Choice::Refused);
         }
     }
-}
-
-/// Address and port of the real server, as the operator gave them.
-fn server(connection: &Connection) -> Option<(IpAddr, u16)> {
-    let server = connection.destination()?;
-    Some((server.address, server.port))
-}
-
-fn tell(observer: &mut dyn Observer, connection: &Connection, choice: Choice, now: Instant) {
-    let (source, source_port) = connection.client();
-    let (destination, destination_port) = connection.virtual_server();
-    let flow = Flow {
-        protocol: connection.protocol(),
-        source,
-        source_port,
-        destination,
-        destination_port,
-    };
-    let template = connection.template();
-    let asked = Asked {
-        flow: &flow,
-        mark: connection.mark(),
-        data: template.and_then(|template| template.key().data.as_deref()),
-        now,
-    };
-    observer.asked(&asked, choice);
 }

@@ -125,7 +125,29 @@ fn patience(family: Family) -> (Duration, usize) {
     }
 }
 
+impl Key {
+    fn of(headers: &Headers, fragment: Fragment) -> Self {
+        Self {
+            source: headers.source,
+            destination: headers.destination,
+            protocol: if headers.family == Family::V4 {
+                headers.protocol
+            } else {
+                0
+            },
+            id: fragment.id,
+        }
+    }
+}
+
 impl Reassembly {
+    /// The headers of the first fragment of the datagram that a fragment with these headers belongs to, if it is there:
+    /// it alone has the ports.
+    pub(crate) fn first_of(&self, headers: &Headers) -> Option<&Headers> {
+        let datagram = self.incomplete.get(&Key::of(headers, headers.fragment?))?;
+        datagram.first.as_ref().map(|(_, headers)| headers)
+    }
+
     /// Takes in one fragment, with its firewall mark.
     pub(crate) fn add(
         &mut self,
@@ -135,16 +157,7 @@ impl Reassembly {
         headers: &Headers,
         fragment: Fragment,
     ) -> Progress {
-        let key = Key {
-            source: headers.source,
-            destination: headers.destination,
-            protocol: if headers.family == Family::V4 {
-                headers.protocol
-            } else {
-                0
-            },
-            id: fragment.id,
-        };
+        let key = Key::of(headers, fragment);
         let (_, queue) = patience(headers.family);
         let datagram = self.incomplete.entry(key).or_insert_with(|| {
             self.count += 1;

@@ -340,8 +340,12 @@ pub(crate) struct Templates {
 impl Templates {
     /// None yet, and at most `max` ever; a few more when several workers make their last ones at once.
     pub(crate) fn new(seed: (u64, u64), max: usize) -> Self {
+        Self::with_shards(SHARDS, seed, max)
+    }
+
+    fn with_shards(count: usize, seed: (u64, u64), max: usize) -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..count).map(|_| Mutex::default()).collect(),
             seed,
             count: AtomicUsize::new(0),
             max,
@@ -374,7 +378,7 @@ impl Templates {
 
     /// Bits in the middle, as the tables use the lowest and the highest.
     fn shard_of(&self, hash: u64) -> &Mutex<Shard> {
-        let index = usize::try_from(hash >> 32).unwrap_or(0) % SHARDS;
+        let index = usize::try_from(hash >> 32).unwrap_or(0) % self.shards.len();
         &self.shards[index]
     }
 
@@ -445,7 +449,7 @@ impl Templates {
     /// of all, as the `drop_entry` defence does each second.
     pub(crate) fn sacrifice(&self, random: [u32; SHARDS / 32]) {
         for bits in random {
-            let index = usize::try_from(bits).unwrap_or_default() % SHARDS;
+            let index = usize::try_from(bits).unwrap_or_default() % self.shards.len();
             let mut shard = lock(&self.shards[index]);
             self.end_where(&mut shard, |template| {
                 template.connections() == 0 && !template.is_assured()

@@ -73,6 +73,7 @@ fn every_key_is_explained_in_the_shipped_file() {
         "",
         "[control]",
         "[timeouts]",
+        "[shadow]",
         "[log]",
         "[[interface]]",
         "[[vip]]",

@@ -13,6 +13,7 @@ mod defence;
 mod guess;
 mod index;
 mod key;
+mod observed;
 mod record;
 pub mod sctp;
 mod segment;

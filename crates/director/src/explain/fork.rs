@@ -73,7 +73,7 @@ pub(super) struct Dry {
 impl Director {
     /// A director that does with this packet what this one would do, and may be changed.
     pub(super) fn dry_run(&self, now: Instant, mark: u32, packet: &Packet<'_>) -> Dry {
-        let headers = Headers::parse(packet).ok();
+        let headers = self.headers_of(packet);
         let ids = self.ids_of(packet);
         let addresses = self.addresses_of(packet, &ids);
         let flow = headers
@@ -144,9 +144,16 @@ impl Director {
         }
     }
 
+    /// The headers of the datagram that a packet is, or is a fragment of.
+    pub(super) fn headers_of(&self, packet: &Packet<'_>) -> Option<Headers> {
+        let headers = Headers::parse(packet).ok()?;
+        let first = self.worker.reassembly.first_of(&headers);
+        Some(first.copied().unwrap_or(headers))
+    }
+
     /// The connections that a packet may have to do with: its own, and that of the packet that it quotes.
     pub(super) fn ids_of(&self, packet: &Packet<'_>) -> Vec<ConnectionId> {
-        let Ok(headers) = Headers::parse(packet) else {
+        let Some(headers) = self.headers_of(packet) else {
             return Vec::new();
         };
         let own = FlowKey::of(&headers);

@@ -50,7 +50,7 @@ impl Director {
         {
             notes.say("arrival", format!("addressed to {mac}: not this host's"));
         }
-        let Ok(headers) = Headers::parse(packet) else {
+        let Some(headers) = self.headers_of(packet) else {
             return;
         };
         if !is_for_us(&self.network, headers.destination) {

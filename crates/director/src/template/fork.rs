@@ -39,7 +39,7 @@ impl Templates {
 
     /// None yet, with the secret of these, and room if these have room.
     pub(crate) fn fork(&self) -> Self {
-        Self::new(self.seed, if self.has_room() { usize::MAX } else { 0 })
+        Self::with_shards(1, self.seed, if self.has_room() { usize::MAX } else { 0 })
     }
 
     /// Keeps a copied template.

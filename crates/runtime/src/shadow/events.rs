@@ -17,6 +17,8 @@ use super::News;
 
 /// Events that are handed over at once, at most.
 const TOGETHER: usize = 256;
+/// Room that a list needs for one more connection: a time, and that it was made.
+const ROOM: usize = 2;
 
 /// Something that happened to a connection. Small: what one processor writes and another reads is most of the cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,14 +147,24 @@ impl Teller {
         }
     }
 
+    /// Hands over what there is. Where the queue has no place, it stays as long as there is room for more of it here.
     fn hand_over(&mut self) {
         let next = self.read.pop();
         let next = next.unwrap_or_else(|| Vec::with_capacity(TOGETHER));
         let events = std::mem::replace(&mut self.events, next);
-        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let worker = self.worker;
-        if self.news.try_send(News::Events { worker, events }).is_err() {
+        let refused = self.news.try_send(News::Events { worker, events });
+        if let Err(refused) = refused
+            && let News::Events { mut events, .. } = refused.into_inner()
+        {
+            if events.len() + ROOM <= TOGETHER {
+                self.events = events;
+                return;
+            }
+            let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
             self.lost.fetch_add(count, Relaxed);
+            events.clear();
+            self.events = events;
         }
         // Whoever reads the next list has perhaps not seen this one.
         self.now = None;
@@ -172,7 +184,7 @@ impl Observer for Teller {
             return;
         }
         // Both or none: a list begins with the time of what is in it.
-        if self.events.len() + 2 > TOGETHER {
+        if self.events.len() + ROOM > TOGETHER {
             self.hand_over();
         }
         if self.now != Some(asked.now) {

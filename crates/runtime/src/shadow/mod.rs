@@ -29,7 +29,7 @@ use engine::Engine;
 use events::{Event, Read, Teller};
 pub use follower::Spec;
 
-/// Batches that may wait for the thread: at most 20 MB of news.
+/// Lists that may wait for the thread: of one batch each, and fuller ones when it is behind, at most 20 MB.
 const QUEUE: usize = 2048;
 /// Lists of news that are kept to be filled again.
 const RECYCLED: usize = 64;

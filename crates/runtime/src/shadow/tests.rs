@@ -117,12 +117,16 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
         known_lost: 0,
         next_look: Instant::now(),
     };
-    let ids = ids(4);
-    for &id in &ids[..3] {
+    let ids = ids(300);
+    // Two fill the queue, the others one more list until there is no room in it.
+    let (first, last) = ids.split_at(2 + 253);
+    for &id in first {
         make(&mut teller, id);
     }
-    // When it came, and that it did.
-    assert_eq!(lost.load(Relaxed), 2);
+    assert_eq!(lost.load(Relaxed), 0);
+    make(&mut teller, last[0]);
+    // When they came, and that they did.
+    assert_eq!(lost.load(Relaxed), 255);
     received.try_iter().for_each(|news| follow.take(news));
     assert_eq!(follow.engine.report().live, 2);
     follow.look_in_time();
@@ -135,7 +139,7 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     assert!(servers.clone().count() == 2 && servers.clone().all(|it| it.inactive == 0));
     // The end of a forgotten one is nothing new; what comes then counts again.
     teller.ended(ids[0]);
-    make(&mut teller, ids[3]);
+    make(&mut teller, last[1]);
     received.try_iter().for_each(|news| follow.take(news));
     follow.next_look = Instant::now();
     follow.look_in_time();
