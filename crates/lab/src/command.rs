@@ -281,7 +281,7 @@ pub fn run(
         let content = match kind {
             Kind::Json => json::text(&results),
             Kind::Csv => csv::text(&results),
-            Kind::Html => report::html(&results, &[]),
+            Kind::Html => report::html(&results, &Costs::default()),
         };
         write(&path, &content)?;
         let _ = writeln!(out, "Written: {}", path.display());
@@ -360,7 +360,7 @@ pub fn report(results: &Path, costs: Option<&Path>, page: &Path) -> Result<(), L
         Some(path) => json::costs(path)?,
         None => Costs::default(),
     };
-    write(page, &report::html(&results, &costs.costs))
+    write(page, &report::html(&results, &costs))
 }
 
 /// `ulvs lab cost`: measures these schedulers (none = all), prints a table, writes JSON.

@@ -3,6 +3,7 @@
 
 use super::html;
 use super::plot::CHARACTER;
+use crate::cost::Costs;
 use crate::made_up;
 use crate::results::Cost;
 
@@ -128,7 +129,7 @@ fn check(page: &str) -> usize {
     pictures.len()
 }
 
-fn costs(schedulers: u32) -> Vec<Cost> {
+fn costs(schedulers: u32) -> Costs {
     let sizes = [(2, 1000), (64, 1000), (1024, 1000), (4096, 1000)];
     let more = [(1024, 10_000), (1024, 1_000_000)];
     let cost = |number: u32, (servers, connections): (u32, u32)| Cost {
@@ -140,9 +141,12 @@ fn costs(schedulers: u32) -> Vec<Cost> {
         build_us: 0.5 + f64::from(number * servers) / 100.0,
     };
     let all = sizes.into_iter().chain(more);
-    (0..schedulers)
-        .flat_map(|number| all.clone().map(move |size| cost(number, size)))
-        .collect()
+    let costs = (0..schedulers).flat_map(|number| all.clone().map(move |size| cost(number, size)));
+    Costs {
+        version: crate::json::VERSION,
+        machine: "a processor & more".to_owned(),
+        costs: costs.collect(),
+    }
 }
 
 #[test]
@@ -176,7 +180,7 @@ fn plots_of_odd_values_are_complete_too() {
                 }
             }
         }
-        assert!(check(&html(&results, &[])) > 20);
+        assert!(check(&html(&results, &Costs::default())) > 20);
     }
 }
 
@@ -199,6 +203,7 @@ fn the_page_needs_nothing_else_and_tells_the_command() {
         "slowdown p99, scheduler by workload",
         "Fairness at first: round robin",
         "Cost of a decision: not in kernel IPVS",
+        "one machine (a processor &amp; more)",
         "least possible",
     ] {
         assert!(page.contains(wanted), "{wanted}");
@@ -207,7 +212,7 @@ fn the_page_needs_nothing_else_and_tells_the_command() {
 
 #[test]
 fn a_line_has_a_style_of_its_own_in_its_plot() {
-    let page = html(&made_up::results(24), &[]);
+    let page = html(&made_up::results(24), &Costs::default());
     for picture in pictures(&page) {
         let drawn = picture.source.split("<g stroke='").skip(1);
         let styles = drawn.map(|rest| {
@@ -239,7 +244,7 @@ fn a_line_far_beyond_all_others_does_not_squeeze_them() {
         let estimate = scheduler.metrics.get_mut("sojourn_p99");
         estimate.expect("it has that").mean *= 1e6;
     }
-    let page = html(&results, &[]);
+    let page = html(&results, &Costs::default());
     assert!(page.contains("sojourn_p99") && check(&page) > 20);
     let told = " Beyond the end of the axis goes wlc.";
     // Four curves of sojourn times, and p99 against load.

@@ -13,8 +13,9 @@ mod sections;
 
 use std::fmt::Write as _;
 
+use crate::cost::Costs;
 use crate::number;
-use crate::results::{Cost, METRICS, Metric, Results, ScenarioResults};
+use crate::results::{METRICS, Metric, Results, ScenarioResults};
 use crate::table::{Standing, column, point, standings};
 
 const STYLE: &str = include_str!("style.css");
@@ -55,14 +56,14 @@ fn titled(scenario: &ScenarioResults) -> String {
 
 /// The page, with what decisions cost where that was measured.
 #[must_use]
-pub fn html(results: &Results, costs: &[Cost]) -> String {
+pub fn html(results: &Results, costs: &Costs) -> String {
     let groups = sections::grouped(&results.scenarios);
     // A sweep's last point stands for it.
     let lasts: Vec<&ScenarioResults> = groups
         .iter()
         .filter_map(|group| group.last().copied())
         .collect();
-    let mut page = head(results, &groups, !costs.is_empty());
+    let mut page = head(results, &groups, !costs.costs.is_empty());
     if lasts.len() > 1 {
         page += "<h2 id='all'>All workloads</h2>\n";
         for metric in HEATED.iter().filter_map(|name| crate::results::find(name)) {
@@ -74,10 +75,14 @@ pub fn html(results: &Results, costs: &[Cost]) -> String {
     for (number, group) in groups.iter().enumerate() {
         page += &section(&format!("s{}", number + 1), group);
     }
-    if !costs.is_empty() {
-        page += "<h2 id='cost'>What a decision costs</h2>\n<p>Measured on the real code by <code>ulvs lab cost</code> on one \
-                 machine: read ratios, not numbers.</p>\n";
-        for figure in sections::costs(costs) {
+    if !costs.costs.is_empty() {
+        let _ = writeln!(
+            page,
+            "<h2 id='cost'>What a decision costs</h2>\n<p>Measured on the real code by <code>ulvs lab cost</code> on one \
+             machine ({}): read ratios, not numbers.</p>",
+            escaped(&costs.machine)
+        );
+        for figure in sections::costs(&costs.costs) {
             page += &figure.html();
         }
     }

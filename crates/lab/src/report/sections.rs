@@ -362,17 +362,17 @@ fn cost_figure<'a>(
     for line in &mut lines {
         line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    let across = if id == "connections" {
-        ("live connections", "count")
+    let (across, measured) = if id == "connections" {
+        ("live connections", "cost of a decision")
     } else {
-        ("real servers", "count")
+        ("real servers", title)
     };
     Figure {
         id: format!("cost-{id}"),
         title: title.to_owned(),
         note: format!("Measured with {beside}; less is better."),
-        x: Axis::new(across.0, across.1, Scale::Log, xs(&lines)),
-        y: Axis::new(title, unit, Scale::Log, ys(&lines)),
+        x: Axis::new(across, "count", Scale::Log, xs(&lines)),
+        y: Axis::new(measured, unit, Scale::Log, ys(&lines)),
         lines,
         reference: None,
         marks: Vec::new(),
