@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use director::destination::Destination;
-use director::scheduler::{Change, Entry, FlagName, Request, Scheduler};
+use director::scheduler::{Change, Copies, Entry, FlagName, Flow, Request, Scheduler};
 use director::service::FLAG_SCHED_2;
 
 use crate::client;
@@ -29,7 +29,7 @@ const BOUND: (u128, u128) = (5, 4);
 /// Places on the ring of the heaviest real server; others have theirs in proportion, at least one.
 const PLACES: u64 = 128;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Bounded {
     /// Places in the order of the ring, and the index of each one's real server.
     ring: Vec<(u64, u32)>,
@@ -85,6 +85,10 @@ impl Scheduler for Bounded {
 
     fn heap_octets(&self) -> usize {
         self.ring.capacity() * size_of::<(u64, u32)>()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use director::destination::Destination;
-use director::scheduler::{Change, Entry, FlagName, Request, Scheduler};
+use director::scheduler::{Change, Copies, Entry, FlagName, Flow, Request, Scheduler};
 use director::service::FLAG_SCHED_2;
 
 use crate::client;
@@ -32,7 +32,7 @@ const SIZE: u32 = 65_537;
 /// No real server has this index.
 const FREE: u32 = u32::MAX;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Maglev {
     /// Index of each place's real server; empty when all weights are 0.
     table: Vec<u32>,
@@ -124,5 +124,9 @@ impl Scheduler for Maglev {
 
     fn heap_octets(&self) -> usize {
         self.table.capacity() * size_of::<u32>()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use director::destination::Destination;
 use director::scheduler::lots::Lots;
-use director::scheduler::{Change, Entry, Request, Scheduler};
+use director::scheduler::{Change, Copies, Entry, Flow, Request, Scheduler};
 
 use crate::shares::Shares;
 
@@ -24,7 +24,7 @@ pub const ENTRY: Entry = Entry {
     },
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Random {
     lots: Lots,
     shares: Shares,
@@ -41,5 +41,9 @@ impl Scheduler for Random {
 
     fn heap_octets(&self) -> usize {
         self.shares.heap_octets()
+    }
+
+    fn fork(&self, _: &Flow, _: &mut Copies<'_>) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }

@@ -9,7 +9,7 @@ use director::scheduler::lots::Lots;
 const DRAWS: u32 = 8;
 
 /// The weights of a list of real servers, added up from the first one on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Shares {
     /// Where each one's share of the lots ends.
     ends: Vec<u64>,

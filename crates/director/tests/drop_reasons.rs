@@ -51,6 +51,10 @@ fn udp(payload: usize, dont_fragment: bool) -> Vec<u8> {
 #[track_caller]
 fn assert_dropped(world: &mut World, frame: &[u8], reason: DropReason) {
     let before = world.director.counters().dropped(reason);
+    let said = world.explain(CLIENTS, frame);
+    let said = said.map_or_else(String::new, |said| said.to_string());
+    let expected = format!("verdict\tdropped\nreason\t{}\nmeaning\t", reason.name());
+    assert!(said.starts_with(&expected), "explained: {said}");
     let (verdict, _) = world.receive(CLIENTS, frame);
     assert_eq!(verdict, Verdict::Drop(reason));
     assert_eq!(

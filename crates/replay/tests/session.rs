@@ -372,6 +372,15 @@ mod any_file {
             std::fs::write(&case.options.capture, &octets).unwrap();
             case.options.schedulers = vec!["sh".to_owned()];
             case.options.each = true;
+            if let Ok(octets) = replay::frame_of(&case.options.capture, 1) {
+                let question = replay::Question {
+                    about: replay::About::Frame(octets),
+                    mark: None,
+                    interface: None,
+                };
+                let answer = replay::explain(&case.options.rules, &case.options.host, &question);
+                prop_assert!(answer.is_ok_and(|answer| answer.starts_with("verdict\t")));
+            }
             if let Err(error) = case.run() {
                 prop_assert!(!error.to_string().contains('\n'));
             }

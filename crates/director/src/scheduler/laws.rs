@@ -10,8 +10,9 @@ use super::lots::Lots;
 use super::{Entry, Flow};
 use crate::assign::Scheduled;
 use crate::destination::{Destination, DestinationConfig, Method, TunnelConfig};
+use crate::explain::Copied;
 use crate::protocol::Protocol;
-use crate::service::{ServiceConfig, ServiceKey};
+use crate::service::{Service, ServiceConfig, ServiceKey};
 use crate::shared::{Options, Shared};
 use crate::time::Instant;
 
@@ -41,6 +42,7 @@ type Live = (Arc<Destination>, bool);
 ///
 /// - only real servers that are usable are picked, and one is picked whenever there is one, but for its `leeway`;
 /// - the same history gives the same picks;
+/// - a copy ([`super::Scheduler::fork`]), where there is one, picks what the scheduler picks next;
 /// - no history of commands, connections and ends makes it panic.
 ///
 /// # Panics
@@ -221,6 +223,7 @@ impl History {
         let usable: Vec<_> = weighty
             .filter(|server| leeway.overloads || !server.is_overloaded())
             .collect();
+        let foretold = self.foretold(service, &flow);
         let scheduled = self.shared.schedule(service, &flow, None, Instant::START);
         let (name, seed) = (self.entry.name, self.seed);
         let picked = match scheduled {
@@ -240,6 +243,20 @@ impl History {
                 "{name}: history {seed}, step {step}: nothing was picked although a real server is usable"
             );
         }
-        self.picks.push(picked.map(|server| server.address));
+        let picked = picked.map(|server| server.address);
+        assert!(
+            foretold.is_none_or(|foretold| foretold == picked),
+            "{name}: history {seed}, step {step}: a copy picks {foretold:?} instead of {picked:?}"
+        );
+        self.picks.push(picked);
+    }
+
+    /// What a copy of the scheduler picks; `None` where it cannot be copied.
+    fn foretold(&self, service: &Service, flow: &Flow) -> Option<Option<IpAddr>> {
+        let options = Options::default();
+        let (fork, is_exact) = service.fork(&options, Some(flow), &mut Copied::default());
+        let lifetime = self.shared.cache_lifetime(service);
+        let pick = || fork.pick(flow, Instant::START, lifetime, |_| ());
+        is_exact.then(|| pick().map(|server| server.address))
     }
 }
