@@ -130,10 +130,9 @@ impl Key {
         Self {
             source: headers.source,
             destination: headers.destination,
-            protocol: if headers.family == Family::V4 {
-                headers.protocol
-            } else {
-                0
+            protocol: match headers.family {
+                Family::V4 => headers.protocol,
+                Family::V6 => 0,
             },
             id: fragment.id,
         }
@@ -141,11 +140,10 @@ impl Key {
 }
 
 impl Reassembly {
-    /// The headers of the first fragment of the datagram that a fragment with these headers belongs to, if it is there:
-    /// it alone has the ports.
+    /// The headers of the first fragment of this fragment's datagram, which alone has the ports, if it is there.
     pub(crate) fn first_of(&self, headers: &Headers) -> Option<&Headers> {
-        let datagram = self.incomplete.get(&Key::of(headers, headers.fragment?))?;
-        datagram.first.as_ref().map(|(_, headers)| headers)
+        let key = Key::of(headers, headers.fragment?);
+        Some(&self.incomplete.get(&key)?.first.as_ref()?.1)
     }
 
     /// Takes in one fragment, with its firewall mark.
@@ -157,8 +155,7 @@ impl Reassembly {
         headers: &Headers,
         fragment: Fragment,
     ) -> Progress {
-        let key = Key::of(headers, fragment);
-        let (_, queue) = patience(headers.family);
+        let (key, (_, queue)) = (Key::of(headers, fragment), patience(headers.family));
         let datagram = self.incomplete.entry(key).or_insert_with(|| {
             self.count += 1;
             self.octets += DATAGRAM_OVERHEAD;
