@@ -20,6 +20,8 @@ pub(crate) enum Link {
     Assist,
     /// The same, with every packet forwarded by a worker.
     NoAssist,
+    /// The default, with two schedulers in the shadow of the real one.
+    Shadow,
     /// AF_XDP sockets.
     AfXdp,
     /// Requests by a TUN device that the host routes the VIP into, all else by packet sockets.
@@ -28,10 +30,11 @@ pub(crate) enum Link {
 
 impl Link {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::AfPacket,
         Self::Assist,
         Self::NoAssist,
+        Self::Shadow,
         Self::AfXdp,
         Self::Tun,
     ];
@@ -42,6 +45,7 @@ impl Link {
             Self::AfPacket => "",
             Self::Assist => "+assist",
             Self::NoAssist => "+no_assist",
+            Self::Shadow => "+shadow",
             Self::AfXdp => "+af_xdp",
             Self::Tun => "+tun",
         }
@@ -50,7 +54,7 @@ impl Link {
     /// What the configuration says about interfaces.
     fn config(self) -> &'static str {
         match self {
-            Self::AfPacket => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\n",
+            Self::AfPacket | Self::Shadow => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\n",
             Self::Assist => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nassist = \"all\"\n",
             Self::NoAssist => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nassist = \"off\"\n",
             Self::AfXdp => "interfaces = [\"eth0\", \"eth1\", \"eth2\"]\nlink = \"af-xdp\"\n",
@@ -62,6 +66,7 @@ impl Link {
     fn sections(self) -> &'static str {
         match self {
             Self::AfPacket | Self::Assist | Self::NoAssist | Self::AfXdp => "",
+            Self::Shadow => "[shadow]\nschedulers = [\"mh\", \"p2c\"]\n",
             Self::Tun => "[[interface]]\nname = \"ulvs0\"\nlink = \"tun\"\n",
         }
     }
