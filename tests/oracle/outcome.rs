@@ -9,6 +9,7 @@ use crate::arguments::{Case, Options};
 use crate::case::{self, Outcome};
 use crate::recording::topic_of;
 use crate::uml;
+use crate::workers::How;
 
 /// Runs every case; whether no case differs.
 ///
@@ -51,7 +52,11 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         .map(|case| path(&folder, case))
         .filter(|path| path.exists())
         .collect();
-    let outcomes = case::run_all(&paths, 1);
+    let how = How {
+        workers: 1,
+        asks: true,
+    };
+    let outcomes = case::run_all(&paths, how);
     if let Err(sentence) = recorded {
         println!("{sentence}");
     }
