@@ -49,7 +49,7 @@ fn a_shadow_of_the_live_scheduler_agrees_and_another_differs() {
     let net = TwoArm::new(2);
     let director = net
         .builder()
-        .config("workers = 1\nshadow = { schedulers = [\"wlc\", \"mh\", \"p2c\", \"ovf\"] }")
+        .config("workers = 1\nshadow = { schedulers = [\"wlc\", \"mh\", \"p2c\", \"ovf\"], sample = 1 }")
         .start();
     director.type_lines(SERVICE);
     let answers = fetch_each(&net.client, "http://10.1.0.1/", 40);

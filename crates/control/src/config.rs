@@ -168,7 +168,7 @@ impl Config {
             assist: file.assist.scope(),
             shadow: Shadow {
                 schedulers: Vec::new(),
-                sample: 1,
+                sample: file.shadow.sample.get(),
             },
             workers: file.workers.get(),
             busy_poll: Duration::from_micros(u64::from(Get::<u32>::get(file.busy_poll))),

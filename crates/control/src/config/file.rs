@@ -205,7 +205,7 @@ impl Default for ShadowSection {
     fn default() -> Self {
         Self {
             schedulers: Vec::new(),
-            sample: Bounded::new::<1>(),
+            sample: Bounded::new::<4>(),
         }
     }
 }
