@@ -4,6 +4,7 @@
 pub mod config;
 pub mod counters;
 pub mod explain;
+pub mod imbalance;
 pub mod listing;
 pub mod netlink;
 pub mod proc;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::imbalance::Imbalance;
+
 /// The name of the text in a request ([`crate::netlink::Request::DumpText`]).
 pub const NAME: &str = "ulvs_shadow";
 
@@ -72,37 +74,6 @@ pub struct AfterChange {
     pub forced: u64,
 }
 
-/// How uneven values are that should be equal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Imbalance {
-    /// The largest against the mean; 1 = even.
-    pub max: f64,
-    /// Coefficient of variation: standard deviation against the mean; 0 = even.
-    pub cv: f64,
-    /// Jain's fairness index; 1 = even, 1/n = all at one of n.
-    pub jain: f64,
-}
-
-impl Imbalance {
-    /// Of these values, none below 0; `None` when there are none, or all are 0.
-    #[must_use]
-    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let (mut count, mut sum, mut squares, mut max) = (0.0, 0.0, 0.0, 0.0_f64);
-        for value in values {
-            count += 1.0;
-            sum += value;
-            squares += value * value;
-            max = max.max(value);
-        }
-        let mean: f64 = sum / count;
-        (sum > 0.0).then(|| Self {
-            max: max / mean,
-            cv: (squares / count - mean * mean).max(0.0).sqrt() / mean,
-            jain: sum * sum / (count * squares),
-        })
-    }
-}
-
 /// A real server under one scheduler.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
@@ -116,21 +87,4 @@ pub struct Server {
     pub active: i32,
     /// Connections in an inactive state now.
     pub inactive: i32,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn imbalance_of_known_values() {
-        let of = |values: &[f64]| Imbalance::of(values.iter().copied());
-        let even = of(&[3.0, 3.0, 3.0]).unwrap();
-        assert_eq!((even.max, even.cv, even.jain), (1.0, 0.0, 1.0));
-        let all_at_one = of(&[4.0, 0.0, 0.0, 0.0]).unwrap();
-        assert_eq!((all_at_one.max, all_at_one.jain), (4.0, 0.25));
-        assert!((all_at_one.cv - 3.0_f64.sqrt()).abs() < 1e-12);
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[0.0, 0.0]), None);
-    }
 }

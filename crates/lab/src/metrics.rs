@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use control::imbalance::Imbalance;
+
 use crate::histogram::Histogram;
 use crate::results::ServerShare;
-use crate::statistics::{Evenness, count, evenness};
+use crate::statistics::count;
 use crate::time::{nanoseconds, seconds};
 
 /// Slowdowns are counted in thousandths.
@@ -170,7 +172,7 @@ impl Tally {
             self.next_fairness *= 2;
             let first = self.servers.iter().filter(|tally| tally.first_weight > 0);
             let shares = first.map(|tally| float(tally.decisions) / f64::from(tally.first_weight));
-            if let Some(even) = evenness(shares) {
+            if let Some(even) = Imbalance::of(shares) {
                 self.fairness.push((self.decisions, even.jain));
             }
         }
@@ -241,9 +243,9 @@ impl Tally {
         }
         let weighted = self.servers.iter().filter(|tally| tally.weight > 0);
         let loads = weighted.map(|tally| float(tally.live_time) / f64::from(tally.weight));
-        if let Some(even) = evenness(loads) {
+        if let Some(even) = Imbalance::of(loads) {
             let middle = self.last_point + (now - self.last_point) / 2;
-            self.imbalance.push((seconds(middle), even.variation));
+            self.imbalance.push((seconds(middle), even.cv));
         }
         for tally in &mut self.servers {
             tally.live_time = 0;
@@ -280,8 +282,8 @@ impl Tally {
         put("slowdown_p99", slowdown);
         for (of, [max, variation, jain]) in DIVIDED {
             let even = self.divided(of);
-            put(max, even.map(|even| even.max_to_mean));
-            put(variation, even.map(|even| even.variation));
+            put(max, even.map(|even| even.max));
+            put(variation, even.map(|even| even.cv));
             put(jain, even.map(|even| even.jain));
         }
         put(
@@ -312,9 +314,9 @@ impl Tally {
     }
 
     /// How evenly something is divided for weight, each server's weight being its mean over the counted time.
-    fn divided(&self, of: fn(&ServerShare) -> f64) -> Option<Evenness> {
+    fn divided(&self, of: fn(&ServerShare) -> f64) -> Option<Imbalance> {
         let weighted = self.servers.iter().filter(|tally| tally.exposure > 0.0);
-        evenness(weighted.map(|tally| of(&tally.share) / tally.exposure))
+        Imbalance::of(weighted.map(|tally| of(&tally.share) / tally.exposure))
     }
 }
 

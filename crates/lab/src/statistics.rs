@@ -76,39 +76,6 @@ impl Estimate {
     }
 }
 
-/// How evenly a quantity is divided.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evenness {
-    /// The largest against the mean.
-    pub max_to_mean: f64,
-    /// Coefficient of variation: standard deviation (of the population) against the mean.
-    pub variation: f64,
-    /// Jain's index, (sum x)² / (n sum x²): 1 when all are equal, 1/n when one has all.
-    pub jain: f64,
-}
-
-/// How evenly these are divided; nothing when there is none, or all are 0.
-#[must_use]
-pub fn evenness(values: impl Iterator<Item = f64> + Clone) -> Option<Evenness> {
-    let (mut n, mut sum, mut squares, mut most) = (0.0, 0.0, 0.0, 0.0_f64);
-    for value in values.clone() {
-        n += 1.0;
-        sum += value;
-        squares += value * value;
-        most = most.max(value);
-    }
-    if sum <= 0.0 {
-        return None;
-    }
-    let mean = sum / n;
-    let deviations: f64 = values.map(|value| (value - mean).powi(2)).sum();
-    Some(Evenness {
-        max_to_mean: most / mean,
-        variation: (deviations / n).sqrt() / mean,
-        jain: sum * sum / (n * squares),
-    })
-}
-
 /// A count as a number to calculate with; exact up to 2^53.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
@@ -148,18 +115,5 @@ mod tests {
         assert_eq!((estimate.least, estimate.most), (1.0, 4.0));
         assert_eq!(Estimate::of(&[]), None);
         assert_eq!(Estimate::of(&[7.0]).unwrap().half, 0.0);
-    }
-
-    #[test]
-    fn evenness_of_all_and_of_one() {
-        let even = evenness([2.0; 5].into_iter()).unwrap();
-        assert_eq!(
-            (even.max_to_mean, even.variation, even.jain),
-            (1.0, 0.0, 1.0)
-        );
-        let one = evenness([0.0, 0.0, 0.0, 8.0].into_iter()).unwrap();
-        assert_eq!((one.max_to_mean, one.jain), (4.0, 0.25));
-        assert!((one.variation - 3.0_f64.sqrt()).abs() < 1e-12);
-        assert_eq!(evenness([0.0; 3].into_iter()), None);
     }
 }

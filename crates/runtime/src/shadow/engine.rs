@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use control::shadow::{AfterChange, Imbalance, Report, Scheduler, Server, Service};
+use control::imbalance::Imbalance;
+use control::shadow::{AfterChange, Report, Scheduler, Server, Service};
 use control::state::DesiredState;
 use director::connection::ConnectionId;
 use director::destination::{Destination, DestinationConfig};
