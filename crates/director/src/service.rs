@@ -158,6 +158,28 @@ struct Scheduling {
     flags: u32,
 }
 
+impl Scheduling {
+    /// The scheduler, if there is one, and what it is asked about a new connection: loads are as of now.
+    #[inline(always)]
+    fn request<'a>(
+        &'a mut self,
+        flow: &'a Flow,
+        now: Instant,
+        cache_lifetime: Duration,
+    ) -> Option<(&'a mut dyn Scheduler, Request<'a>)> {
+        self.board.refresh(&self.destinations);
+        let request = Request {
+            destinations: &self.destinations,
+            board: &self.board,
+            flow,
+            flags: self.flags,
+            now,
+            cache_lifetime,
+        };
+        Some((self.scheduler.as_deref_mut()?, request))
+    }
+}
+
 impl Service {
     /// A service without real servers.
     pub(crate) fn new(
@@ -208,22 +230,9 @@ impl Service {
         bind: impl FnOnce(&Destination),
     ) -> Option<Arc<Destination>> {
         let mut scheduling = self.lock();
-        let Scheduling {
-            scheduler,
-            destinations,
-            board,
-            flags,
-        } = &mut *scheduling;
-        board.refresh(destinations);
-        let picked = scheduler.as_mut()?.pick(&Request {
-            destinations,
-            board,
-            flow,
-            flags: *flags,
-            now,
-            cache_lifetime,
-        })?;
-        let destination = destinations.get(picked)?;
+        let (scheduler, request) = scheduling.request(flow, now, cache_lifetime)?;
+        let picked = scheduler.pick(&request)?;
+        let destination = request.destinations.get(picked)?;
         bind(destination);
         Some(Arc::clone(destination))
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use super::{Destinations, Scheduling, Service, bound};
 use crate::explain::Copied;
 use crate::options::Options;
+use crate::scheduler::Flow;
 use crate::scheduler::board::Board;
-use crate::scheduler::{Flow, Request};
 use crate::stats::Stats;
 use crate::time::Instant;
 
@@ -74,23 +74,7 @@ impl Service {
         cache_lifetime: Duration,
     ) -> Vec<(&'static str, String)> {
         let mut scheduling = self.lock();
-        let Scheduling {
-            scheduler,
-            destinations,
-            board,
-            flags,
-        } = &mut *scheduling;
-        board.refresh(destinations);
-        let Some(scheduler) = scheduler else {
-            return Vec::new();
-        };
-        scheduler.explain(&Request {
-            destinations,
-            board,
-            flow,
-            flags: *flags,
-            now,
-            cache_lifetime,
-        })
+        let asked = scheduling.request(flow, now, cache_lifetime);
+        asked.map_or_else(Vec::new, |(scheduler, request)| scheduler.explain(&request))
     }
 }
