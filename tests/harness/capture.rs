@@ -69,16 +69,21 @@ impl Capture {
     /// Stops after a moment for late frames, and gives what was seen; panics where tcpdump itself lost
     /// frames, for then a count of zero proves nothing.
     pub(crate) fn stop(mut self) -> Vec<String> {
-        std::thread::sleep(Duration::from_millis(300));
-        self.process.signal("INT");
-        self.process.wait(Duration::from_secs(5));
-        let output = self.process.output();
-        assert!(
-            output.contains("\n0 packets dropped by kernel"),
-            "tcpdump lost frames:\n{output}"
-        );
+        end(&mut self.process);
         self.frames()
     }
+}
+
+/// Ends a tcpdump after a moment for late frames; panics where it lost some.
+fn end(tcpdump: &mut Process) {
+    std::thread::sleep(Duration::from_millis(300));
+    tcpdump.signal("INT");
+    tcpdump.wait(Duration::from_secs(5));
+    let output = tcpdump.output();
+    assert!(
+        output.contains("\n0 packets dropped by kernel"),
+        "tcpdump lost frames:\n{output}"
+    );
 }
 
 /// A number for file names, new at every call.
@@ -120,13 +125,6 @@ impl Recording {
 
     /// Stops after a moment for late frames; panics where tcpdump itself lost frames.
     pub(crate) fn stop(mut self) {
-        std::thread::sleep(Duration::from_millis(300));
-        self.process.signal("INT");
-        self.process.wait(Duration::from_secs(5));
-        let output = self.process.output();
-        assert!(
-            output.contains("\n0 packets dropped by kernel"),
-            "tcpdump lost frames:\n{output}"
-        );
+        end(&mut self.process);
     }
 }
