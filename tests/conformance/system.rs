@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cli::Transport;
+use cli::InProcess;
 use control::listing;
 use control::netlink::{ConnectionEntry, Errno};
 use control::server::{ConnectionSource, Server};
@@ -332,23 +332,18 @@ impl System {
             .collect();
         let mut input = stdin.unwrap_or_default().as_bytes();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let rc = cli::ipvsadm::run(&argv, &mut input, &mut out, &mut err, &mut InProcess(self));
+        let mut transport = InProcess {
+            server: &self.server,
+            source: self,
+            now: self.instant(),
+        };
+        let rc = cli::ipvsadm::run(&argv, &mut input, &mut out, &mut err, &mut transport);
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Answer {
             rc,
             out: text(out),
             err: text(err),
         }
-    }
-}
-
-/// The control server without a socket.
-struct InProcess<'a>(&'a System);
-
-impl Transport for InProcess<'_> {
-    fn exchange(&mut self, request: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
-        let system = self.0;
-        Ok(system.server.handle(request, 0, system.instant(), system))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 
 use control::netlink::{Errno, Reply, ReplyFrame, Request, replies};
+use control::server::{ConnectionSource, Server};
+use director::time::Instant;
 
 /// Carries requests to a director.
 pub trait Transport {
@@ -14,6 +16,23 @@ pub trait Transport {
     fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<Vec<u8>>>;
 }
 
+/// A control server in this process, without a socket.
+#[derive(Debug)]
+pub struct InProcess<'a, S> {
+    /// What answers.
+    pub server: &'a Server,
+    /// Where it finds connections.
+    pub source: &'a S,
+    /// When it is asked.
+    pub now: Instant,
+}
+
+impl<S: ConnectionSource> Transport for InProcess<'_, S> {
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        Ok(self.server.handle(request, 0, self.now, self.source))
+    }
+}
+
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -23,6 +42,17 @@ pub(crate) enum Failure {
     Explained(String),
     /// There is no director to ask.
     Unreachable(io::Error),
+}
+
+impl Failure {
+    /// As one sentence; `refused` says what a bare errno means here.
+    pub(crate) fn sentence(self, refused: impl FnOnce(Errno) -> String) -> String {
+        match self {
+            Self::Refused(errno) => refused(errno),
+            Self::Explained(sentence) => sentence,
+            Self::Unreachable(error) => error.to_string(),
+        }
+    }
 }
 
 /// Numbers the requests and reads the answers.

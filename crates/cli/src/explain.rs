@@ -4,11 +4,11 @@ use std::io::Write;
 
 pub use control::explain::FRAME_MAX;
 use control::explain::{FAULT, request_name};
-use control::netlink::{Reply, Request};
+use control::netlink::Request;
 use serde_json::{Map, Value, json};
 
 use crate::Transport;
-use crate::client::{Client, Failure};
+use crate::client::{Client, text};
 
 /// Columns of the left side of the table.
 const WIDTH: usize = 12;
@@ -23,17 +23,8 @@ pub fn run(
 ) -> i32 {
     let request = Request::DumpText(request_name(question));
     let sentence = match Client::new(transport).ask(&request) {
-        Ok(replies) => {
-            let pieces = replies.iter().filter_map(|reply| match reply {
-                Reply::Text(piece) => Some(piece.as_slice()),
-                _ => None,
-            });
-            let answer = pieces.collect::<Vec<_>>().concat();
-            return print(&String::from_utf8_lossy(&answer), json, out, err);
-        }
-        Err(Failure::Refused(errno)) => format!("the director does not answer: {errno}"),
-        Err(Failure::Explained(sentence)) => sentence,
-        Err(Failure::Unreachable(error)) => error.to_string(),
+        Ok(replies) => return print(&text(&replies), json, out, err),
+        Err(failure) => failure.sentence(|errno| format!("the director does not answer: {errno}")),
     };
     let _ = writeln!(err, "ulvs: {sentence}");
     1

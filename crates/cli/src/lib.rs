@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod columns;
 pub mod explain;
 pub mod ipvsadm;
 pub mod shadow;
@@ -9,4 +10,4 @@ pub mod stats;
 pub mod sysctl;
 pub mod texts;
 
-pub use client::Transport;
+pub use client::{InProcess, Transport};

@@ -1,13 +1,14 @@
 //! `ulvs shadow`: what shadow schedulers would have done, as a table or as JSON.
 
-use std::fmt::Write as _;
 use std::io::Write;
 
+use control::imbalance::Imbalance;
 use control::netlink::{Errno, Request};
-use control::shadow::{Imbalance, NAME, Report, Scheduler};
+use control::shadow::{NAME, Report, Scheduler};
 
 use crate::Transport;
-use crate::client::{Client, Failure, text};
+use crate::client::{Client, text};
+use crate::columns::columns;
 
 /// Prints the report: a table for each service, or all of it as JSON. Returns the exit code.
 pub fn run(
@@ -37,15 +38,15 @@ pub fn run(
 /// Why there is no report: one sentence.
 fn ask(transport: &mut dyn Transport) -> Result<Report, String> {
     let asked = Client::new(transport).ask(&Request::DumpText(NAME.to_owned()));
-    let replies = asked.map_err(|failure| match failure {
-        Failure::Refused(Errno::ENOENT) => {
-            "this director has no shadow schedulers: name some in [shadow] of its \
-             configuration, `schedulers = [\"mh\", \"p2c\"]`, and start it again"
-                .to_owned()
-        }
-        Failure::Refused(errno) => format!("the report cannot be read: {errno}"),
-        Failure::Explained(sentence) => sentence,
-        Failure::Unreachable(error) => error.to_string(),
+    let replies = asked.map_err(|failure| {
+        failure.sentence(|errno| match errno {
+            Errno::ENOENT => {
+                "this director has no shadow schedulers: name some in [shadow] of its \
+                              configuration, `schedulers = [\"mh\", \"p2c\"]`, and start it again"
+                    .to_owned()
+            }
+            errno => format!("the report cannot be read: {errno}"),
+        })
     })?;
     let read: Result<Result<Report, String>, _> = serde_json::from_str(&text(&replies));
     read.map_err(|error| format!("the director's report cannot be read: {error}"))?
@@ -143,27 +144,6 @@ fn share(part: u64, whole: u64) -> String {
     // In thousandths, rounded.
     let parts = (u128::from(part) * 1000 + u128::from(whole) / 2) / u128::from(whole);
     format!("{}.{} %", parts / 10, parts % 10)
-}
-
-/// Lines whose columns line up: the first to the left, the others to the right.
-fn columns(rows: &[Cells]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::from(" ");
-        for (column, cell) in row.iter().enumerate() {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            let width = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-            // Writing to a string cannot fail.
-            let _ = if column == 0 {
-                write!(line, " {cell:<width$}")
-            } else {
-                write!(line, "  {cell:>width$}")
-            };
-        }
-        text += line.trim_end();
-        text += "\n";
-    }
-    text
 }
 
 #[cfg(test)]

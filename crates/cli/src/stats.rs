@@ -8,7 +8,7 @@ use control::netlink::Request;
 use serde_json::{Map, Value};
 
 use crate::Transport;
-use crate::client::{Client, Failure, text};
+use crate::client::{Client, text};
 
 /// Prints the counters: a table without those that are 0 everywhere, or all of them as JSON. Returns the exit code.
 pub fn run(
@@ -28,9 +28,7 @@ pub fn run(
             };
             return 0;
         }
-        Err(Failure::Refused(errno)) => format!("the counters cannot be read: {errno}"),
-        Err(Failure::Explained(sentence)) => sentence,
-        Err(Failure::Unreachable(error)) => error.to_string(),
+        Err(failure) => failure.sentence(|errno| format!("the counters cannot be read: {errno}")),
     };
     let _ = writeln!(err, "ulvs: {sentence}");
     1

@@ -5,7 +5,7 @@ use std::io::Write;
 use control::netlink::{Errno, Reply, Request, Setting};
 
 use crate::Transport;
-use crate::client::{Client, Failure};
+use crate::client::Client;
 
 /// What every name begins with.
 const PREFIX: &str = "net.ipv4.vs.";
@@ -45,9 +45,7 @@ pub fn run(
 /// All settings, or the one of this name.
 fn list(client: &mut Client<'_>, name: Option<&str>) -> Result<String, String> {
     let replies = client.ask(&Request::DumpSettings).map_err(|failure| {
-        sentence(failure, |errno| {
-            format!("the settings cannot be read: {errno}")
-        })
+        failure.sentence(|errno| format!("the settings cannot be read: {errno}"))
     })?;
     let wanted = name.map(|name| name.strip_prefix(PREFIX).unwrap_or(name));
     let text: String = replies
@@ -75,7 +73,7 @@ fn set(client: &mut Client<'_>, name: &str, value: &str) -> Result<String, Strin
     let replies = client
         .ask(&Request::SetSetting(setting))
         .map_err(|failure| {
-            sentence(failure, |errno| match errno {
+            failure.sentence(|errno| match errno {
                 Errno::ENOENT => unknown(name),
                 _ => format!("{name} cannot be set to {value:?}: {errno}"),
             })
@@ -98,14 +96,6 @@ fn line(setting: &Setting) -> String {
 
 fn unknown(name: &str) -> String {
     format!("there is no setting {name}; `ulvs sysctl -a` lists them all")
-}
-
-fn sentence(failure: Failure, refused: impl FnOnce(Errno) -> String) -> String {
-    match failure {
-        Failure::Refused(errno) => refused(errno),
-        Failure::Explained(sentence) => sentence,
-        Failure::Unreachable(error) => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use control::netlink::{Errno, Reply, Request};
 use control::proc::TEXTS;
 
 use crate::Transport;
-use crate::client::{Client, Failure};
+use crate::client::Client;
 
 /// Prints the text of this name (`ip_vs`, or with `net/` or `/proc/net/` in front). Returns the exit code.
 pub fn run(
@@ -30,12 +30,10 @@ pub fn run(
             }
             return 0;
         }
-        Err(Failure::Refused(Errno::ENOENT)) => {
-            format!("there is no text {name}; there are {}", TEXTS.join(", "))
-        }
-        Err(Failure::Refused(errno)) => format!("{name} cannot be read: {errno}"),
-        Err(Failure::Explained(sentence)) => sentence,
-        Err(Failure::Unreachable(error)) => error.to_string(),
+        Err(failure) => failure.sentence(|errno| match errno {
+            Errno::ENOENT => format!("there is no text {name}; there are {}", TEXTS.join(", ")),
+            errno => format!("{name} cannot be read: {errno}"),
+        }),
     };
     let _ = writeln!(err, "ulvs: {sentence}");
     1

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use cli::Transport;
+use cli::InProcess;
 use control::config::{self, MarkRule};
 use control::listing;
 use control::netlink::ConnectionEntry;
@@ -161,25 +161,20 @@ impl System {
             .map(str::to_owned)
             .collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut transport = InProcess {
+            server: &self.server,
+            source: self,
+            now: self.instant(),
+        };
         cli::ipvsadm::run(
             &argv,
             &mut [].as_slice(),
             &mut out,
             &mut err,
-            &mut InProcess(self),
+            &mut transport,
         );
         out.extend(err);
         String::from_utf8_lossy(&out).into_owned()
-    }
-}
-
-/// The control server without a socket.
-struct InProcess<'a>(&'a System);
-
-impl Transport for InProcess<'_> {
-    fn exchange(&mut self, request: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
-        let system = self.0;
-        Ok(system.server.handle(request, 0, system.instant(), system))
     }
 }
 

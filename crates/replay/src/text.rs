@@ -2,6 +2,8 @@
 
 use core::fmt::Write as _;
 
+use cli::columns::columns;
+
 use crate::report::{FrameReport, Outcome, Report, ServiceReport};
 
 /// One frame as a line, and what was sent for it as further ones.
@@ -125,7 +127,7 @@ fn servers(service: &ServiceReport, text: &mut String) {
             server.out_packets.to_string(),
         ]
     }));
-    table(&rows, text);
+    text.push_str(&columns(&rows));
 }
 
 /// Each service with a column a scheduler.
@@ -139,17 +141,17 @@ fn compared(outcomes: &[Outcome], text: &mut String) {
             "\n{} (connections / packets from clients)",
             service.service
         );
-        let columns: Vec<(&str, &ServiceReport)> = outcomes
+        let compared: Vec<(&str, &ServiceReport)> = outcomes
             .iter()
             .filter_map(|outcome| Some((outcome.scheduler.as_str(), outcome.services.get(number)?)))
             .collect();
         let row = |first: String, cell: &dyn Fn(&ServiceReport) -> String| {
-            let cells = columns.iter().map(|(_, service)| cell(service));
+            let cells = compared.iter().map(|(_, service)| cell(service));
             core::iter::once(first).chain(cells).collect::<Vec<_>>()
         };
         let mut rows = vec![
             core::iter::once("server".to_owned())
-                .chain(columns.iter().map(|(name, service)| match *name {
+                .chain(compared.iter().map(|(name, service)| match *name {
                     "rules" => format!("{} (rules)", service.scheduler),
                     name => name.to_owned(),
                 }))
@@ -173,33 +175,12 @@ fn compared(outcomes: &[Outcome], text: &mut String) {
         rows.push(row("not made".to_owned(), &|service| {
             service.not_made.to_string()
         }));
-        table(&rows, text);
+        text.push_str(&columns(&rows));
     }
 }
 
 fn ratio(service: &ServiceReport) -> Option<String> {
     service.max_to_mean.map(|ratio| format!("{ratio:.3}"))
-}
-
-/// Rows whose columns line up: the first to the left, the others to the right.
-fn table(rows: &[Vec<String>], text: &mut String) {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        text.push_str("  ");
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _ = if column == 0 {
-                write!(text, "{cell:<width$}")
-            } else {
-                write!(text, "  {cell:>width$}")
-            };
-        }
-        text.push('\n');
-    }
 }
 
 /// Nanoseconds as seconds with six places.
