@@ -63,6 +63,36 @@ fn dependency_edges_are_those_drawn() {
 }
 
 #[test]
+fn every_package_is_listed_with_its_reason() {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("a manifest is TOML");
+    let used = manifest["workspace"]["dependencies"]
+        .as_table()
+        .expect("the workspace names its dependencies");
+    let shape = read("ARCHITECTURE.md");
+    let (_, listed) = shape
+        .split_once("\n## Packages\n")
+        .expect("ARCHITECTURE.md lists packages");
+    let names: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .flat_map(|names| names.split(", "))
+        .collect();
+    let broken: Vec<String> = used
+        .iter()
+        .filter(|(_, source)| source.get("path").is_none())
+        .filter(|(name, _)| !names.iter().any(|listed| is_package(listed, name)))
+        .map(|(name, _)| format!("{name}: ARCHITECTURE.md does not list the package"))
+        .collect();
+    assert_none(&broken);
+}
+
+/// Whether the name that is `listed` means the package `name`: `pnet` stands for its parts.
+fn is_package(listed: &str, name: &str) -> bool {
+    name.strip_prefix(listed)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+#[test]
 fn unsafe_code_is_in_one_folder_and_argued() {
     let mut broken = Vec::new();
     for (name, _) in EDGES {
