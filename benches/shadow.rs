@@ -22,7 +22,7 @@ use one_service::{
 };
 use packet::{Family, Packet};
 use runtime::clock::Clock;
-use runtime::shadow::{Shadows, Spec, Wish};
+use runtime::shadow::{Shadows, Wish};
 
 const FAMILY: Family = Family::V4;
 /// Frames handled in one go.
@@ -61,7 +61,7 @@ impl Side {
         let shadows = (!schedulers.is_empty()).then(|| {
             let wish = Wish {
                 schedulers: (schedulers.iter())
-                    .map(|text| Spec::parse(text).expect("a scheduler"))
+                    .map(|text| text.parse().expect("a scheduler"))
                     .collect(),
                 sample: 1,
             };

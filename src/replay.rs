@@ -19,8 +19,8 @@ pub(crate) struct Arguments {
     /// Write the frames that the director sends to this capture file.
     #[arg(short, long, value_name = "OUT.pcap")]
     output: Option<PathBuf>,
-    /// Compare with this scheduler in every service; repeat for several. Flags follow a colon: mh:mh-port,mh-fallback.
-    #[arg(long = "scheduler", value_name = "NAME[:FLAGS]")]
+    /// Compare with this scheduler, with its flags (`sh -b sh-port`), in every service; repeat for several.
+    #[arg(long = "scheduler", value_name = "NAME")]
     schedulers: Vec<String>,
     /// Print each frame: what it is, its verdict, the reason, what was sent.
     #[arg(long, visible_alias = "verbose", short_alias = 'v')]

@@ -52,6 +52,7 @@ mod maglev;
 mod p2c;
 mod random;
 mod shares;
+mod spec;
 
 use director::scheduler::Entry;
 
@@ -59,6 +60,7 @@ pub use bounded::ENTRY as BOUNDED;
 pub use maglev::ENTRY as MAGLEV;
 pub use p2c::ENTRY as P2C;
 pub use random::ENTRY as RANDOM;
+pub use spec::Spec;
 
 /// Every scheduler of this crate.
 pub const ENTRIES: &[&Entry] = &[&RANDOM, &P2C, &BOUNDED, &MAGLEV];

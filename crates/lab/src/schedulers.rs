@@ -1,5 +1,6 @@
 //! Schedulers by what one types: name and flags.
 
+use baselines::Spec;
 use director::scheduler::{self, Entry};
 
 use crate::run::RunError;
@@ -24,29 +25,14 @@ pub fn choose(text: &str) -> Result<Choice, RunError> {
         text: text.to_owned(),
         reason,
     };
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let (name, names) = match words[..] {
-        [name] => (name, ""),
-        [name, "-b", names] => (name, names),
-        _ => return Err(refused("write NAME or NAME -b FLAG,FLAG".to_owned())),
-    };
-    let bare = name.strip_suffix('*').unwrap_or(name);
-    let entry =
-        baselines::find(bare).ok_or_else(|| refused("there is no such scheduler".to_owned()))?;
-    let mut flags = 0;
-    for flag in names.split(',').filter(|flag| !flag.is_empty()) {
-        let known = entry.flags.iter().find(|known| known.name == flag);
-        flags |= known
-            .ok_or_else(|| refused(format!("{name} has no flag {flag}")))?
-            .flag;
-    }
-    let flags_typed = words.get(1..).unwrap_or_default().join(" ");
+    let spec: Spec = text.replace('*', "").parse().map_err(refused)?;
+    let (_, flags) = spec.text.split_once(' ').unwrap_or_default();
     Ok(Choice {
-        label: format!("{} {flags_typed}", label(entry))
+        label: format!("{} {flags}", label(spec.entry))
             .trim_end()
             .to_owned(),
-        name: entry.name,
-        flags,
+        name: spec.entry.name,
+        flags: spec.flags,
     })
 }
 
@@ -104,10 +90,13 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused_with_its_name() {
         for (text, reason) in [
-            ("wlcc", "there is no such scheduler"),
-            ("wlc -b sh-port", "wlc has no flag sh-port"),
-            ("sh sh-port", "write NAME or NAME -b FLAG,FLAG"),
-            ("", "write NAME or NAME -b FLAG,FLAG"),
+            ("wlcc", "there is no scheduler \"wlcc\", only rr"),
+            (
+                "wlc -b sh-port",
+                "\"sh-port\" is not a flag of wlc, which has none",
+            ),
+            ("sh sh-port", "a scheduler is a name"),
+            ("", "a scheduler is a name"),
         ] {
             let error = choose(text).unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(text), "{error}");

@@ -218,12 +218,12 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     (
         "\"wlc\"",
         "\"wlcc\"",
-        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: scheduler \"wlcc\": there is no such scheduler",
+        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: scheduler \"wlcc\": there is no scheduler \"wlcc\", only rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh, twos, random, p2c, bounded, maglev",
     ),
     (
         "\"wlc\"",
         "\"wlc -b sh-port\"",
-        "s.toml:5: `schedulers = [\"wlc -b sh-port\", \"sh -b sh-port\"]`: scheduler \"wlc -b sh-port\": wlc has no flag sh-port",
+        "s.toml:5: `schedulers = [\"wlc -b sh-port\", \"sh -b sh-port\"]`: scheduler \"wlc -b sh-port\": \"sh-port\" is not a flag of wlc, which has none",
     ),
     (
         "vips = 1",

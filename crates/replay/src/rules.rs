@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
+use baselines::Spec;
 use control::config::{Config, MarkRule};
 use control::state::DesiredState;
-use director::scheduler;
-use director::service::{FLAG_SCHED_1, FLAG_SCHED_2, FLAG_SCHED_3};
 
 use crate::error::ReplayError;
 
@@ -84,41 +83,17 @@ impl Rules {
         }
     }
 
-    /// The same rules with this scheduler in every service: a name, and behind a colon its flags, as for `ipvsadm -s`
-    /// and `-b` (`mh:mh-port,mh-fallback`).
+    /// The same rules with this scheduler in every service: `wlc`, `mh -b mh-port,mh-fallback`.
     ///
     /// # Errors
     /// A sentence: there is no such scheduler or flag, and which there are.
     pub fn with_scheduler(&self, text: &str) -> Result<Self, ReplayError> {
-        let (name, flags) = text.split_once(':').unwrap_or((text, ""));
-        let entry = baselines::find(name).ok_or_else(|| {
-            let known = scheduler::ENTRIES.iter().chain(baselines::ENTRIES);
-            let names: Vec<&str> = known.map(|entry| entry.name).collect();
-            ReplayError::new(format!(
-                "--scheduler {text}: there is no scheduler {name:?}, only {}",
-                names.join(", ")
-            ))
-        })?;
-        let mut bits = 0;
-        for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
-            let found = entry.flags.iter().find(|known| known.name == flag);
-            bits |= found.map(|known| known.flag).ok_or_else(|| {
-                let names: Vec<&str> = entry.flags.iter().map(|known| known.name).collect();
-                let names = if names.is_empty() {
-                    "it has none".to_owned()
-                } else {
-                    format!("only {}", names.join(", "))
-                };
-                ReplayError::new(format!(
-                    "--scheduler {text}: {name} has no flag {flag:?}, {names}"
-                ))
-            })?;
-        }
+        let spec: Spec = text
+            .parse()
+            .map_err(|sentence| ReplayError::new(format!("--scheduler {text:?}: {sentence}")))?;
         let mut rules = self.clone();
         for (service, _) in &mut rules.state.services {
-            name.clone_into(&mut service.scheduler);
-            service.flags &= !(FLAG_SCHED_1 | FLAG_SCHED_2 | FLAG_SCHED_3);
-            service.flags |= bits;
+            *service = spec.of(service);
         }
         Ok(rules)
     }

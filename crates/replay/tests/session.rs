@@ -169,14 +169,14 @@ fn a_second_interface_is_found_by_the_answers() {
 #[test]
 fn schedulers_are_compared() {
     let mut case = Case::new(&clients(), RULES);
-    case.options.schedulers = ["rr", "sh", "mh:mh-port"].map(str::to_owned).to_vec();
+    case.options.schedulers = ["rr", "sh", "mh -b mh-port"].map(str::to_owned).to_vec();
     let report = case.run().unwrap();
     let names: Vec<&str> = report
         .schedulers
         .iter()
         .map(|o| o.scheduler.as_str())
         .collect();
-    assert_eq!(names, ["rules", "rr", "sh", "mh:mh-port"]);
+    assert_eq!(names, ["rules", "rr", "sh", "mh -b mh-port"]);
     let service = |number: usize| &report.schedulers[number].services[0];
     assert_eq!((service(0).elsewhere, service(1).elsewhere), (0, 0));
     // One client address: sh gives it one server, half of whose connections rr sent to the other.
@@ -333,7 +333,7 @@ fn files_that_cannot_be_read_are_one_sentence() {
     std::fs::write(&case.options.rules, RULES).unwrap();
     case.options.schedulers = vec!["best".to_owned()];
     assert!(case.fault().contains("only rr, wrr"), "{}", case.fault());
-    case.options.schedulers = vec!["mh:port".to_owned()];
+    case.options.schedulers = vec!["mh -b port".to_owned()];
     assert!(case.fault().contains("mh-port"), "{}", case.fault());
     case.options.schedulers.clear();
     case.options.output = Some(case.options.capture.clone());

@@ -15,7 +15,7 @@ use director::service::{FLAG_PERSISTENT, ServiceConfig, ServiceKey};
 use director::shared::Options;
 use etherparse::PacketBuilder;
 use runtime::clock::Clock;
-use runtime::shadow::{Shadows, Spec, Wish};
+use runtime::shadow::{Shadows, Wish};
 use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
 
 /// A world with one TCP service of this scheduler, and these shadows beside it.
@@ -31,7 +31,7 @@ fn wish(schedulers: &[&str], sample: u32) -> Wish {
     Wish {
         schedulers: schedulers
             .iter()
-            .map(|text| Spec::parse(text).unwrap())
+            .map(|text| text.parse().unwrap())
             .collect(),
         sample,
     }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use baselines::Spec;
 use control::config::{Config, Gro, InterfaceLink, Log, MarkRule, VipAnswer};
 use control::state::DesiredState;
 use director::assist::Scope;
@@ -245,10 +247,10 @@ fn wanted(config: &Config) -> Wanted {
 
 /// The shadow schedulers that `[shadow]` names.
 fn shadows(section: &control::config::Shadow) -> Result<Option<shadow::Wish>> {
-    let mut schedulers: Vec<shadow::Spec> = Vec::new();
+    let mut schedulers: Vec<Spec> = Vec::new();
     for (text, place) in &section.schedulers {
         let refused = |sentence| RuntimeError::Refused(format!("{place}: {sentence}"));
-        let spec = shadow::Spec::parse(text).map_err(refused)?;
+        let spec = Spec::from_str(text).map_err(refused)?;
         if schedulers.contains(&spec) {
             return Err(refused("it stands there twice".to_owned()));
         }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use baselines::Spec;
 use control::imbalance::Imbalance;
 use control::shadow::{AfterChange, Report, Scheduler, Server, Service};
 use control::state::DesiredState;
@@ -18,7 +19,7 @@ use director::time::Instant;
 
 use super::clients::{Clients, Known};
 use super::events::{Event, Place, Request};
-use super::follower::{Follower, Held, Spec};
+use super::follower::{Follower, Held};
 
 /// A connection at the real servers that the schedulers gave it to, in the order of the followers.
 #[derive(Debug)]

@@ -3,13 +3,11 @@
 
 use std::sync::Arc;
 
+use baselines::Spec;
 use control::state::DesiredState;
 use director::assign::Scheduled;
 use director::destination::{Destination, DestinationConfig};
-use director::scheduler::Entry;
-use director::service::{
-    FLAG_SCHED_1, FLAG_SCHED_2, FLAG_SCHED_3, NO_SCHEDULER, Service, ServiceConfig, ServiceKey,
-};
+use director::service::{NO_SCHEDULER, Service, ServiceConfig, ServiceKey};
 use director::services::Services;
 use director::shared::{Options, Shared};
 use director::template::{Ended, Template};
@@ -18,83 +16,8 @@ use director::time::Instant;
 use super::events::{Place, Request};
 use crate::reconcile;
 
-/// The bits that are a scheduler's own.
-const SCHEDULER_FLAGS: u32 = FLAG_SCHED_1 | FLAG_SCHED_2 | FLAG_SCHED_3;
 /// Templates that one tick may end.
 const TEMPLATE_BUDGET: usize = 100_000;
-
-/// A scheduler as the configuration names it.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    /// As written: `mh -b mh-port`.
-    pub text: String,
-    /// The scheduler.
-    pub entry: &'static Entry,
-    /// Its flags; `None` = those of a service whose own scheduler it is, none for others.
-    pub flags: Option<u32>,
-}
-
-impl PartialEq for Spec {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Spec {
-    /// Reads `NAME` or `NAME -b FLAG[,FLAG]...`; names are the kernel's and those of `baselines`.
-    ///
-    /// # Errors
-    /// What is wrong, and what is possible.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let (name, flags) = match words[..] {
-            [name] => (name, None),
-            [name, "-b", flags] => (name, Some(flags)),
-            _ => {
-                return Err(
-                    "a scheduler is a name, or a name and its flags: \"mh -b mh-port\"".to_owned(),
-                );
-            }
-        };
-        let entry = baselines::find(name).ok_or_else(|| {
-            let known = director::scheduler::ENTRIES
-                .iter()
-                .chain(baselines::ENTRIES);
-            let names: Vec<_> = known.map(|entry| entry.name).collect();
-            format!("there is no scheduler {name:?}, only {}", names.join(", "))
-        })?;
-        let flag = |name: &str| {
-            let flag = entry.flags.iter().find(|flag| flag.name == name);
-            flag.map(|flag| flag.flag)
-                .ok_or_else(|| format!("{name:?} is not a flag of {}", entry.name))
-        };
-        let bits = flags.map(|flags| {
-            flags
-                .split(',')
-                .try_fold(0, |bits, name| flag(name).map(|flag| bits | flag))
-        });
-        Ok(Self {
-            text: words.join(" "),
-            entry,
-            flags: bits.transpose()?,
-        })
-    }
-
-    /// The service as this scheduler has it.
-    fn of(&self, live: &ServiceConfig) -> ServiceConfig {
-        let own = live.scheduler == self.entry.name;
-        let kept = if own && self.flags.is_none() {
-            live.flags & SCHEDULER_FLAGS
-        } else {
-            self.flags.unwrap_or(0)
-        };
-        ServiceConfig {
-            scheduler: self.entry.name.to_owned(),
-            flags: live.flags & !SCHEDULER_FLAGS | kept,
-            ..live.clone()
-        }
-    }
-}
 
 /// A connection at the real server that a follower gave it to.
 #[derive(Debug)]
@@ -141,7 +64,7 @@ impl Follower {
                 Some(spec) => spec.of(config),
                 None => ServiceConfig {
                     scheduler: NO_SCHEDULER.to_owned(),
-                    flags: config.flags & !SCHEDULER_FLAGS,
+                    flags: config.flags & !Spec::FLAGS,
                     ..config.clone()
                 },
             };
@@ -245,30 +168,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_scheduler_is_refused_in_a_sentence() {
-        for (text, expected) in [
-            ("nosuch", "there is no scheduler \"nosuch\", only rr, wrr"),
-            ("mh -b sh-port", "\"sh-port\" is not a flag of mh"),
-            ("", "a scheduler is a name"),
-            ("mh mh-port", "a scheduler is a name"),
-        ] {
-            let error = Spec::parse(text).unwrap_err();
-            assert!(error.starts_with(expected), "{text}: {error}");
-        }
-        let spec = Spec::parse(" mh  -b mh-port,mh-fallback").unwrap();
-        assert_eq!(spec.text, "mh -b mh-port,mh-fallback");
-        assert_eq!(spec.flags, Some(FLAG_SCHED_1 | FLAG_SCHED_2));
-        assert_eq!(Spec::parse("maglev").unwrap().flags, None);
-    }
-
-    #[test]
     fn lists_stand_in_the_live_order() {
         let rules = |order: [u8; 3]| {
             let servers =
                 order.map(|host| format!("-a -t 10.0.0.1:80 -r 10.2.0.{host}:80 -g -w 1\n"));
             DesiredState::parse(&format!("-A -t 10.0.0.1:80 -s wlc\n{}", servers.concat())).unwrap()
         };
-        let mut follower = Follower::new(Spec::parse("mh").ok(), Options::default());
+        let mut follower = Follower::new("mh".parse().ok(), Options::default());
         for order in [[1, 2, 3], [1, 3, 2], [3, 2, 1], [2, 4, 1]] {
             follower.configure(&rules(order));
             let reached = DesiredState::of(&follower.shared);

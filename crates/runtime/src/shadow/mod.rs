@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use baselines::Spec;
 use control::shadow::Report;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use director::observer::Observer;
@@ -27,7 +28,6 @@ use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
 use engine::Engine;
 use events::{Event, Read, Teller};
-pub use follower::Spec;
 
 /// Lists that may wait for the thread: of one batch each, and fuller ones when it is behind, at most 20 MB.
 const QUEUE: usize = 2048;

@@ -107,7 +107,7 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     let (news, received) = channel::bounded(2);
     let read = Arc::new(Read::new(RECYCLED));
     let mut teller = Teller::new(0, 1, news, Arc::clone(&read), Arc::clone(&lost));
-    let specs = [Spec::parse("wlc").unwrap()];
+    let specs = ["wlc".parse().unwrap()];
     let mut follow = Follow {
         engine: Engine::new(&specs, live, Options::default()),
         clock: Clock::start(),
