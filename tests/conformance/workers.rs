@@ -170,7 +170,7 @@ impl Workers {
         let packet = arrival.frame.packet();
         let verdict = director.handle(now, arrival.interface, mark, packet, output);
         match said {
-            Some(Ok(said)) if said.verdict != verdict => {
+            Some(Ok(said)) if said.at_once != verdict => {
                 self.contradiction = Some(format!("said:\n{said}done: {verdict:?}"));
             }
             Some(Err(error)) => self.contradiction = Some(format!("said nothing: {error}")),

@@ -1,8 +1,12 @@
 //! `ulvs explain` on a running director: what it says of the next connection is what happens, and asking changes nothing.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::harness::{Director, FLAT_VIP, Flat, bracketed, fetch, stderr, stdout};
+use crate::harness::{
+    Director, FLAT_VIP, Flat, bracketed, eventually, fetch, stderr, stdout, udp_ask,
+};
 
 /// The answer to a question.
 fn explain(director: &Director, question: &str) -> Value {
@@ -129,4 +133,80 @@ fn says_why_not_and_what_is_wrong_with_a_question() {
             "{question}: {said}"
         );
     }
+}
+
+/// Connections that each worker has made so far.
+fn made(director: &Director) -> Vec<u64> {
+    let stats: Value = serde_json::from_str(&director.shell("ulvs stats --json")).expect("JSON");
+    let workers = stats["workers"].as_array().expect("a list");
+    let of = |worker: &Value| worker["connections"]["made"].as_u64();
+    workers
+        .iter()
+        .map(|worker| of(worker).expect("a number"))
+        .collect()
+}
+
+#[test]
+fn asks_the_worker_that_the_packet_comes_to() {
+    let net = Flat::new(1).with_vip_on_servers();
+    let director = net.builder().config("workers = 3").start();
+    director.type_lines(
+        "ipvsadm -A -t 10.0.0.1:80 -s rr
+        ipvsadm -a -t 10.0.0.1:80 -r 10.0.0.20:80 -g",
+    );
+    fetch(&net.client, "http://10.0.0.1/").expect("an answer");
+    let mut asked = [0; 3];
+    for port in 22_000..22_012 {
+        let question = format!("tcp 10.0.0.2:{port} 10.0.0.1:80");
+        let worker_of = |answer: &Value| {
+            let arrival = told(answer, "arrival").remove(0);
+            let (_, worker) = arrival.rsplit_once(", worker ").expect("a worker");
+            worker.parse::<usize>().expect("a number")
+        };
+        let worker = worker_of(&explain(&director, &question));
+        let before = made(&director);
+        let curl = format!("curl -sS --max-time 5 --local-port {port} http://10.0.0.1/");
+        net.client.shell(&curl);
+        let mut expected = before;
+        expected[worker] += 1;
+        assert_eq!(made(&director), expected, "port {port}");
+        let again = explain(&director, &question);
+        assert_eq!(worker_of(&again), worker);
+        assert!(
+            told(&again, "connection")[0].ends_with("the client's packet"),
+            "{again:#}"
+        );
+        asked[worker] += 1;
+    }
+    assert!(asked.iter().all(|count| *count > 0), "{asked:?}");
+}
+
+#[test]
+fn says_that_a_machine_is_gone() {
+    let net = Flat::new(1).with_vip_on_servers();
+    let director = net.start();
+    director.type_lines(
+        "ipvsadm -A -u 10.0.0.1:53 -s rr
+        ipvsadm -a -u 10.0.0.1:53 -r 10.0.0.77:53 -g",
+    );
+    let question = "udp 10.0.0.2:1234 10.0.0.1:53";
+    let answer = explain(&director, question);
+    assert_eq!(answer["verdict"], "held", "{answer:#}");
+    let about = told(&answer, "neighbour");
+    let unanswered = "without an answer: dropped after 3 s as neighbour_unreachable";
+    assert_eq!(about[0], "10.0.0.77 by eth0: its link address is asked for");
+    assert_eq!(about[1], unanswered, "{answer:#}");
+    let ask = || udp_ask(&net.client, "10.0.0.1", 53, 1, 100);
+    let is = |verdict: &str, reason: Value| {
+        eventually(verdict, Duration::from_secs(10), || {
+            let answer = explain(&director, question);
+            (answer["verdict"] == verdict && answer["reason"] == reason).then_some(())
+        });
+    };
+    ask();
+    is("dropped", "neighbour_unreachable".into());
+    // It is back.
+    net.servers[0].shell("ip address add 10.0.0.77/24 dev eth0");
+    ask();
+    is("forwarded", Value::Null);
 }

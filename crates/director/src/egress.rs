@@ -156,8 +156,8 @@ impl Worker {
             // What has waited goes first.
             self.poll_neighbours(batch, output);
         }
-        if !frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
-            return Verdict::Drop(DropReason::NoHeadroom);
+        if !put_link(&mut frame, mac, interface.mac) {
+            return Verdict::Drop(DropReason::TooBig);
         }
         output.frames.push(Outgoing {
             interface: interface.index,
@@ -256,25 +256,36 @@ impl Worker {
     }
 }
 
+/// Puts a link header in front of a frame, or the addresses into its own. False: its upper-layer header begins further
+/// behind than an offload can say, which is possible in a super-frame alone.
+fn put_link(frame: &mut Frame<'_>, to: Mac, from: Mac) -> bool {
+    let put = |frame: &mut Frame<'_>| frame.edit(|packet| insert_link(packet, to, from));
+    put(frame) || {
+        frame.make_room(ethernet::LEN);
+        put(frame)
+    }
+}
+
 /// Sends a packet that has waited.
 ///
 /// # Errors
-/// Its interface has gone meanwhile, or the frame has no room for the link header.
+/// Its interface has gone meanwhile, or the link header cannot be put in front, see [`put_link`].
 fn release(network: &Network, ready: Ready, output: &mut Output<'_>) -> Result<(), DropReason> {
     let Ready {
         interface,
         mac,
-        mut frame,
+        frame,
     } = ready;
+    let mut frame = Frame::Owned(frame);
     let interface = network
         .interface(interface)
         .ok_or(DropReason::NoInterface)?;
-    if !frame.edit(|packet| insert_link(packet, mac, interface.mac)) {
-        return Err(DropReason::NoHeadroom);
+    if !put_link(&mut frame, mac, interface.mac) {
+        return Err(DropReason::TooBig);
     }
     output.frames.push(Outgoing {
         interface: interface.index,
-        frame: Frame::Owned(frame),
+        frame,
     });
     Ok(())
 }

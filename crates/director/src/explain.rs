@@ -13,30 +13,28 @@ mod notes;
 mod outcome;
 mod probe;
 mod question;
+mod waiting;
 
 use core::fmt::{self, Display, Formatter};
-use core::net::IpAddr;
-
-use packet::{Mac, Packet};
+use packet::Packet;
 
 use crate::director::Director;
 use crate::frame::Output;
 use crate::time::Instant;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 
 pub(crate) use fork::Copied;
 pub use probe::Probe;
 pub use question::{About, Question, QuestionError};
+use waiting::NextHop;
 
 /// Octets in front of a frame that is asked about, as a link leaves them.
 const HEADROOM: usize = 128;
-/// Octets of an Ethernet header.
-const ETHERNET: usize = 14;
 
 /// One thing that matters: what it is about, and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// `frame`, `arrival`, `connection`, `service`, `not`, `template`, `scheduler`, `server`, `rewrite` or `output`.
+    /// `frame`, `arrival`, `connection`, `service`, `not`, `template`, `scheduler`, `server`, `rewrite` or `output`, `neighbour`.
     pub topic: &'static str,
     /// What there is to say.
     pub text: String,
@@ -45,8 +43,13 @@ pub struct Note {
 /// What the director would do.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// What becomes of the packet.
+    /// What [`Director::handle`] would say of the packet.
+    pub at_once: Verdict,
+    /// What becomes of it: the same, but that a packet which would be held for a next hop that did not answer the last
+    /// time is dropped in the end.
     pub verdict: Verdict,
+    /// What that means, in words.
+    pub meaning: &'static str,
     /// What led there, in order.
     pub notes: Vec<Note>,
 }
@@ -57,10 +60,8 @@ impl Display for Explanation {
         writeln!(f, "verdict\t{}", self.verdict.name())?;
         if let Verdict::Drop(reason) = self.verdict {
             writeln!(f, "reason\t{}", reason.name())?;
-            writeln!(f, "meaning\t{}", outcome::meaning(reason))?;
-        } else {
-            writeln!(f, "meaning\t{}", outcome::meaning_of_verdict(self.verdict))?;
         }
+        writeln!(f, "meaning\t{}", self.meaning)?;
         for note in &self.notes {
             writeln!(f, "{}\t{}", note.topic, note.text)?;
         }
@@ -92,19 +93,10 @@ impl Director {
         question: &Question,
         marks: impl Fn(u32, &Packet<'_>) -> u32,
     ) -> Result<Explanation, QuestionError> {
-        let interface = self.arrival(question)?;
+        let interface = question.arrival(&self.network)?;
+        let is_known = |probe: &Probe| self.connections().find(&probe.key()).is_some();
+        let frame = question.frame(interface, is_known);
         let mut buffer = vec![0; HEADROOM];
-        let is_known = |probe: &Probe| {
-            let key = probe.key();
-            self.connections().find(&key).is_some()
-        };
-        let frame = match &question.about {
-            About::Frame(octets) => octets.clone(),
-            About::Tuple(probe) => {
-                let mac = (interface.link_len > 0).then_some(interface.mac);
-                probe.frame(mac, is_known(probe))
-            }
-        };
         buffer.extend_from_slice(&frame);
         let end = buffer.len();
         let link_len = interface.link_len;
@@ -112,60 +104,23 @@ impl Director {
         let packet = Packet::new(&mut buffer, HEADROOM..end, link_len);
         let mark = (question.mark).unwrap_or_else(|| marks(interface.index, &packet));
         let mut dry = self.dry_run(now, mark, &packet);
-        self.note_before(&dry, now, mark, &interface, &packet, &mut notes);
+        self.note_before(&dry, now, mark, interface, &packet, &mut notes);
         let mut output = Output::default();
-        let verdict = dry
+        let at_once = dry
             .director
             .long_way(now, interface.index, mark, packet, &mut output);
         dry.note_after(&frame, link_len, &output, &mut notes);
+        let is_held = at_once == Verdict::Held;
+        let next_hop = is_held.then(|| dry.note_waiting(now, &mut notes)).flatten();
+        let verdict = match next_hop {
+            Some(NextHop::Unanswered) => Verdict::Drop(DropReason::NeighbourUnreachable),
+            Some(NextHop::Asked) | None => at_once,
+        };
         Ok(Explanation {
+            at_once,
             verdict,
+            meaning: outcome::meaning(verdict, next_hop.is_some()),
             notes: notes.0,
         })
-    }
-
-    /// Whether this director has a connection that the packet belongs to, so that it is the one to ask.
-    #[must_use]
-    pub fn knows(&self, question: &Question) -> bool {
-        let Ok(interface) = self.arrival(question) else {
-            return false;
-        };
-        let mut frame = match &question.about {
-            About::Frame(octets) => octets.clone(),
-            About::Tuple(probe) => return self.connections().find(&probe.key()).is_some(),
-        };
-        let end = frame.len();
-        let packet = Packet::new(&mut frame, 0..end, interface.link_len);
-        !self.ids_of(&packet).is_empty()
-    }
-
-    /// The interface that the packet arrives on: the one that is named, the one that the frame is addressed to, or the one
-    /// that the client's answers leave by.
-    fn arrival(&self, question: &Question) -> Result<crate::net::Interface, QuestionError> {
-        let interfaces = &self.network.interfaces;
-        if let Some(name) = &question.interface {
-            let named = interfaces.iter().find(|interface| interface.name == *name);
-            return named.cloned().ok_or_else(|| {
-                let names: Vec<&str> = interfaces.iter().map(|it| it.name.as_str()).collect();
-                QuestionError::NoInterface(name.clone(), names.join(", "))
-            });
-        }
-        let found = match &question.about {
-            About::Frame(octets) => {
-                let to = octets.first_chunk::<6>().map(|mac| Mac(*mac));
-                interfaces
-                    .iter()
-                    .find(|interface| interface.link_len == ETHERNET && Some(interface.mac) == to)
-            }
-            About::Tuple(probe) => self.towards(probe.source.0),
-        };
-        let first = || interfaces.iter().find(|interface| interface.index != 1);
-        let found = found.or_else(first).or_else(|| interfaces.first());
-        found.cloned().ok_or(QuestionError::NoInterfaces)
-    }
-
-    fn towards(&self, client: IpAddr) -> Option<&crate::net::Interface> {
-        let route = self.network.routes.lookup(client)?;
-        self.network.interface(route.interface)
     }
 }

@@ -3,12 +3,19 @@
 
 use core::ops::Range;
 
-use packet::{Headers, Malformed, Offload, Packet, Vlan};
+use packet::{Family, Headers, Malformed, Offload, Packet, TunnelChecksum, TunnelKind, Vlan};
 
 use crate::sync;
 
 /// Octets left free in front of a frame that the director makes itself, for tunnel and link headers.
 pub const HEADROOM: usize = 96;
+
+const _: () = assert!(
+    HEADROOM
+        >= packet::ethernet::LEN
+            + packet::tunnel::overhead(TunnelKind::Gue, Family::V6, TunnelChecksum::Full),
+    "there is room for the longest headers"
+);
 
 /// A frame in memory of its own: one that the director made, or kept while an address was resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +140,15 @@ impl Frame<'_> {
         }
     }
 
+    /// Octets of link-layer header in front of the network header.
+    #[must_use]
+    pub fn link_len(&self) -> usize {
+        match self {
+            Self::InPlace(packet) => packet.link_len,
+            Self::Owned(frame) => frame.link_len,
+        }
+    }
+
     /// Checksum and segmentation left to do.
     #[must_use]
     pub fn offload(&self) -> Offload {
@@ -166,6 +182,16 @@ impl Frame<'_> {
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
         core::mem::replace(self, Self::Owned(OwnedFrame::EMPTY))
+    }
+
+    /// Sees to it that so many octets, [`HEADROOM`] at most, can be put in front of the frame: one that has less room
+    /// moves into memory of its own. Links leave enough for every tunnel, but not for a link header where they have none.
+    pub(crate) fn make_room(&mut self, octets: usize) {
+        if let Some(roomy) =
+            self.edit(|packet| (packet.headroom() < octets).then(|| OwnedFrame::copy_of(packet)))
+        {
+            *self = Self::Owned(roomy);
+        }
     }
 
     /// Lets `edit` rewrite the frame.

@@ -66,7 +66,7 @@ pub struct Shared {
     /// Grows with every deletion that is to end connections (`expire_nodest_conn`).
     deletions: AtomicU64,
     /// What it was started with.
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl Shared {

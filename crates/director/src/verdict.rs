@@ -61,8 +61,6 @@ pub enum DropReason {
     Reassembly,
     /// The first packet of a connection, given up by the `drop_packet` defence.
     Defence,
-    /// No headroom for the tunnel header.
-    NoHeadroom,
     /// An ICMP error whose quoted packet could not be read or whose checksum is wrong.
     BadIcmp,
     /// The persistence engine found nothing to go by (SIP without a Call-ID).
@@ -76,10 +74,9 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 25] = [
+    /// Every reason, in the order of [`DropReason::index`]; [`Malformed::NotIp`] is none, such frames are passed.
+    pub const ALL: [Self; 23] = [
         Self::Malformed(Malformed::LinkTruncated),
-        Self::Malformed(Malformed::NotIp),
         Self::Malformed(Malformed::NetworkTruncated),
         Self::Malformed(Malformed::BadVersion),
         Self::Malformed(Malformed::BadLength),
@@ -97,7 +94,6 @@ impl DropReason {
         Self::TableFull,
         Self::Reassembly,
         Self::Defence,
-        Self::NoHeadroom,
         Self::BadIcmp,
         Self::PersistenceData,
         Self::BadChecksum,
@@ -137,7 +133,6 @@ impl DropReason {
             Self::TableFull => "table_full",
             Self::Reassembly => "reassembly",
             Self::Defence => "defence",
-            Self::NoHeadroom => "no_headroom",
             Self::BadIcmp => "bad_icmp",
             Self::PersistenceData => "persistence_data",
             Self::BadChecksum => "bad_checksum",

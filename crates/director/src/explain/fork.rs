@@ -151,6 +151,13 @@ impl Director {
         Some(first.copied().unwrap_or(headers))
     }
 
+    /// Whether the first fragment of the datagram that this packet is a fragment of waits here.
+    #[must_use]
+    pub fn has_first_of(&self, packet: &Packet<'_>) -> bool {
+        let headers = Headers::parse(packet);
+        headers.is_ok_and(|headers| self.worker.reassembly.first_of(&headers).is_some())
+    }
+
     /// The connections that a packet may have to do with: its own, and that of the packet that it quotes.
     pub(super) fn ids_of(&self, packet: &Packet<'_>) -> Vec<ConnectionId> {
         let Some(headers) = self.headers_of(packet) else {

@@ -40,7 +40,13 @@ impl Director {
         } else {
             String::new()
         };
-        notes.say("arrival", format!("{}{link}, mark {mark}", interface.name));
+        let worker = if self.worker.shared.options.workers > 1 {
+            format!(", worker {}", self.worker.index)
+        } else {
+            String::new()
+        };
+        let text = format!("{}{link}, mark {mark}{worker}", interface.name);
+        notes.say("arrival", text);
         let destination = packet
             .bytes()
             .first_chunk::<6>()

@@ -59,25 +59,36 @@ impl Dry {
     }
 
     fn note_frame(&self, came: Option<&Headers>, outgoing: &Outgoing<'_>, notes: &mut Notes) {
-        let link_len = match &outgoing.frame {
-            Frame::InPlace(packet) => packet.link_len,
-            Frame::Owned(frame) => frame.link_len,
-        };
-        let mut octets = outgoing.frame.bytes().to_vec();
-        let end = octets.len();
-        let to = octets.first_chunk::<6>().map(|mac| packet::Mac(*mac));
-        let packet = Packet::new(&mut octets, 0..end, link_len);
-        if let (Some(came), Ok(left)) = (came, Headers::parse(&packet)) {
+        let left = with_packet(&outgoing.frame, |packet| Headers::parse(packet));
+        if let (Some(came), Ok(left)) = (came, left) {
             note_rewriting(came, &left, notes);
         }
-        let interface = self.director.network.interface(outgoing.interface);
-        let name = interface.map_or("?", |interface| interface.name.as_str());
-        let text = match to.filter(|_| link_len > 0) {
-            Some(mac) => format!("{name} to {mac}: {}", describe::frame(&packet)),
-            None => format!("{name}: {}", describe::frame(&packet)),
-        };
-        notes.say("output", text);
+        notes.say("output", self.frame_text(outgoing));
     }
+
+    /// A frame that leaves: interface, link address, and what it is.
+    pub(super) fn frame_text(&self, outgoing: &Outgoing<'_>) -> String {
+        let name = self.interface_name(outgoing.interface);
+        let frame = with_packet(&outgoing.frame, |packet| describe::frame(packet));
+        let to = outgoing.frame.bytes().first_chunk::<6>();
+        match to.filter(|_| outgoing.frame.link_len() > 0) {
+            Some(mac) => format!("{name} to {}: {frame}", packet::Mac(*mac)),
+            None => format!("{name}: {frame}"),
+        }
+    }
+
+    /// The name of the interface of this index.
+    pub(super) fn interface_name(&self, index: u32) -> &str {
+        let interface = self.director.network.interface(index);
+        interface.map_or("?", |interface| interface.name.as_str())
+    }
+}
+
+/// What `read` reads of a frame that leaves.
+pub(super) fn with_packet<T>(frame: &Frame<'_>, read: impl FnOnce(&Packet<'_>) -> T) -> T {
+    let mut octets = frame.bytes().to_vec();
+    let end = octets.len();
+    read(&Packet::new(&mut octets, 0..end, frame.link_len()))
 }
 
 /// Says what differs between a packet that came and the one that leaves for it.
@@ -111,23 +122,22 @@ fn note_rewriting(came: &Headers, left: &Headers, notes: &mut Notes) {
     }
 }
 
-/// What a verdict that is no drop means.
-pub(super) const fn meaning_of_verdict(verdict: Verdict) -> &'static str {
+/// What a verdict means; `waits`: for a link address.
+pub(super) const fn meaning(verdict: Verdict, waits: bool) -> &'static str {
     match verdict {
         Verdict::Forwarded => "sent on",
-        Verdict::Held => {
-            "kept until the next hop's link address is known, or the other fragments are there"
-        }
+        Verdict::Held if waits => "kept until the next hop's link address is known",
+        Verdict::Held => "kept until the other fragments of its datagram are there",
         Verdict::Answered => {
             "answered by the director itself, or silently taken as a host's stack would"
         }
         Verdict::Pass => "left to the host's own stack, as if there were no director",
-        Verdict::Drop(reason) => meaning(reason),
+        Verdict::Drop(reason) => meaning_of_drop(reason),
     }
 }
 
 /// Why a packet is dropped for this reason.
-pub(super) const fn meaning(reason: DropReason) -> &'static str {
+const fn meaning_of_drop(reason: DropReason) -> &'static str {
     match reason {
         DropReason::Malformed(malformed) => meaning_of_fault(malformed),
         DropReason::DestinationUnavailable => "its connection's real server was deleted",
@@ -145,7 +155,6 @@ pub(super) const fn meaning(reason: DropReason) -> &'static str {
         DropReason::TableFull => "there are as many connections or persistence templates as may be",
         DropReason::Reassembly => "its fragments overlap, are too many, or did not come in time",
         DropReason::Defence => "drop_packet gives up one in so many new connections",
-        DropReason::NoHeadroom => "there is no room in front of it for another header",
         DropReason::BadIcmp => "it is an ICMP error that is broken or quotes what cannot be read",
         DropReason::PersistenceData => {
             "the persistence engine finds nothing in it (SIP: no Call-ID)"

@@ -4,8 +4,14 @@ use core::fmt::{self, Display, Formatter};
 use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 
+use packet::{Mac, ethernet};
+
 use super::probe::Probe;
+use crate::net::{Interface, Network};
 use crate::protocol::Protocol;
+
+/// Index of the loopback interface, which no client comes by (Linux: always the first).
+const LOOPBACK: u32 = 1;
 
 /// A packet that nobody has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +31,54 @@ pub enum About {
     Frame(Vec<u8>),
     /// A packet of a client: the first of a connection, or a further one of the connection that it has.
     Tuple(Probe),
+}
+
+impl Question {
+    /// The interface that the packet arrives on: the one that is named, the one that the frame is addressed to, or the one
+    /// that the client's answers leave by; else any.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn arrival<'n>(&self, network: &'n Network) -> Result<&'n Interface, QuestionError> {
+        let interfaces = &network.interfaces;
+        if let Some(name) = &self.interface {
+            let named = interfaces.iter().find(|interface| interface.name == *name);
+            return named.ok_or_else(|| {
+                let names: Vec<&str> = interfaces.iter().map(|it| it.name.as_str()).collect();
+                QuestionError::NoInterface(name.clone(), names.join(", "))
+            });
+        }
+        let found = match &self.about {
+            About::Frame(octets) => {
+                let to = octets.first_chunk::<6>().map(|mac| Mac(*mac));
+                let mut ethernets = interfaces.iter().filter(|it| it.link_len == ethernet::LEN);
+                ethernets.find(|interface| Some(interface.mac) == to)
+            }
+            About::Tuple(probe) => {
+                let route = network.routes.lookup(probe.source.0);
+                route.and_then(|route| network.interface(route.interface))
+            }
+        };
+        let first = || {
+            interfaces
+                .iter()
+                .find(|interface| interface.index != LOOPBACK)
+        };
+        let found = found.or_else(first).or_else(|| interfaces.first());
+        found.ok_or(QuestionError::NoInterfaces)
+    }
+
+    /// The frame as it arrives on `interface`; a client's next packet is of a connection that `is_known`, or begins one.
+    #[must_use]
+    pub fn frame(&self, interface: &Interface, is_known: impl FnOnce(&Probe) -> bool) -> Vec<u8> {
+        match &self.about {
+            About::Frame(octets) => octets.clone(),
+            About::Tuple(probe) => {
+                let mac = (interface.link_len > 0).then_some(interface.mac);
+                probe.frame(mac, is_known(probe))
+            }
+        }
+    }
 }
 
 /// Why a question has no answer.

@@ -7,7 +7,7 @@
 
 use core::net::IpAddr;
 
-use packet::{Family, Headers, Tunnel, TunnelError, encapsulate};
+use packet::{Family, Headers, Tunnel, encapsulate};
 
 use super::{Entry, Passage, Target};
 use crate::cut::Pieces;
@@ -116,15 +116,14 @@ impl Worker {
             ..*tunnel
         };
         let (mtu, pieces) = outer_fragments(datagram, &tunnel, hop.mtu);
+        datagram.frame.make_room(tunnel.overhead());
         let headers = &datagram.headers;
-        match datagram
+        let put = datagram
             .frame
-            .edit(|packet| encapsulate(packet, headers, &tunnel))
-        {
-            Ok(()) => {}
-            Err(TunnelError::Headroom) => return Verdict::Drop(DropReason::NoHeadroom),
-            // Too long for an outer header; a super-frame has been cut before, the families match.
-            Err(_) => return Verdict::Drop(DropReason::TooBig),
+            .edit(|packet| encapsulate(packet, headers, &tunnel));
+        if put.is_err() {
+            // Too long for an outer header; there is room, a super-frame has been cut before, the families match.
+            return Verdict::Drop(DropReason::TooBig);
         }
         // The outer packet decides from here on.
         let mut frame = datagram.frame.take();

@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use foldhash::HashMap;
 use packet::Mac;
@@ -27,8 +27,11 @@ pub const OCTETS_MAX: usize = 16 * 1024 * 1024;
 pub const TABLE_MAX: usize = 65_536;
 /// Packets refused at once because nobody answered; further ones are refused at the next look, a millisecond later.
 pub const FAILURES_MAX: usize = 1024;
-/// Age at which a learned entry in use is asked for again.
+/// Age at which a learned entry in use is asked for again, and at which it is no longer held against a next hop that it
+/// did not answer.
 pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
+/// Next hops that did not answer, as many as are remembered.
+const FAILED_MAX: usize = PENDING_MAX;
 /// How often it is looked whether the kernel's own table got the answer, while packets wait.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -52,7 +55,10 @@ pub enum Lookup {
 /// Link addresses learned from ARP and NDP, by interface index and address.
 #[derive(Debug, Default)]
 pub struct NeighbourTable {
-    entries: RwLock<HashMap<(u32, IpAddr), Learned>>,
+    /// Behind an [`Arc`], so that a dry run gets them at no cost.
+    entries: RwLock<Arc<HashMap<(u32, IpAddr), Learned>>>,
+    /// When a next hop last did not answer. No packet's way depends on it: it is asked anew. For [`crate::explain`].
+    failed: Mutex<HashMap<(u32, IpAddr), Instant>>,
 }
 
 impl NeighbourTable {
@@ -60,8 +66,23 @@ impl NeighbourTable {
     pub(crate) fn fork(&self) -> Self {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         Self {
-            entries: RwLock::new(entries.clone()),
+            entries: RwLock::new(Arc::clone(&entries)),
+            failed: Mutex::new(self.failed().clone()),
         }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashMap<(u32, IpAddr), Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long it has been known that nobody answers for `address`; `None` where somebody has answered since, or
+    /// where that is too long ago to mean anything ([`REACHABLE_TIME`]).
+    #[must_use]
+    pub fn unanswered(&self, interface: u32, address: IpAddr, now: Instant) -> Option<Duration> {
+        let since = self.failed().get(&(interface, address)).copied()?;
+        let answered = self.lookup(interface, address, now) != Lookup::Unknown;
+        let age = now.since(since);
+        (!answered && age <= REACHABLE_TIME).then_some(age)
     }
 
     /// What is known of `address` on `interface`.
@@ -78,6 +99,7 @@ impl NeighbourTable {
     /// Remembers that `address` on `interface` has link address `mac`.
     pub fn learn(&self, interface: u32, address: IpAddr, mac: Mac, now: Instant) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let entries = Arc::make_mut(&mut entries);
         if entries.len() >= TABLE_MAX && !entries.contains_key(&(interface, address)) {
             let victim = entries.keys().next().copied();
             victim.and_then(|key| entries.remove(&key));
@@ -88,24 +110,34 @@ impl NeighbourTable {
     /// Corrects the link address of `address` if it is already known (an unsolicited announcement).
     pub fn correct(&self, interface: u32, address: IpAddr, mac: Mac, now: Instant) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.get_mut(&(interface, address)) {
-            *entry = Learned { mac, at: now };
+        if entries.contains_key(&(interface, address)) {
+            Arc::make_mut(&mut entries).insert((interface, address), Learned { mac, at: now });
         }
     }
 
-    /// Forgets `address`.
-    pub fn forget(&self, interface: u32, address: IpAddr) {
-        self.entries
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(interface, address));
+    /// Nobody answered for `address`: it is forgotten.
+    pub(crate) fn fail(&self, interface: u32, address: IpAddr, now: Instant) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.contains_key(&(interface, address)) {
+            Arc::make_mut(&mut entries).remove(&(interface, address));
+        }
+        drop(entries);
+        let mut failed = self.failed();
+        if failed.len() >= FAILED_MAX {
+            failed.retain(|_, at| now.since(*at) <= REACHABLE_TIME);
+        }
+        if failed.len() < FAILED_MAX {
+            failed.insert((interface, address), now);
+        }
     }
 }
 
 /// One next hop under resolution.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Pending {
     frames: Vec<OwnedFrame>,
+    /// Packets that wait; a dry run has this number of them, but not their frames.
+    waiting: usize,
     sent: u8,
     next: Instant,
     /// A stale entry is being confirmed: packets go on meanwhile and none waits here.
@@ -133,7 +165,7 @@ pub(crate) enum Step {
 }
 
 /// Packets that wait for a link address.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Resolver {
     pending: HashMap<(u32, IpAddr), Pending>,
     /// Octets of all packets that wait.
@@ -143,6 +175,22 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
+    /// The same for a dry run, with as little room, but without the packets.
+    pub(crate) fn fork(&self) -> Self {
+        let copy = |(&hop, pending): (&(u32, IpAddr), &Pending)| {
+            let pending = Pending {
+                frames: Vec::new(),
+                ..*pending
+            };
+            (hop, pending)
+        };
+        Self {
+            pending: self.pending.iter().map(copy).collect(),
+            octets: self.octets,
+            checked: self.checked,
+        }
+    }
+
     /// Keeps `frame` until `address` is resolved. `Ok(true)`: a request is to be sent now.
     ///
     /// # Errors
@@ -160,8 +208,9 @@ impl Resolver {
             return Err(frame);
         }
         let result = match self.pending.get_mut(&(interface, address)) {
-            Some(pending) if pending.frames.len() >= QUEUE_MAX => Err(frame),
+            Some(pending) if pending.waiting >= QUEUE_MAX => Err(frame),
             Some(pending) => {
+                pending.waiting += 1;
                 pending.frames.push(frame);
                 pending.confirming = false;
                 Ok(false)
@@ -202,6 +251,7 @@ impl Resolver {
         self.pending.insert(
             (interface, address),
             Pending {
+                waiting: frames.len(),
                 frames,
                 sent: 1,
                 next,
@@ -265,7 +315,7 @@ impl Resolver {
                     return true;
                 }
                 failures += pending.frames.len();
-                table.forget(interface, address);
+                table.fail(interface, address, now);
                 steps.push(Step::Fail {
                     interface,
                     address,

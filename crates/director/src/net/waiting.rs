@@ -56,11 +56,11 @@ struct Queues {
 }
 
 impl Waiting {
-    /// The same for a dry run; what can be sent or refused already is left out.
+    /// The same for a dry run: who is asked for, and how much room is left, but no packet.
     pub(crate) fn fork(&self) -> Self {
         let queues = self.lock();
         let fork = Queues {
-            resolver: queues.resolver.clone(),
+            resolver: queues.resolver.fork(),
             ..Queues::default()
         };
         drop(queues);
@@ -91,6 +91,11 @@ impl Waiting {
         }
         self.note(&queues);
         held
+    }
+
+    /// A next hop that packets wait for, by interface and address: in a dry run the one of its packet.
+    pub(crate) fn hop(&self) -> Option<(u32, IpAddr)> {
+        self.lock().holders.keys().next().copied()
     }
 
     /// Begins to confirm a stale entry; returns whether a request is to be sent now.

@@ -132,7 +132,7 @@ impl World {
         let explanation = asks.then(|| self.explain(interface, frame)).flatten();
         let (verdict, sent) = self.receive_as(interface, frame, |_| ());
         if let Some(explanation) = explanation {
-            assert_eq!(explanation.verdict, verdict, "{explanation}");
+            assert_eq!(explanation.at_once, verdict, "{explanation}");
         }
         (verdict, sent)
     }

@@ -29,6 +29,7 @@ pub use marks::Marks;
 pub use order::{Event, Job, Order, Report, Reporter};
 use ports::Ports;
 use spin::Spin;
+pub(crate) use team::worker_of;
 pub use team::{Handed, Team};
 
 /// Batches of the ready ports before the orders and the other ports are looked at again.

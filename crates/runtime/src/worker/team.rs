@@ -10,7 +10,7 @@ use director::protocol::Protocol;
 use director::time::Instant;
 use link::steering::Steering;
 use link::sys::poll::Waker;
-use packet::{Headers, Packet, Quoted, protocol};
+use packet::{Family, Headers, Packet, Quoted, ethernet, protocol};
 
 use super::Tally;
 use super::fragments::{Fate, Fragments};
@@ -108,16 +108,8 @@ impl Team {
         let Some([from, to]) = ends(steering, packet, &headers) else {
             return false;
         };
-        let workers = u32::try_from(self.inboxes.len()).unwrap_or(u32::MAX);
-        let owner = || {
-            let announced = if steering.is_virtual(to.0) {
-                owners.find(from, to.1)
-            } else {
-                owners.find(to, from.1)
-            };
-            announced
-                .unwrap_or_else(|| usize::try_from(steering.flow(from, to) % workers).unwrap_or(0))
-        };
+        let workers = self.inboxes.len();
+        let owner = || owner_of(steering, workers, owners, [from, to]);
         let copy = || Handed {
             interface,
             frame: link::Frame::from(packet),
@@ -177,6 +169,48 @@ impl Team {
             .take(link::BATCH)
             .collect()
     }
+}
+
+/// Which of `workers` deals with a packet that arrives: the one that owns its flow; what belongs to none stays with the
+/// one that the kernel chooses. `None`: a later fragment, which goes where the first one went.
+pub(crate) fn worker_of(
+    steering: &Steering,
+    workers: usize,
+    owners: &Owners,
+    packet: &Packet<'_>,
+) -> Option<usize> {
+    let headers = Headers::parse(packet).ok();
+    if let Some(headers) = &headers {
+        if headers.fragment.is_some_and(|fragment| fragment.offset > 0) {
+            return None;
+        }
+        if let Some(ends) = ends(steering, packet, headers) {
+            return Some(owner_of(steering, workers, owners, ends));
+        }
+    }
+    let ether_type = match headers.map(|headers| headers.family) {
+        Some(Family::V4) => ethernet::IPV4,
+        Some(Family::V6) => ethernet::IPV6,
+        None => 0,
+    };
+    let network = packet.bytes().get(packet.link_len..).unwrap_or_default();
+    Some(nth(steering.frame(ether_type, network), workers))
+}
+
+/// The worker that owns the flow between these ends: the one that it was announced to, or the one that the client's
+/// endpoint says.
+fn owner_of(steering: &Steering, workers: usize, owners: &Owners, [from, to]: [End; 2]) -> usize {
+    let announced = if steering.is_virtual(to.0) {
+        owners.find(from, to.1)
+    } else {
+        owners.find(to, from.1)
+    };
+    announced.unwrap_or_else(|| nth(steering.flow(from, to), workers))
+}
+
+/// The worker of this hash, as the kernel's program takes it.
+fn nth(hash: u32, workers: usize) -> usize {
+    usize::try_from(hash).unwrap_or(0) % workers.max(1)
 }
 
 /// An address and a port.
@@ -294,6 +328,36 @@ mod tests {
         }
         let waiting = |index: usize| inboxes[index].queue.len();
         assert_eq!([waiting(0), waiting(1), waiting(2)], [0, 10, 10]);
+    }
+
+    #[test]
+    fn whose_a_packet_is_can_be_asked() {
+        let vip: IpAddr = "10.0.0.1".parse().unwrap();
+        let steering = Arc::new(Steering::new(&[vip], 7));
+        let owners = Owners::default();
+        let inboxes: Vec<Inbox> = (0..3).map(|_| Inbox::new().unwrap()).collect();
+        let mut team = Team::new(0, inboxes.clone());
+        team.steer(Arc::clone(&steering));
+        let mut tally = Tally::default();
+        for port in 1000..1100 {
+            let mut bytes = frame([10, 9, 0, 1], port);
+            let len = bytes.len();
+            let packet = Packet::new(&mut bytes, 0..len, 14);
+            let is_handed = team.hand_over(5, &packet, Instant::START, &owners, &mut tally);
+            let of_others = inboxes.iter().position(|inbox| inbox.queue.pop().is_some());
+            assert_eq!(is_handed, of_others.is_some());
+            let said = worker_of(&steering, 3, &owners, &packet);
+            assert_eq!(said, of_others.or(Some(0)), "port {port}");
+        }
+        let [mut first, mut later] = fragments([10, 9, 0, 1], 1000);
+        let of = |bytes: &mut Vec<u8>| {
+            let len = bytes.len();
+            worker_of(&steering, 3, &owners, &Packet::new(bytes, 0..len, 14))
+        };
+        assert_eq!(of(&mut later), None);
+        assert_eq!(of(&mut first), of(&mut frame([10, 9, 0, 1], 1000)));
+        let mut arp = [[2; 12].as_slice(), &[8, 6], &[0; 28]].concat();
+        assert_eq!(of(&mut arp), Some(0));
     }
 
     #[test]
