@@ -65,7 +65,7 @@ impl Side {
                     .collect(),
                 sample: 1,
             };
-            Shadows::start(&wish, &shared, Options::default(), Clock::start()).expect("a thread")
+            Shadows::start(&wish, &shared, Clock::start()).expect("a thread")
         });
         if let Some(shadows) = &shadows {
             director.set_observer(shadows.observer(0));

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use caps::Capability;
 use control::netlink::{Answer as Reaction, Errno, Reply, Request, refuse, requests, respond};
 use control::server::Server;
-use control::state::DesiredState;
 use director::director::Host;
 use director::net::Answer;
 use director::shared::Shared;
@@ -455,7 +454,7 @@ impl Control {
         let Some(state) = self.state.as_mut().filter(|state| state.due(now).is_some()) else {
             return;
         };
-        let text = start::state_text(&DesiredState::of(&self.shared), self.settings.digest);
+        let text = start::state_text(&self.shared, self.settings.digest);
         if let Err(error) = state.save(&text, now) {
             tracing::error!("{error}");
         }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use control::shadow::Report;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use director::observer::Observer;
-use director::shared::{Options, Shared};
+use director::shared::Shared;
 use link::sys::process;
 
 use crate::clock::Clock;
@@ -72,15 +72,15 @@ pub struct Shadows {
 }
 
 impl Shadows {
-    /// Starts the thread, for the services of `live`, which was started with `options`.
+    /// Starts the thread, for the services of `live`.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn start(wish: &Wish, live: &Arc<Shared>, options: Options, clock: Clock) -> Result<Self> {
+    pub fn start(wish: &Wish, live: &Arc<Shared>, clock: Clock) -> Result<Self> {
         let (news, received) = channel::bounded(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let read = Arc::new(Read::new(RECYCLED));
-        let engine = Engine::new(&wish.schedulers, Arc::clone(live), options);
+        let engine = Engine::new(&wish.schedulers, Arc::clone(live));
         let mut follow = Follow {
             engine,
             clock,
