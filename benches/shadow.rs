@@ -68,7 +68,7 @@ impl Side {
             Shadows::start(&wish, &shared, Clock::start()).expect("a thread")
         });
         if let Some(shadows) = &shadows {
-            director.set_observer(shadows.observer(0));
+            director.set_observer(Some(shadows.observer(0)));
         }
         Self {
             director,

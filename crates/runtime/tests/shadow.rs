@@ -58,7 +58,7 @@ impl Stage {
         }
         let shadows = Shadows::start(wish, &world.shared, Clock::start());
         let shadows = shadows.unwrap();
-        world.director.set_observer(shadows.observer(0));
+        world.director.set_observer(Some(shadows.observer(0)));
         Self {
             world,
             key,

@@ -273,9 +273,10 @@ impl Control {
             Some(Shield::of(&settings.interfaces, &links, tables))
         };
         self.check_vips(&settings, shield.as_ref().unwrap_or(&self.shield))?;
+        let shadows = self.start_shadows(&settings)?;
         if settings.needs_restart(&self.settings) {
             tracing::warn!(
-                "changes of workers, busy_poll, assist, shadow, max_connections, control, state and log take a restart"
+                "changes of workers, busy_poll, assist, max_connections, control, state and log take a restart"
             );
         }
         self.links.want(
@@ -294,12 +295,14 @@ impl Control {
         if settings.digest != self.settings.digest {
             changes = reconcile::reach(&self.shared, &settings.desired);
         }
+        if settings.shadow != self.settings.shadow {
+            self.put_shadows(shadows);
+        }
         let running = &self.settings;
         self.settings = Settings {
             workers: running.workers,
             busy_poll: running.busy_poll,
             assist: running.assist,
-            shadow: running.shadow.clone(),
             max_connections: running.max_connections,
             control: running.control.clone(),
             state: running.state.clone(),

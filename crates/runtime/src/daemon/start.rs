@@ -164,7 +164,7 @@ fn directors(control: &Control) -> Result<Vec<Director>> {
             director.set_assist(Box::new(Assisted::new(flows, control.clock)), scope);
         }
         if let Some(shadows) = &control.shadows {
-            director.set_observer(shadows.observer(index));
+            director.set_observer(Some(shadows.observer(index)));
         }
         director
     };
