@@ -65,10 +65,10 @@ impl Side {
                     .collect(),
                 sample: 1,
             };
-            Shadows::start(&wish, &shared, Options::default(), Clock::start()).expect("a thread")
+            Shadows::start(&wish, &shared, Clock::start()).expect("a thread")
         });
         if let Some(shadows) = &shadows {
-            director.set_observer(shadows.observer(0));
+            director.set_observer(Some(shadows.observer(0)));
         }
         Self {
             director,

@@ -22,6 +22,10 @@ pub(crate) struct Arguments {
     /// Compare with this scheduler, with its flags (`sh -b sh-port`), in every service; repeat for several.
     #[arg(long = "scheduler", value_name = "NAME")]
     schedulers: Vec<String>,
+    /// Where the lots of schedulers that draw some (twos) begin: the recorded director's log tells it (default: what the
+    /// state file says that is given as rules, else 0).
+    #[arg(long, value_name = "NUMBER")]
+    lots: Option<u64>,
     /// Print each frame: what it is, its verdict, the reason, what was sent.
     #[arg(long, visible_alias = "verbose", short_alias = 'v')]
     each: bool,
@@ -74,6 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         rules: arguments.rules,
         output: arguments.output,
         schedulers: arguments.schedulers,
+        lots: arguments.lots,
         host: HostOptions {
             macs: arguments.macs,
             interface: arguments.interface,

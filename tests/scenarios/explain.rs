@@ -69,9 +69,10 @@ fn foretells(net: &Flat, director: &Director, vip: &str, client: &str, first_por
 fn foretells_the_next_connection() {
     let net = Flat::new(3).with_vip_on_servers();
     let director = net.builder().config("workers = 2").start();
-    for (vip, prefix) in FLAT_VIP.into_iter().zip(["10.0.0.", "fd00::"]) {
+    let services = [("10.0.0.", "wrr"), ("fd00::", "twos")];
+    for (vip, (prefix, scheduler)) in FLAT_VIP.into_iter().zip(services) {
         let service = format!("{}:80", bracketed(vip));
-        director.shell(&format!("ipvsadm -A -t {service} -s wrr"));
+        director.shell(&format!("ipvsadm -A -t {service} -s {scheduler}"));
         for (last, weight) in [("20", 1), ("30", 3), ("40", 2)] {
             let real = bracketed(&format!("{prefix}{last}"));
             director.shell(&format!(

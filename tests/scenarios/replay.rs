@@ -9,9 +9,8 @@ use crate::harness::{
     udp_ask, udp_services,
 };
 
-/// Every scheduler that draws no lots; twos does.
-const SCHEDULERS: [&str; 13] = [
-    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh",
+const SCHEDULERS: [&str; 14] = [
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
 ];
 
 /// What a connection is known by: protocol, state, client, virtual endpoint, real server.
@@ -72,6 +71,15 @@ fn serve(director: &Director, vip: &str, prefix: &str, port: u16, options: &str,
     }
 }
 
+/// Where the director's lots begin, as its log says.
+fn lots(director: &Director) -> u64 {
+    let log = director.log();
+    let told = log.split_once("draws the same with --lots ");
+    let number = told.and_then(|(_, rest)| rest.lines().next());
+    let number = number.unwrap_or_else(|| panic!("no lots in the log:\n{log}"));
+    number.trim().parse().expect("a number")
+}
+
 /// A session under way: the director, and who records it.
 struct Session {
     director: Director,
@@ -114,10 +122,11 @@ impl Session {
         let live = rows(&director.shell("ipvsadm -Lcn"));
         assert!(live.len() >= connections, "{} connections", live.len());
         director.shell("ipvsadm -Sn > session.rules");
-        let listed = director.shell(
-            "ulvs replay session.pcap --rules session.rules --json session.json --tables \
+        let listed = director.shell(&format!(
+            "ulvs replay session.pcap --rules session.rules --lots {} --json session.json --tables \
              | sed -n '/^IPVS connection entries/,$p'",
-        );
+            lots(&director)
+        ));
         let json = director.shell("cat session.json");
         let report: Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(replayed_choices(&report), choices(&live), "all choices");
@@ -145,7 +154,7 @@ fn by_nat(workers: u32) {
     }
     session.load(&net, FLAT_VIP[1], 8100);
     udp_ask(&net.client, FLAT_VIP[0], 53, 10, 100);
-    session.replays_alike(14 * 18 + 10);
+    session.replays_alike((SCHEDULERS.len() + 1) * 18 + 10);
 }
 
 #[test]
@@ -177,4 +186,34 @@ fn of_a_direct_routing_session() {
         session.load(&net, vip, port);
     }
     session.replays_alike(4 * 18);
+}
+
+/// The state file says where lots begin: elsewhere after each start, so that directors differ.
+#[test]
+fn of_lots_that_the_state_file_knows() {
+    let net = Flat::new(3).with_vip_on_servers();
+    let director = net.start();
+    serve(&director, FLAT_VIP[0], "10.0.0.", 80, "twos", "-g");
+    let first = lots(&director);
+    let mut session = Session::start(&net, director);
+    for _ in 0..3 {
+        session.load(&net, FLAT_VIP[0], 80);
+    }
+    let (mut director, held) = (session.director, session.held);
+    session.recording.stop();
+    let live = rows(&director.shell("ipvsadm -Lcn"));
+    let replay = |director: &Director| -> Value {
+        let line = "ulvs replay session.pcap --rules state.rules --json -";
+        serde_json::from_str(&director.shell(line)).expect("JSON")
+    };
+    director.await_saved("-r 10.0.0.40:80");
+    let report = replay(&director);
+    assert_eq!(report["lots"], first);
+    assert_eq!(replayed_choices(&report), choices(&live), "all choices");
+    drop(held);
+    assert!(director.terminate().success());
+    director.restart();
+    let report = replay(&director);
+    assert_ne!(report["lots"], first, "each start draws anew");
+    assert_ne!(replayed_choices(&report), choices(&live));
 }

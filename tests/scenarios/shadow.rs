@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Director, TwoArm, count, eventually, fetch_each};
+use crate::harness::{Director, TwoArm, count, eventually, fetch_each, hold_connections};
 
 const SERVICE: &str = "ipvsadm -A -t 10.1.0.1:80 -s wlc
     ipvsadm -a -t 10.1.0.1:80 -r 10.2.0.20:80 -m
@@ -123,16 +123,79 @@ fn without_a_wish_there_is_no_shadow() {
         "{said}"
     );
     assert!(!director.shell("ulvs stats --json").contains("shadow"));
-    // With one, it takes a restart, and the thread ends with the daemon.
-    director.reconfigure(|text| format!("shadow = {{ schedulers = [\"rr\"] }}\n{text}"));
+}
+
+/// Puts this in the place of the configuration's first line, which is about shadows, and has it read again; waits for
+/// as many such reloads in the log.
+fn reload(director: &mut Director, shadow: &str, reloads: usize) {
+    director.reconfigure(|text| {
+        let (_, rest) = text.split_once('\n').expect("lines");
+        format!("{shadow}\n{rest}")
+    });
     director.process().signal("HUP");
-    director.await_log("take a restart");
-    assert_eq!(threads(&mut director, "shadow"), 0);
-    assert!(director.terminate().success());
-    director.restart();
-    eventually("the thread runs", Duration::from_secs(5), || {
+    eventually("the reload", Duration::from_secs(10), || {
+        let log = director.log();
+        (log.matches("configuration read again").count() == reloads).then_some(())
+    });
+}
+
+/// By SIGHUP shadows come, begin anew when they are changed, go on when they are not, and go; connections live on.
+#[test]
+fn a_reload_changes_the_shadows() {
+    let net = TwoArm::new(2);
+    let mut director = net.start();
+    director.reconfigure(|text| format!("# no shadows\n{text}"));
+    director.type_lines(SERVICE);
+    let _held = hold_connections(&net.lab, &net.client, "10.1.0.1", 80, 2);
+    let fetch = || fetch_each(&net.client, "http://10.1.0.1/", 10).len();
+    assert_eq!(fetch(), 10);
+    let counted = |director: &Director| {
+        let (rows, _) = rows(director);
+        let numbers = |(name, row): (String, Value)| (name, number(&row, "connections"));
+        rows.into_iter().map(numbers).collect::<BTreeMap<_, _>>()
+    };
+    let expected = |rows: &[(&str, u64)]| {
+        let rows = rows.iter().map(|&(name, count)| (name.to_owned(), count));
+        rows.collect::<BTreeMap<_, _>>()
+    };
+    reload(
+        &mut director,
+        "shadow = { schedulers = [\"mh\"], sample = 1 }",
+        1,
+    );
+    assert_eq!(fetch(), 10);
+    assert_eq!(counted(&director), expected(&[("live", 10), ("mh", 10)]));
+    // Others beside it: all begin anew.
+    let two = "shadow = { schedulers = [\"mh\", \"p2c\"], sample = 1 }";
+    reload(&mut director, two, 2);
+    assert_eq!(fetch(), 10);
+    let after = expected(&[("live", 10), ("mh", 10), ("p2c", 10)]);
+    assert_eq!(counted(&director), after);
+    // What is not changed goes on, what is wrong is not taken.
+    reload(&mut director, two, 3);
+    let wrong = "shadow = { schedulers = [\"nosuch\"] }";
+    director.reconfigure(|text| format!("{wrong}\n{}", text.split_once('\n').unwrap().1));
+    director.process().signal("HUP");
+    director.await_log("configuration not taken");
+    assert_eq!(counted(&director), after);
+    // The sample alone.
+    reload(&mut director, &two.replace("1 }", "65536 }"), 4);
+    let report: Value = serde_json::from_str(&director.shell("ulvs shadow --json")).expect("JSON");
+    assert_eq!(report["sample"], 65536);
+    eventually("the others end", Duration::from_secs(5), || {
         (threads(&mut director, "shadow") == 1).then_some(())
     });
+    // None any more.
+    reload(&mut director, "# no shadows", 5);
+    assert!(!director.try_shell("ulvs shadow").status.success());
+    eventually("the thread ends", Duration::from_secs(5), || {
+        (threads(&mut director, "shadow") == 0).then_some(())
+    });
+    assert_eq!(fetch(), 10);
+    let listed = director.shell("ipvsadm -Lcn");
+    assert_eq!(listed.matches("ESTABLISHED").count(), 2, "{listed}");
+    // The thread ends with the daemon, too.
+    reload(&mut director, two, 6);
     assert!(director.terminate().success());
 }
 

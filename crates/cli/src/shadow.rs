@@ -41,8 +41,8 @@ fn ask(transport: &mut dyn Transport) -> Result<Report, String> {
     let replies = asked.map_err(|failure| {
         failure.sentence(|errno| match errno {
             Errno::ENOENT => {
-                "this director has no shadow schedulers: name some in [shadow] of its \
-                              configuration, `schedulers = [\"mh\", \"p2c\"]`, and start it again"
+                "this director has no shadow schedulers: name some in [shadow] of its configuration, \
+                 `schedulers = [\"mh\", \"p2c\"]`, and have it read again by SIGHUP"
                     .to_owned()
             }
             errno => format!("the report cannot be read: {errno}"),

@@ -6,6 +6,7 @@ pub mod counters;
 pub mod explain;
 pub mod imbalance;
 pub mod listing;
+pub mod lots;
 pub mod netlink;
 pub mod proc;
 pub mod rules;

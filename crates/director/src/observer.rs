@@ -59,9 +59,9 @@ pub trait Observer: Debug + Send {
 }
 
 impl Director {
-    /// From now on `observer` hears of this worker's connections.
-    pub fn set_observer(&mut self, observer: Box<dyn Observer>) {
-        self.worker.connections.observer = Some(observer);
+    /// From now on `observer` hears of this worker's connections; `None` = nobody does.
+    pub fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
+        self.worker.connections.observer = observer;
     }
 
     /// To be called after each batch, and each [`Director::tick`].

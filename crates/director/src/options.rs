@@ -34,7 +34,8 @@ pub struct Options {
     pub max_templates: usize,
     /// Schedulers beside the kernel's ([`scheduler::ENTRIES`], whose names come first).
     pub schedulers: &'static [&'static Entry],
-    /// Where schedulers that draw lots begin: with the same number, they draw the same.
+    /// Where schedulers that draw lots begin: with the same number, they draw the same. Random in production, else
+    /// directors beside each other herd, and clients foretell; in replays what the recorded director had.
     pub lots: u64,
 }
 

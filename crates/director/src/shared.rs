@@ -95,6 +95,12 @@ impl Shared {
         }
     }
 
+    /// What it was started with.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The scheduler of this name, one of the kernel's or of [`Options::schedulers`].
     #[must_use]
     pub fn scheduler(&self, name: &str) -> Option<&'static Entry> {

@@ -189,7 +189,7 @@ proptest! {
     fn what_was_told_is_what_there_is(steps in prop::collection::vec(step(), 1..120)) {
         let (mut world, keys) = world();
         let ear = Ear::default();
-        world.director.set_observer(Box::new(ear.clone()));
+        world.director.set_observer(Some(Box::new(ear.clone())));
         for step in &steps {
             take(&mut world, &keys, step);
         }
@@ -213,7 +213,7 @@ proptest! {
 fn refusals_and_single_packets_are_told() {
     let (mut world, _) = world();
     let ear = Ear::default();
-    world.director.set_observer(Box::new(ear.clone()));
+    world.director.set_observer(Some(Box::new(ear.clone())));
     for (port, flags) in [(82, 2), (82, 2), (54, 0), (80, 16)] {
         let _ = world.receive(CLIENTS, &frame(1, 1000, port, flags));
     }

@@ -17,6 +17,8 @@ pub struct Report {
     pub capture: String,
     /// The rules file.
     pub rules: String,
+    /// Where schedulers that draw lots began.
+    pub lots: u64,
     /// Frames of the capture.
     pub frames: u64,
     /// Those that the recorded director sent itself, which are not replayed.

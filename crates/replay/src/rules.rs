@@ -17,6 +17,8 @@ pub struct Rules {
     pub marks: Vec<MarkRule>,
     /// Connections at most.
     pub max_connections: usize,
+    /// Where schedulers that draw lots begin: as a state file says, else 0.
+    pub lots: u64,
 }
 
 impl Rules {
@@ -59,7 +61,10 @@ impl Rules {
                 .and_then(|()| config.desired_state())
                 .map_err(|error| ReplayError::new(error.to_string()))?
         };
-        Ok(Self::with(state, &config))
+        Ok(Self {
+            lots: control::lots::of_state(text).unwrap_or(0),
+            ..Self::with(state, &config)
+        })
     }
 
     fn of_configuration(path: &Path, name: &str, text: &str) -> Result<Self, ReplayError> {
@@ -80,6 +85,7 @@ impl Rules {
             state,
             marks: config.marks.clone(),
             max_connections: config.max_connections,
+            lots: 0,
         }
     }
 

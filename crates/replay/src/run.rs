@@ -33,6 +33,8 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// Schedulers to compare with the rules' own, see [`Rules::with_scheduler`].
     pub schedulers: Vec<String>,
+    /// Where schedulers that draw lots begin; `None` = as [`Rules::lots`] says.
+    pub lots: Option<u64>,
     /// What is known of the host.
     pub host: HostOptions,
     /// Whether each frame is to be told of.
@@ -46,7 +48,8 @@ pub struct Options {
 /// # Errors
 /// A sentence: a file cannot be read or written, a rule or an option is wrong.
 pub fn run(options: &Options, told: &mut dyn FnMut(FrameReport)) -> Result<Report, ReplayError> {
-    let rules = Rules::open(&options.rules)?;
+    let mut rules = Rules::open(&options.rules)?;
+    rules.lots = options.lots.unwrap_or(rules.lots);
     let others = options.schedulers.iter();
     let others = others.map(|name| Ok((name.as_str(), rules.with_scheduler(name)?)));
     let others: Vec<(&str, Rules)> = others.collect::<Result<_, ReplayError>>()?;
@@ -65,6 +68,7 @@ pub fn run(options: &Options, told: &mut dyn FnMut(FrameReport)) -> Result<Repor
     report.capture = options.capture.display().to_string();
     report.rules = options.rules.display().to_string();
     report.cut_short = survey.cut_short;
+    report.lots = rules.lots;
     let own = std::mem::take(&mut player.choices);
     report
         .schedulers

@@ -48,6 +48,7 @@ impl System {
     pub fn new(rules: &Rules, network: &Network, midnight_ms: u64) -> Result<Self, ReplayError> {
         let shared = Arc::new(Shared::new(Options {
             schedulers: baselines::ENTRIES,
+            lots: rules.lots,
             ..Options::default()
         }));
         let applied = rules.state.apply(&shared);

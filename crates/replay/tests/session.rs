@@ -190,6 +190,37 @@ fn schedulers_are_compared() {
     );
 }
 
+/// A scheduler that draws lots draws what the recorded director drew, if it is told where they began: by its state
+/// file, or in so many words, which count more.
+#[test]
+fn lots_begin_where_they_are_told_to() {
+    let mut capture = Capture::ethernet();
+    for port in 0..64 {
+        capture.tcp(
+            0,
+            (CLIENT_MAC, DIRECTOR_MAC),
+            ([10, 1, 0, 2], 4000 + port),
+            VIP,
+            SYN,
+        );
+    }
+    let choices = |state: &str, lots: Option<u64>| {
+        let rules = format!("{state}{}", RULES.replace("-s rr", "-s twos"));
+        let mut case = Case::new(&capture, &rules);
+        case.options.lots = lots;
+        let report = case.run().unwrap();
+        let servers = report.connections.into_iter().map(|it| it.server);
+        (report.lots, servers.collect::<Vec<_>>())
+    };
+    let state = |lots| format!("{}\n--set 900 120 300\n", control::lots::line(lots));
+    let told = choices("", Some(7));
+    assert_eq!((told.0, told.1.len()), (7, 64));
+    assert_eq!(choices(&state(7), None), told);
+    assert_eq!(choices(&state(8), Some(7)), told);
+    assert_ne!(choices(&state(8), None).1, told.1);
+    assert_eq!(choices("", None), choices("", Some(0)));
+}
+
 #[test]
 fn one_packet_connections_are_counted() {
     let rules = "-A -u 10.8.0.1:53 -s rr -o\n-a -u 10.8.0.1:53 -r 10.2.0.11:53 -g -w 1\n";

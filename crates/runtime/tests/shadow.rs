@@ -39,7 +39,11 @@ fn wish(schedulers: &[&str], sample: u32) -> Wish {
 
 impl Stage {
     fn new(scheduler: &str, flags: u32, wish: &Wish) -> Self {
-        let mut world = World::with_connections(100_000);
+        let options = Options {
+            lots: 11,
+            ..Options::default()
+        };
+        let mut world = World::with(options, 100_000);
         let key = world.service(Protocol::Tcp, VIP, 80);
         let services = world.shared.snapshot();
         let config = ServiceConfig {
@@ -52,9 +56,9 @@ impl Stage {
         for server in 11..15 {
             world.server(&key, &format!("10.2.0.{server}"), 80, Method::DirectRoute);
         }
-        let shadows = Shadows::start(wish, &world.shared, Options::default(), Clock::start());
+        let shadows = Shadows::start(wish, &world.shared, Clock::start());
         let shadows = shadows.unwrap();
-        world.director.set_observer(shadows.observer(0));
+        world.director.set_observer(Some(shadows.observer(0)));
         Self {
             world,
             key,

@@ -73,7 +73,7 @@ impl World {
         Self::with(options, 1000)
     }
 
-    fn with(options: Options, max_connections: usize) -> Self {
+    pub(crate) fn with(options: Options, max_connections: usize) -> Self {
         let shared = Arc::new(Shared::new(options));
         let host = Arc::new(Host::default());
         host.network.store(Arc::new(network()));

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use caps::Capability;
 use control::netlink::{Answer as Reaction, Errno, Reply, Request, refuse, requests, respond};
 use control::server::Server;
-use control::state::DesiredState;
 use director::director::Host;
 use director::net::Answer;
 use director::shared::Shared;
@@ -274,9 +273,10 @@ impl Control {
             Some(Shield::of(&settings.interfaces, &links, tables))
         };
         self.check_vips(&settings, shield.as_ref().unwrap_or(&self.shield))?;
+        let shadows = self.start_shadows(&settings)?;
         if settings.needs_restart(&self.settings) {
             tracing::warn!(
-                "changes of workers, busy_poll, assist, shadow, max_connections, control, state and log take a restart"
+                "changes of workers, busy_poll, assist, max_connections, control, state and log take a restart"
             );
         }
         self.links.want(
@@ -295,12 +295,14 @@ impl Control {
         if settings.digest != self.settings.digest {
             changes = reconcile::reach(&self.shared, &settings.desired);
         }
+        if settings.shadow != self.settings.shadow {
+            self.put_shadows(shadows);
+        }
         let running = &self.settings;
         self.settings = Settings {
             workers: running.workers,
             busy_poll: running.busy_poll,
             assist: running.assist,
-            shadow: running.shadow.clone(),
             max_connections: running.max_connections,
             control: running.control.clone(),
             state: running.state.clone(),
@@ -455,7 +457,7 @@ impl Control {
         let Some(state) = self.state.as_mut().filter(|state| state.due(now).is_some()) else {
             return;
         };
-        let text = start::state_text(&DesiredState::of(&self.shared), self.settings.digest);
+        let text = start::state_text(&self.shared, self.settings.digest);
         if let Err(error) = state.save(&text, now) {
             tracing::error!("{error}");
         }

@@ -186,7 +186,6 @@ impl Settings {
         self.workers != running.workers
             || self.busy_poll != running.busy_poll
             || self.assist != running.assist
-            || self.shadow != running.shadow
             || self.max_connections != running.max_connections
             || self.control != running.control
             || self.state != running.state

@@ -1,11 +1,44 @@
-//! What the shadow schedulers found, for `ulvs shadow` and `ulvs stats`.
+//! Shadow schedulers as the configuration changes, and what they found, for `ulvs shadow` and `ulvs stats`.
 
 use control::counters::Counters;
 use control::shadow::{Report, Scheduler};
 
 use super::control::Control;
+use super::settings::Settings;
+use crate::error::Result;
+use crate::shadow::Shadows;
+use crate::worker::Order;
 
 impl Control {
+    /// The shadows that these settings wish for, where those that run are others.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(super) fn start_shadows(&self, settings: &Settings) -> Result<Option<Shadows>> {
+        let wish = settings.shadow.as_ref();
+        let wish = wish.filter(|wish| Some(*wish) != self.settings.shadow.as_ref());
+        wish.map(|wish| Shadows::start(wish, &self.shared, self.clock))
+            .transpose()
+    }
+
+    /// From now on these are told of connections, and those that ran are let go of.
+    pub(super) fn put_shadows(&mut self, shadows: Option<Shadows>) {
+        for (index, worker) in self.workers.iter().enumerate() {
+            let observer = shadows.as_ref().map(|shadows| shadows.observer(index));
+            worker.order(Order::Run(Box::new(move |director, _| {
+                director.set_observer(observer);
+            })));
+        }
+        tracing::info!(
+            "{}",
+            match shadows {
+                Some(_) => "the shadow schedulers were changed: they begin anew",
+                None => "no shadow schedulers any more",
+            }
+        );
+        self.shadows = shadows;
+    }
+
     /// The report for `ulvs shadow`, as JSON; `None` when no shadows are configured.
     pub(super) fn shadow_report(&self) -> Option<String> {
         let report = self.shadows.as_ref()?.report();

@@ -66,9 +66,10 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
 
     let mut links = Links::new(settings.interfaces.clone(), watcher.tables())?;
     links.assist_by(assist::raise(settings.assist, &settings.interfaces));
-    let director = director_options(&settings)?;
-    let shared = Arc::new(Shared::new(director));
+    let shared = Arc::new(Shared::new(director_options(&settings)?));
     let state = open_state(&shared, &settings)?;
+    let lots = shared.options().lots;
+    tracing::info!("schedulers' lots begin at {lots}: a replay draws the same with --lots {lots}");
 
     let shield = Shield::of(&settings.interfaces, &links, watcher.tables());
     links.follow(shield.flows());
@@ -104,7 +105,7 @@ pub(super) fn start(options: &Options) -> Result<Daemon> {
     privilege::confine()?;
     let busy_poll = control.settings.busy_poll;
     let shadow = control.settings.shadow.as_ref();
-    let shadows = shadow.map(|wish| Shadows::start(wish, &control.shared, director, clock));
+    let shadows = shadow.map(|wish| Shadows::start(wish, &control.shared, clock));
     control.shadows = shadows.transpose()?;
     control.workers = worker::start(directors(&control)?, clock, busy_poll, &reporter)?;
     let opened = control.open_links();
@@ -136,6 +137,7 @@ fn director_options(settings: &Settings) -> Result<director::shared::Options> {
         workers: settings.workers,
         seed: (random()?, random()?),
         max_templates: settings.max_connections,
+        lots: random()?,
         ..director::shared::Options::default()
     })
 }
@@ -162,7 +164,7 @@ fn directors(control: &Control) -> Result<Vec<Director>> {
             director.set_assist(Box::new(Assisted::new(flows, control.clock)), scope);
         }
         if let Some(shadows) = &control.shadows {
-            director.set_observer(shadows.observer(index));
+            director.set_observer(Some(shadows.observer(index)));
         }
         director
     };
@@ -186,7 +188,7 @@ fn open_state(shared: &Shared, settings: &Settings) -> Result<Option<StateFile>>
     };
     let opened = StateFile::new(path).and_then(|mut state| {
         restore(shared, settings, Some(&state))?;
-        let text = state_text(&DesiredState::of(shared), settings.digest);
+        let text = state_text(shared, settings.digest);
         match state.save(&text, Instant::now()) {
             Err(error) if settings.state_by_default => {
                 tracing::warn!("{error}: services are not kept over a restart");
@@ -248,6 +250,8 @@ fn began_with(text: &str) -> Option<u64> {
 }
 
 /// The text of the state file.
-pub(super) fn state_text(state: &DesiredState, digest: u64) -> String {
-    format!("# Written by ulvs; read at its next start.\n{DIGEST_LINE}{digest:x}\n{state}")
+pub(super) fn state_text(shared: &Shared, digest: u64) -> String {
+    let lots = control::lots::line(shared.options().lots);
+    let state = DesiredState::of(shared);
+    format!("# Written by ulvs; read at its next start.\n{DIGEST_LINE}{digest:x}\n{lots}\n{state}")
 }

@@ -14,7 +14,7 @@ use director::connection::ConnectionId;
 use director::destination::{Destination, DestinationConfig};
 use director::observer::Choice;
 use director::service::{ServiceConfig, ServiceKey};
-use director::shared::{Options, Shared};
+use director::shared::Shared;
 use director::time::Instant;
 
 use super::clients::{Clients, Known};
@@ -68,15 +68,15 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Shadows of the services of `live`, which was started with `options`.
-    pub(super) fn new(specs: &[Spec], live: Arc<Shared>, options: Options) -> Self {
+    /// Shadows of the services of `live`.
+    pub(super) fn new(specs: &[Spec], live: Arc<Shared>) -> Self {
         let live_and_shadows = core::iter::once(None).chain(specs.iter().cloned().map(Some));
         let mut engine = Self {
-            live,
             generation: None,
             followers: live_and_shadows
-                .map(|spec| Follower::new(spec, options))
+                .map(|spec| Follower::new(spec, *live.options()))
                 .collect(),
+            live,
             connections: HashMap::new(),
             order: Vec::new(),
             watched: HashMap::new(),

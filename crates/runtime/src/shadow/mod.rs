@@ -21,7 +21,7 @@ use baselines::Spec;
 use control::shadow::Report;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use director::observer::Observer;
-use director::shared::{Options, Shared};
+use director::shared::Shared;
 use link::sys::process;
 
 use crate::clock::Clock;
@@ -61,7 +61,7 @@ enum News {
     Report(Sender<Report>),
 }
 
-/// The daemon's grip on its shadows.
+/// The daemon's grip on its shadows. Let go of, the thread ends when the last of its observers is gone too.
 #[derive(Debug)]
 pub struct Shadows {
     news: Sender<News>,
@@ -72,27 +72,35 @@ pub struct Shadows {
 }
 
 impl Shadows {
-    /// Starts the thread, for the services of `live`, which was started with `options`.
+    /// Starts the thread, for the services of `live`.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn start(wish: &Wish, live: &Arc<Shared>, options: Options, clock: Clock) -> Result<Self> {
+    pub fn start(wish: &Wish, live: &Arc<Shared>, clock: Clock) -> Result<Self> {
         let (news, received) = channel::bounded(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let read = Arc::new(Read::new(RECYCLED));
-        let engine = Engine::new(&wish.schedulers, Arc::clone(live), options);
-        let mut follow = Follow {
-            engine,
-            clock,
-            sample: wish.sample,
-            read: Arc::clone(&read),
-            lost: Arc::clone(&lost),
-            known_lost: 0,
-            next_look: Instant::now() + LOOK,
+        let follow = {
+            let (wish, live) = (wish.clone(), Arc::clone(live));
+            let (read, lost) = (Arc::clone(&read), Arc::clone(&lost));
+            move || {
+                step_back();
+                let mut follow = Follow {
+                    // Takes a while with many services, so not in the caller's thread.
+                    engine: Engine::new(&wish.schedulers, live),
+                    clock,
+                    sample: wish.sample,
+                    read,
+                    lost,
+                    known_lost: 0,
+                    next_look: Instant::now() + LOOK,
+                };
+                follow.run(&received);
+            }
         };
         let thread = thread::Builder::new()
             .name("shadow".to_owned())
-            .spawn(move || follow.run(&received))
+            .spawn(follow)
             .map_err(|source| RuntimeError::system("cannot start the shadow thread", source))?;
         Ok(Self {
             news,
@@ -130,7 +138,7 @@ impl Shadows {
             .ok_or("the shadows are too far behind to answer; ask again")
     }
 
-    /// Ends the thread; to be called when the workers, and so their observers, are gone.
+    /// Waits until the thread has ended; to be called when the workers, and so their observers, are gone.
     pub fn stop(self) {
         let Self { news, thread, .. } = self;
         drop(news);
@@ -139,7 +147,14 @@ impl Shadows {
     }
 }
 
-/// The thread.
+/// The lowest priority, and no capabilities. Not worth a word if refused: the thread costs more then, or may more than it
+/// needs.
+fn step_back() {
+    let _ = process::step_back();
+    let _ = crate::privilege::drop_all_of_this_thread();
+}
+
+/// What the thread goes by.
 struct Follow {
     engine: Engine,
     clock: Clock,
@@ -153,9 +168,6 @@ struct Follow {
 
 impl Follow {
     fn run(&mut self, received: &Receiver<News>) {
-        // It is not worth a word if they are refused: it costs more then, or may more than it needs.
-        let _ = process::step_back();
-        let _ = crate::privilege::drop_all_of_this_thread();
         loop {
             let mut some = false;
             loop {

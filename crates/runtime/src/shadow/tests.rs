@@ -8,6 +8,7 @@ use director::destination::Method;
 use director::observer::{Asked, Choice};
 use director::protocol::Protocol;
 use director::scheduler::Flow;
+use director::shared::Options;
 
 use super::*;
 
@@ -109,7 +110,7 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     let mut teller = Teller::new(0, 1, news, Arc::clone(&read), Arc::clone(&lost));
     let specs = ["wlc".parse().unwrap()];
     let mut follow = Follow {
-        engine: Engine::new(&specs, live, Options::default()),
+        engine: Engine::new(&specs, live),
         clock: Clock::start(),
         sample: 1,
         read,
