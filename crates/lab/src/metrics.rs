@@ -54,10 +54,6 @@ struct ServerTally {
 }
 
 impl ServerTally {
-    fn live_for_weight(&self) -> f64 {
-        f64::from(self.live) / f64::from(self.weight)
-    }
-
     fn settle_live(&mut self, now: u64) {
         let lasted = now.saturating_sub(self.live_since);
         self.live_time += u64::from(self.live) * lasted;
@@ -83,9 +79,9 @@ pub(crate) struct Tally {
     looks: u32,
     last_point: u64,
     imbalance: Vec<(f64, f64)>,
-    /// Sums over all looks of the largest load for weight, and of the mean.
+    /// Sums over all looks of the largest load for weight, and of the load of all servers for the weight of all.
     largest: f64,
-    mean: f64,
+    together: f64,
     cache_room: usize,
     requests: u64,
     hits: u64,
@@ -116,7 +112,7 @@ impl Tally {
             last_point: 0,
             imbalance: Vec::new(),
             largest: 0.0,
-            mean: 0.0,
+            together: 0.0,
             cache_room: if destinations > 1 { room as usize } else { 0 },
             requests: 0,
             hits: 0,
@@ -218,16 +214,16 @@ impl Tally {
     /// A look at the load of all real servers.
     pub(crate) fn look(&mut self, now: u64) {
         if self.is_counted(now) {
-            let (mut largest, mut sum, mut n) = (0.0_f64, 0.0, 0.0);
+            let (mut largest, mut live, mut weight) = (0.0_f64, 0.0, 0.0);
             for tally in self.servers.iter().filter(|tally| tally.weight > 0) {
-                let load = tally.live_for_weight();
-                largest = largest.max(load);
-                sum += load;
-                n += 1.0;
+                let (its_live, its_weight) = (f64::from(tally.live), f64::from(tally.weight));
+                largest = largest.max(its_live / its_weight);
+                live += its_live;
+                weight += its_weight;
             }
-            if n > 0.0 {
+            if weight > 0.0 {
                 self.largest += largest;
-                self.mean += sum / n;
+                self.together += live / weight;
             }
         }
         self.looks += 1;
@@ -266,19 +262,15 @@ impl Tally {
                 metrics.insert(name, value);
             }
         };
-        let sojourn = |share| self.sojourn.quantile(share).map(seconds);
-        put("sojourn_p50", sojourn(0.5));
-        put("sojourn_p99", sojourn(0.99));
-        put("sojourn_p999", sojourn(0.999));
+        put("sojourn_p50", quantile(&self.sojourn, 0.5).map(seconds));
+        put("sojourn_p99", quantile(&self.sojourn, 0.99).map(seconds));
+        put("sojourn_p999", quantile(&self.sojourn, 0.999).map(seconds));
         let done = self.sojourn.total();
         put(
             "sojourn_mean",
             (done > 0).then(|| self.sojourn_sum / float(done)),
         );
-        let slowdown = self
-            .slowdown
-            .quantile(0.99)
-            .map(|it| float(it) / SLOWDOWN_UNITS);
+        let slowdown = quantile(&self.slowdown, 0.99).map(|it| float(it) / SLOWDOWN_UNITS);
         put("slowdown_p99", slowdown);
         for (of, [max, variation, jain]) in DIVIDED {
             let even = self.divided(of);
@@ -288,7 +280,7 @@ impl Tally {
         }
         put(
             "overprovision",
-            (self.mean > 0.0).then(|| self.largest / self.mean),
+            (self.together > 0.0).then(|| self.largest / self.together),
         );
         put("remapped", self.remapped.map(|(moved, _)| float(moved)));
         put("remapped_least", self.remapped.map(|(_, least)| least));
@@ -320,6 +312,12 @@ impl Tally {
     }
 }
 
+/// A quantile that at least one value is expected to be above: of fewer it would be their largest, whatever it is called.
+fn quantile(of: &Histogram, share: f64) -> Option<u64> {
+    let above = (1.0 - share) * float(of.total());
+    (above >= 1.0).then(|| of.quantile(share)).flatten()
+}
+
 /// What is divided, and the metrics that say how evenly.
 type Divided = (fn(&ServerShare) -> f64, [&'static str; 3]);
 
@@ -338,4 +336,57 @@ const DIVIDED: [Divided; 3] = [
 /// A count as a number to calculate with.
 fn float(number: u64) -> f64 {
     count(usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// The numbers after ten seconds, a look every tenth, in which these servers (weight, connections) had the same all
+    /// the time.
+    fn steady(servers: &[(u32, u32)]) -> BTreeMap<&'static str, f64> {
+        let mut tally = Tally::new(0, 10 * SECOND, 1, 2);
+        for (number, &(weight, connections)) in servers.iter().enumerate() {
+            tally.weigh(0, number, weight);
+            for _ in 0..connections {
+                tally.decide(0, number, 0, 1.0);
+                tally.live(0, number, true);
+            }
+        }
+        (1..=100).for_each(|look| tally.look(look * SECOND / 10));
+        tally.finish().metrics
+    }
+
+    #[test]
+    fn overprovision_is_the_capacity_that_the_busiest_server_asks_for() {
+        // All is on one that is a fifth of the capacity; as it should be; on one that is four fifths.
+        for (servers, expected) in [
+            ([(4, 0), (1, 10)], 5.0),
+            ([(4, 8), (1, 2)], 1.0),
+            ([(4, 10), (1, 0)], 1.25),
+            ([(1, 10), (1, 0)], 2.0),
+        ] {
+            let found = steady(&servers)["overprovision"];
+            assert!((found - expected).abs() < 1e-12, "{servers:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_percentile_is_of_enough_values_or_left_out() {
+        for (values, expected) in [
+            (1, [false; 3]),
+            (99, [true, false, false]),
+            (100, [true, true, false]),
+            (1000, [true; 3]),
+        ] {
+            let mut tally = Tally::new(0, SECOND, 1, 1);
+            (0..values).for_each(|_| tally.done(SECOND, 1.0));
+            let found = tally.finish().metrics;
+            let has =
+                ["sojourn_p50", "sojourn_p99", "sojourn_p999"].map(|it| found.contains_key(it));
+            assert_eq!(has, expected, "{values}");
+        }
+    }
 }

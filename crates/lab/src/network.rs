@@ -5,6 +5,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use director::net::{Answer, Interface, Network, Route, RouteKind};
 use packet::Mac;
 
+use crate::random;
+
 /// Link address of each director.
 pub(crate) const OWN: Mac = Mac([2, 0, 0, 0, 1, 1]);
 /// Index of the one interface.
@@ -13,6 +15,8 @@ pub(crate) const INTERFACE: u32 = 1;
 pub(crate) const PORT: u16 = 80;
 /// Real servers and virtual addresses at most, so that their addresses stay in their networks.
 pub(crate) const MOST: u32 = 60_000;
+/// Addresses that one of their networks has for them: those of the directors and their router are behind.
+const ROOM: u32 = 65_000;
 /// The directors' own address and their router's.
 const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 254);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 253);
@@ -26,17 +30,23 @@ pub(crate) struct Addresses {
     pub(crate) servers: Ipv4Addr,
 }
 
-impl Default for Addresses {
-    /// In 198.18.0.0/15, which is for benchmarks (RFC 2544 section 12).
-    fn default() -> Self {
+impl Addresses {
+    /// Those of a repeat, in 198.18.0.0/15, which is for benchmarks (RFC 2544 section 12).
+    ///
+    /// Every repeat has others: some schedulers hash them (`dh`, `mh`), and with the same ones in all repeats the interval
+    /// would be that of one table, whichever it is.
+    pub(crate) fn drawn(seed: u64, repeat: u32, vips: u32, servers: u32) -> Self {
+        let mut stream = random::stream(seed, repeat, "addresses");
+        let mut before = |network: [u8; 4], count: u32| {
+            let free = ROOM.saturating_sub(count);
+            Ipv4Addr::from_bits(u32::from_be_bytes(network) + random::below(&mut stream, free))
+        };
         Self {
-            vips: Ipv4Addr::new(198, 18, 0, 0),
-            servers: Ipv4Addr::new(198, 19, 0, 0),
+            vips: before([198, 18, 0, 0], vips),
+            servers: before([198, 19, 0, 0], servers),
         }
     }
-}
 
-impl Addresses {
     /// The virtual address of this number, from 0.
     pub(crate) const fn vip(self, number: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.vips.to_bits() + number + 1)

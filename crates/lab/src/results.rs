@@ -253,7 +253,7 @@ pub const METRICS: &[Metric] = &[
         "overprovision",
         "",
         Better::Less,
-        "How many times the capacity is needed so that the busiest server is not above the mean: time-averaged largest load for weight against the mean.",
+        "How many times the capacity is needed so that the busiest server is not above the mean: time-averaged largest load for weight, against that of all servers together.",
     ),
     metric(
         "remapped",

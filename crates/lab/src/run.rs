@@ -193,17 +193,18 @@ fn run_once(
     plan: &Plan,
     repeat: u32,
 ) -> Result<RunResults, RunError> {
+    let servers = u32::try_from(most_servers(scenario)).unwrap_or(MOST);
     let moves = |event: &Event| matches!(event, Event::DirectorDies { .. } | Event::Restart { .. });
     let setup = Setup {
         scheduler: choice.clone(),
         service: scenario.service.clone(),
         count: scenario.directors.count.max(1) as usize,
         is_shared: scenario.directors.shared,
-        servers: u32::try_from(most_servers(scenario)).unwrap_or(MOST),
+        servers,
         // Flows that come to a director which does not know them can only go on where it takes them up, as whoever
         // puts directors behind a router sets it; what the scheduler makes of them is then what is compared.
         sloppy: scenario.directors.count > 1 || scenario.events.iter().any(moves),
-        addresses: Addresses::default(),
+        addresses: Addresses::drawn(plan.seed, repeat, scenario.service.vips.max(1), servers),
         seed: mix(plan.seed ^ mix(repeat.into())),
     };
     let options = RunOptions {
@@ -275,13 +276,16 @@ fn rows(scenario: &Scenario) -> Vec<ServerRow> {
     (1..).zip(all).map(row).collect()
 }
 
-/// All repeats of one scheduler together.
+/// All repeats of one scheduler together. A metric that only some of them have is left out: their mean would be that of
+/// the repeats in which all went well.
 fn merge(choice: &Choice, runs: &[RunResults]) -> SchedulerResults {
     let mut metrics = BTreeMap::new();
     for metric in METRICS {
         let of = |run: &RunResults| run.metrics.get(metric.name).copied();
         let samples: Vec<f64> = runs.iter().filter_map(of).collect();
-        if let Some(estimate) = Estimate::of(&samples) {
+        if samples.len() == runs.len()
+            && let Some(estimate) = Estimate::of(&samples)
+        {
             metrics.insert(metric.name.to_owned(), estimate);
         }
     }

@@ -87,7 +87,7 @@ fn one_server_with_many_processors() {
 fn many_servers_lie_between_one_queue_and_lots() {
     let (c, load) = (8, 0.8);
     let servers = "count = 8, discipline = \"fcfs\"";
-    let random = queue(servers, "random", load, 1_500);
+    let random = queue(servers, "random", load, 2_500);
     let apart = 1.0 / (1.0 - load);
     assert_in(&random.metrics["sojourn_mean"], apart);
     let shortest = &queue(servers, "lc", load, 1_000).metrics["sojourn_mean"];
@@ -234,6 +234,38 @@ fn least_disruption_is_the_part_of_what_went() {
         assert!(
             moved.mean >= least.mean && moved.mean < 1.1 * least.mean,
             "{moved:?} {least:?}"
+        );
+    }
+}
+
+/// What a hash of addresses decides is luck, and the interval has to say so: no repeat has the addresses of another one.
+#[test]
+fn repeats_have_addresses_of_their_own() {
+    let found = queue("count = 16", "dh", 0.05, 100);
+    // One virtual address, one server; twelve draws of sixteen give 8.6 different ones.
+    let served = found
+        .per_server
+        .iter()
+        .filter(|share| share.connections > 0.0);
+    let served = served.count();
+    assert!((4..=12).contains(&served), "{:?}", found.per_server);
+}
+
+/// M/M/1: the time of a connection is exponential, so its quantiles are known.
+#[test]
+fn percentiles_are_those_of_an_exponential() {
+    let load = 0.5;
+    let found = queue("count = 1, discipline = \"fcfs\"", "rr", load, 10_000);
+    for (metric, above) in [
+        ("sojourn_p50", 0.5_f64),
+        ("sojourn_p99", 0.01),
+        ("sojourn_p999", 0.001),
+    ] {
+        let (found, expected) = (&found.metrics[metric], -above.ln() / (1.0 - load));
+        let off = (found.mean - expected).abs();
+        assert!(
+            off <= found.half && found.half < expected / 5.0,
+            "{metric}: {found:?}, theory says {expected}"
         );
     }
 }
