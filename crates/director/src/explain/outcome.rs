@@ -59,7 +59,7 @@ impl Dry {
     }
 
     fn note_frame(&self, came: Option<&Headers>, outgoing: &Outgoing<'_>, notes: &mut Notes) {
-        let left = with_packet(&outgoing.frame, |packet| Headers::parse(packet));
+        let left = with_packet(&outgoing.frame, Headers::parse);
         if let (Some(came), Ok(left)) = (came, left) {
             note_rewriting(came, &left, notes);
         }
@@ -69,7 +69,7 @@ impl Dry {
     /// A frame that leaves: interface, link address, and what it is.
     pub(super) fn frame_text(&self, outgoing: &Outgoing<'_>) -> String {
         let name = self.interface_name(outgoing.interface);
-        let frame = with_packet(&outgoing.frame, |packet| describe::frame(packet));
+        let frame = with_packet(&outgoing.frame, describe::frame);
         let to = outgoing.frame.bytes().first_chunk::<6>();
         match to.filter(|_| outgoing.frame.link_len() > 0) {
             Some(mac) => format!("{name} to {}: {frame}", packet::Mac(*mac)),
