@@ -1,6 +1,6 @@
 //! Random configurations, hosts and packets through `Director::handle`: never a panic, every frame that leaves is
-//! well-formed, every packet has one outcome, what the real servers count is what the table holds, and with time
-//! everything comes to an end.
+//! well-formed, every packet has one outcome, what the director says beforehand that it would do is what it does, what
+//! the real servers count is what the table holds, and with time everything comes to an end.
 
 #![no_main]
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 use director::connection::{Connection, Cursor, HashKind, TableConfig};
 use director::destination::Destination;
 use director::director::{Director, Host};
+use director::explain::{About, Explanation, Question};
 use director::frame::Output;
 use director::shared::{Options, Shared, Timeouts};
 use director::sysctl::SYSCTLS;
@@ -17,7 +18,7 @@ use director::template::Template;
 use director::time::Instant;
 use libfuzzer_sys::arbitrary::{self, Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use packet::{Packet, Vlan};
+use packet::{Offload, Packet, Vlan};
 use ulvs_fuzz::check;
 use ulvs_fuzz::command::{self, Command};
 use ulvs_fuzz::follow::Follow;
@@ -28,6 +29,8 @@ use ulvs_fuzz::wire::{Neighbour, Opening, Segment, Wire};
 
 /// Octets in front of a frame, as the links leave them.
 const HEADROOM: usize = 128;
+/// The director is asked about one frame in so many beforehand, as it takes a copy.
+const ASKED: u64 = 16;
 /// Steps of one run.
 const STEPS_MAX: usize = 200;
 /// Connections that the table takes.
@@ -343,17 +346,35 @@ impl System {
         }
         self.director.refresh();
         let before = self.director.counters().received;
+        let is_plain = packet.offload == Offload::default() && packet.vlan.is_none();
+        let asks = is_plain && headroom == HEADROOM && before.is_multiple_of(ASKED);
+        let foretold = asks.then(|| self.explain(interface, mark, frame)).flatten();
         let mut output = Output::default();
         let verdict = self
             .director
             .handle(self.now, interface, mark, packet, &mut output);
         assert_eq!(self.director.counters().received, before + 1);
+        if let Some(foretold) = foretold {
+            assert_eq!(foretold.at_once, verdict, "{foretold}");
+        }
         check::frames(&self.host.network.load(), &output, wire.is_right);
         if beside.is_some() && !speaks_of_neighbours(&wire.bytes) {
             check::outcome(verdict, &output, |interface| {
                 host::link_len(&self.links, interface)
             });
         }
+    }
+
+    /// What the director says of a frame before it arrives; `None` where it cannot be asked.
+    fn explain(&self, interface: u32, mark: u32, frame: &[u8]) -> Option<Explanation> {
+        let network = self.host.network.load();
+        let name = network.interface(interface)?.name.clone();
+        let question = Question {
+            about: About::Frame(frame.to_vec()),
+            mark: Some(mark),
+            interface: Some(name),
+        };
+        self.director.explain(self.now, &question, |_, _| 0).ok()
     }
 
     fn wait(&mut self, time: Duration) {

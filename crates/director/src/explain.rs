@@ -20,10 +20,13 @@ use packet::Packet;
 
 use crate::director::Director;
 use crate::frame::Output;
+use crate::net::Interface;
+use crate::reassembly::Datagram;
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
 
 pub(crate) use fork::Copied;
+use fork::Dry;
 pub use probe::Probe;
 pub use question::{About, Question, QuestionError};
 use waiting::NextHop;
@@ -103,8 +106,17 @@ impl Director {
         let mut notes = Notes::default();
         let packet = Packet::new(&mut buffer, HEADROOM..end, link_len);
         let mark = (question.mark).unwrap_or_else(|| marks(interface.index, &packet));
-        let mut dry = self.dry_run(now, mark, &packet);
-        self.note_before(&dry, now, mark, interface, &packet, &mut notes);
+        notes.say("frame", describe::frame(&packet));
+        let mut dry = match self.worker.reassembly.completed_by(mark, &packet) {
+            Some(Datagram {
+                mut frame, mark, ..
+            }) => frame.edit(|whole| {
+                let text = format!("the last of {}", describe::frame(whole));
+                notes.say("frame", text);
+                self.prepare(now, mark, interface, whole, &mut notes)
+            }),
+            None => self.prepare(now, mark, interface, &packet, &mut notes),
+        };
         let mut output = Output::default();
         let at_once = dry
             .director
@@ -122,5 +134,20 @@ impl Director {
             meaning: outcome::meaning(verdict, next_hop.is_some()),
             notes: notes.0,
         })
+    }
+
+    /// A copy for what this packet, or the datagram that it completes, can meet; with what there is to say before it
+    /// goes its way.
+    fn prepare(
+        &self,
+        now: Instant,
+        mark: u32,
+        interface: &Interface,
+        packet: &Packet<'_>,
+        notes: &mut Notes,
+    ) -> Dry {
+        let dry = self.dry_run(now, mark, packet);
+        self.note_before(&dry, now, mark, interface, packet, notes);
+        dry
     }
 }

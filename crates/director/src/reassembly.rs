@@ -146,6 +146,21 @@ impl Reassembly {
         Some(&self.incomplete.get(&key)?.first.as_ref()?.1)
     }
 
+    /// The datagram that this fragment would complete.
+    pub(crate) fn completed_by(&self, mark: u32, packet: &Packet<'_>) -> Option<Datagram> {
+        let headers = Headers::parse(packet).ok()?;
+        let fragment = headers.fragment?;
+        let known = self.incomplete.get(&Key::of(&headers, fragment));
+        let mut datagram = known.cloned().unwrap_or_else(|| Incomplete::new(0));
+        let fits = datagram.insert(packet, &headers, fragment);
+        if fragment.offset == 0 {
+            datagram.mark = mark;
+        }
+        (fits && datagram.is_complete())
+            .then(|| datagram.assemble())
+            .flatten()
+    }
+
     /// Takes in one fragment, with its firewall mark.
     pub(crate) fn add(
         &mut self,
@@ -164,16 +179,7 @@ impl Reassembly {
                 number: self.count,
                 since: now,
             });
-            Incomplete {
-                pieces: Vec::new(),
-                total: None,
-                first: None,
-                mark: 0,
-                bytes: 0,
-                frames: 0,
-                ecn: 0,
-                number: self.count,
-            }
+            Incomplete::new(self.count)
         });
         let before = datagram.octets();
         let fits = frame.edit(|packet| datagram.insert(packet, headers, fragment));
@@ -297,6 +303,19 @@ impl Reassembly {
 }
 
 impl Incomplete {
+    fn new(number: u64) -> Self {
+        Self {
+            pieces: Vec::new(),
+            total: None,
+            first: None,
+            mark: 0,
+            bytes: 0,
+            frames: 0,
+            ecn: 0,
+            number,
+        }
+    }
+
     /// What its fragments take up.
     fn octets(&self) -> usize {
         let first = self.first.as_ref().map_or(0, |(frame, _)| frame.len());

@@ -7,9 +7,12 @@ use director::destination::Method;
 use director::explain::Question;
 use director::protocol::Protocol;
 use director::scheduler::ENTRIES;
-use director::service::{FLAG_PERSISTENT, FLAG_SCHED_1, FLAG_SCHED_2, ServiceConfig, ServiceKey};
+use director::service::{
+    FLAG_PERSISTENT, FLAG_SCHED_1, FLAG_SCHED_2, Family, ServiceConfig, ServiceKey,
+};
 use director::verdict::Verdict;
 use etherparse::PacketBuilder;
+use packet::checksum::Sum;
 use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
 
 fn syn(client: [u8; 4], port: u16, to: u16) -> Vec<u8> {
@@ -247,4 +250,52 @@ fn questions_are_read_as_they_are_written() {
         .explain(world.now, &question, |_, _| 0)
         .unwrap_err();
     assert!(fault.to_string().contains("no interface none"), "{fault}");
+}
+
+/// A fragment that completes a datagram is asked about as the datagram: its mark is the first fragment's, and what a
+/// first fragment of eight octets has not (TCP's flags) is known.
+#[test]
+fn the_last_fragment_is_the_whole_datagram() {
+    let (mut world, _) = world("rr", 0);
+    let mut marked = world
+        .shared
+        .snapshot()
+        .iter()
+        .next()
+        .unwrap()
+        .config
+        .clone();
+    marked.key = ServiceKey::Mark {
+        family: Family::V4,
+        mark: 7,
+    };
+    world.shared.add_service(marked).unwrap();
+    let whole = syn([192, 0, 2, 9], 4000, 80);
+    let piece = |range: core::ops::Range<usize>, flags: u16| {
+        let mut frame = whole[..34].to_vec();
+        let len = u16::try_from(20 + range.len()).unwrap();
+        frame[16..18].copy_from_slice(&len.to_be_bytes());
+        frame[20..22].copy_from_slice(&flags.to_be_bytes());
+        frame[24..26].fill(0);
+        let sum = Sum::of(&frame[14..34]).finish();
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame.extend(&whole[34 + range.start..34 + range.end]);
+        frame
+    };
+    let (first, last) = (piece(0..8, 0x2000), piece(8..20, 1));
+    assert_eq!(world.receive(CLIENTS, &first).0, Verdict::Held);
+    let octets: String = last.iter().map(|octet| format!("{octet:02x}")).collect();
+    world.director.refresh();
+    let mut question: Question = format!("frame {octets}").parse().unwrap();
+    question.mark = Some(7);
+    let answer = world.director.explain(world.now, &question, |_, _| 0);
+    let text = answer.unwrap().to_string();
+    assert_eq!(told(&text, "service"), ["TCP 10.8.0.1:80 -s rr"], "{text}");
+    assert!(!told(&text, "scheduler").is_empty(), "{text}");
+    assert!(
+        told(&text, "frame")[1].starts_with("the last of "),
+        "{text}"
+    );
+    assert!(text.starts_with("verdict\tforwarded\n"), "{text}");
+    assert_eq!(world.receive(CLIENTS, &last).0, Verdict::Forwarded);
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use packet::{Headers, Packet};
 
+use super::Notes;
 use super::fork::{Dry, flow_of};
-use super::{Notes, describe};
 use crate::assign::template_key;
 use crate::connection::{Connection, FlowKey};
 use crate::destination::Destination;
@@ -34,7 +34,6 @@ impl Director {
         packet: &Packet<'_>,
         notes: &mut Notes,
     ) {
-        notes.say("frame", describe::frame(packet));
         let link = if interface.link_len > 0 {
             format!(" ({})", interface.mac)
         } else {
