@@ -31,14 +31,13 @@ pub fn choose(text: &str) -> Result<Choice, RunError> {
         _ => return Err(refused("write NAME or NAME -b FLAG,FLAG".to_owned())),
     };
     let bare = name.strip_suffix('*').unwrap_or(name);
-    let entry =
-        baselines::find(bare).ok_or_else(|| refused("there is no such scheduler".to_owned()))?;
+    let entry = baselines::find(bare).ok_or_else(|| {
+        refused("there is no such scheduler; `ulvs lab list` shows them".to_owned())
+    })?;
     let mut flags = 0;
     for flag in names.split(',').filter(|flag| !flag.is_empty()) {
         let known = entry.flags.iter().find(|known| known.name == flag);
-        flags |= known
-            .ok_or_else(|| refused(format!("{name} has no flag {flag}")))?
-            .flag;
+        flags |= known.ok_or_else(|| refused(no_flag(entry, flag)))?.flag;
     }
     let flags_typed = words.get(1..).unwrap_or_default().join(" ");
     Ok(Choice {
@@ -48,6 +47,41 @@ pub fn choose(text: &str) -> Result<Choice, RunError> {
         name: entry.name,
         flags,
     })
+}
+
+/// What these words mean, one for each.
+///
+/// # Errors
+/// [`RunError::Scheduler`]: as [`choose`], or two of them mean the same, which results could not tell apart.
+pub fn chosen(texts: &[String]) -> Result<Vec<Choice>, RunError> {
+    let mut choices: Vec<Choice> = Vec::new();
+    for text in texts {
+        let choice = choose(text)?;
+        if choices
+            .iter()
+            .any(|other| (other.name, other.flags) == (choice.name, choice.flags))
+        {
+            return Err(RunError::Scheduler {
+                text: text.clone(),
+                reason: "it is there twice; leave one out".to_owned(),
+            });
+        }
+        choices.push(choice);
+    }
+    Ok(choices)
+}
+
+fn no_flag(entry: &Entry, flag: &str) -> String {
+    let flags: Vec<&str> = entry.flags.iter().map(|known| known.name).collect();
+    if flags.is_empty() {
+        format!("{} has no flag {flag}, nor any other", entry.name)
+    } else {
+        format!(
+            "{} has no flag {flag}; its flags are {}",
+            entry.name,
+            flags.join(", ")
+        )
+    }
 }
 
 /// The name, and `*` behind it if kernel IPVS does not have it.
@@ -105,7 +139,11 @@ mod tests {
     fn what_is_not_there_is_refused_with_its_name() {
         for (text, reason) in [
             ("wlcc", "there is no such scheduler"),
-            ("wlc -b sh-port", "wlc has no flag sh-port"),
+            ("wlc -b sh-port", "wlc has no flag sh-port, nor any other"),
+            (
+                "sh -b mh-port",
+                "sh has no flag mh-port; its flags are sh-fallback, sh-port",
+            ),
             ("sh sh-port", "write NAME or NAME -b FLAG,FLAG"),
             ("", "write NAME or NAME -b FLAG,FLAG"),
         ] {

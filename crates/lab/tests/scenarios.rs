@@ -132,7 +132,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     (
         "count = 8\nweight = 2",
         "count = \"8\"\nweight = 2",
-        "s.toml:13: `count = \"8\"`: invalid type: string \"8\", expected a whole number, 0 or more",
+        "s.toml:13: `count = \"8\"`: invalid type: string \"8\", expected a whole number from 0 to 4294967295",
     ),
     (
         "load = 0.7",
@@ -142,12 +142,12 @@ const TYPES: &[(&str, &str, &str)] = &[
     (
         "server = 3",
         "server = -3",
-        "s.toml:50: `server = -3`: invalid value: integer `-3`, expected a whole number, 0 or more",
+        "s.toml:50: `server = -3`: invalid value: integer `-3`, expected a whole number from 0 to 4294967295",
     ),
     (
         "server = 3",
         "server = 3.5",
-        "s.toml:50: `server = 3.5`: invalid type: floating point `3.5`, expected a whole number, 0 or more",
+        "s.toml:50: `server = 3.5`: invalid type: floating point `3.5`, expected a whole number from 0 to 4294967295",
     ),
     (
         "kind = \"poisson\"",
@@ -218,12 +218,27 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     (
         "\"wlc\"",
         "\"wlcc\"",
-        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: scheduler \"wlcc\": there is no such scheduler",
+        "s.toml:5: `schedulers = [\"wlcc\", \"sh -b sh-port\"]`: scheduler \"wlcc\": there is no such scheduler; `ulvs lab list` shows them",
     ),
     (
         "\"wlc\"",
         "\"wlc -b sh-port\"",
-        "s.toml:5: `schedulers = [\"wlc -b sh-port\", \"sh -b sh-port\"]`: scheduler \"wlc -b sh-port\": wlc has no flag sh-port",
+        "s.toml:5: `schedulers = [\"wlc -b sh-port\", \"sh -b sh-port\"]`: scheduler \"wlc -b sh-port\": wlc has no flag sh-port, nor any other",
+    ),
+    (
+        "\"wlc\"",
+        "\"sh  -b sh-port\"",
+        "s.toml:5: `schedulers = [\"sh  -b sh-port\", \"sh -b sh-port\"]`: scheduler \"sh -b sh-port\": it is there twice; leave one out",
+    ),
+    (
+        "load = 0.7",
+        "load = -1",
+        "s.toml:26: `load = -1`: `load` -1 is not possible: it is more than 0, and less than 1",
+    ),
+    (
+        "load = 0.7",
+        "load = inf",
+        "s.toml:26: `load = inf`: `load` inf is not possible: it is more than 0, and less than 1",
     ),
     (
         "vips = 1",

@@ -238,6 +238,17 @@ fn a_capture_that_cannot_be_used_is_named_with_what_to_do() {
          whole with `editcap -r cut.pcap OUT.pcap 1-1`"
     );
 
+    let path = file(&folder, "head.pcap", &whole[..10]);
+    assert_eq!(
+        refusal(&folder, &path, Protocol::Tcp),
+        "head.pcap: unexpected end of file: it is cut off before its first packet: capture it again"
+    );
+    let path = file(&folder, "one.pcap", &whole[..30]);
+    assert_eq!(
+        refusal(&folder, &path, Protocol::Tcp),
+        "one.pcap: it is cut off or broken behind packet 0 (unexpected end of file): capture it again"
+    );
+
     let mut cooked = whole.clone();
     cooked[23] = 113;
     let path = file(&folder, "any.pcap", &cooked);

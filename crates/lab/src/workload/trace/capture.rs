@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use hashbrown::HashMap;
@@ -39,19 +40,25 @@ struct Capture {
 pub(super) fn read(path: &Path, protocol: Protocol) -> Result<Vec<Row>, TraceError> {
     let name = path.display();
     let mut reader = Reader::open(path).map_err(|error| {
-        TraceError(format!(
-            "{name}: {}: capture on one interface instead of `any`",
-            error.source
-        ))
+        let what = match error.source.kind() {
+            ErrorKind::UnexpectedEof => "it is cut off before its first packet: capture it again",
+            _ => "capture on one interface instead of `any`",
+        };
+        TraceError(format!("{name}: {}: {what}", error.source))
     })?;
     let mut capture = Capture::default();
     let mut begin = None;
     let mut count: u64 = 0;
     loop {
         let record = reader.next_record().map_err(|error| {
+            let rest = match count {
+                0 => String::new(),
+                _ => format!(
+                    ", or keep what is whole with `editcap -r {name} OUT.pcap 1-{count}`"
+                ),
+            };
             TraceError(format!(
-                "{name}: it is cut off or broken behind packet {count} ({}): capture it again, or keep what is whole with \
-                 `editcap -r {name} OUT.pcap 1-{count}`",
+                "{name}: it is cut off or broken behind packet {count} ({}): capture it again{rest}",
                 error.source
             ))
         })?;
