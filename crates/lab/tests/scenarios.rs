@@ -437,7 +437,8 @@ fn shipped_scenarios_are_good_and_small() {
         assert_eq!(*file, format!("{}.toml", scenario.name));
         assert!(scenario.summary.ends_with(['.', '?']), "{file}: a sentence");
         for (_, point) in scenario.points() {
-            let mut workload = lab::workload::from_scenario(&point, 1, 0).expect("it was checked");
+            let plan = lab::workload::Plan::new(&point).expect("it was checked");
+            let mut workload = plan.start(1, 0);
             let mut count = 0.0;
             while let Some(arrival) = workload.next() {
                 count += 1.0;
@@ -462,7 +463,8 @@ fn survives(text: &str) {
         return;
     };
     for (_, point) in scenario.points() {
-        let mut workload = lab::workload::from_scenario(&point, 1, 0).expect("it was checked");
+        let plan = lab::workload::Plan::new(&point).expect("it was checked");
+        let mut workload = plan.start(1, 0);
         for _ in 0..200 {
             let Some(at) = workload.peek() else {
                 break;
