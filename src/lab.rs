@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use lab::command::{self, LabError, Outputs, Request};
+use lab::command::{self, LabError, Request};
+use lab::outputs::Outputs;
 
 /// Columns of a table where the output is no terminal.
 const WIDTH: usize = 120;

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use crate::compare::{self, Comparison};
 use crate::cost::{self, Costs};
 use crate::json::FileError;
+use crate::outputs::{self, Kind, Outputs};
 use crate::progress::{Progress, WHOLE};
 use crate::results::{Better, METRICS, Results};
 use crate::run::{self, Plan, RunError};
 use crate::scenario::{self, SHIPPED, Scenario, ScenarioError};
-use crate::schedulers::{self, Choice};
+use crate::schedulers;
 use crate::{csv, json, report, table};
 
 /// Repeats by default, and with `--quick`.
@@ -58,6 +59,9 @@ pub enum LabError {
         /// Why not.
         error: io::Error,
     },
+    /// Two outputs in one file.
+    #[error("{}: this file is to be written twice: give each output a name of its own", .0.display())]
+    SameFile(PathBuf),
     /// The director refuses what is measured.
     #[error("the director refused a command of the measurement: {0}")]
     Refused(#[from] director::shared::CommandError),
@@ -82,19 +86,6 @@ pub struct Request {
     pub threads: usize,
     /// What is written where.
     pub outputs: Outputs,
-}
-
-/// Files to write.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outputs {
-    /// Folder that gets `results.json`, `results.csv` and `report.html`.
-    pub folder: Option<PathBuf>,
-    /// JSON.
-    pub json: Option<PathBuf>,
-    /// CSV.
-    pub csv: Option<PathBuf>,
-    /// The page.
-    pub html: Option<PathBuf>,
 }
 
 impl Request {
@@ -129,9 +120,7 @@ impl Request {
             if !self.schedulers.is_empty() {
                 scenario.schedulers.clone_from(&self.schedulers);
             }
-            for name in &scenario.schedulers {
-                schedulers::choose(name)?;
-            }
+            schedulers::chosen(&scenario.schedulers)?;
         }
         let mut names: Vec<&str> = scenarios.iter().map(|one| one.name.as_str()).collect();
         names.sort_unstable();
@@ -171,65 +160,6 @@ fn text(name: &str) -> Result<String, LabError> {
     String::from_utf8(octets).map_err(not_text)
 }
 
-impl Outputs {
-    /// Each file, and what makes its content.
-    fn files(&self) -> Vec<(PathBuf, Kind)> {
-        let mut files = Vec::new();
-        if let Some(folder) = &self.folder {
-            files.push((folder.join("results.json"), Kind::Json));
-            files.push((folder.join("results.csv"), Kind::Csv));
-            files.push((folder.join("report.html"), Kind::Html));
-        }
-        let single = [
-            (&self.json, Kind::Json),
-            (&self.csv, Kind::Csv),
-            (&self.html, Kind::Html),
-        ];
-        let given = single.into_iter();
-        files.extend(given.filter_map(|(path, kind)| Some((path.clone()?, kind))));
-        files
-    }
-
-    /// Makes the folder, and sees whether files could be written: before a run that takes minutes.
-    fn prepare(&self) -> Result<(), LabError> {
-        if let Some(folder) = &self.folder {
-            std::fs::create_dir_all(folder).map_err(|error| LabError::Write {
-                path: folder.clone(),
-                error,
-            })?;
-        }
-        for (path, _) in self.files() {
-            let is_new = !path.exists();
-            let mut open = std::fs::OpenOptions::new();
-            let opened = open.create(true).append(true).open(&path);
-            // Nothing is left of it when the run is given up.
-            let tried = opened.and_then(|_| {
-                if is_new {
-                    std::fs::remove_file(&path)
-                } else {
-                    Ok(())
-                }
-            });
-            tried.map_err(|error| LabError::Write { path, error })?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Json,
-    Csv,
-    Html,
-}
-
-fn write(path: &Path, content: &str) -> Result<(), LabError> {
-    std::fs::write(path, content).map_err(|error| LabError::Write {
-        path: path.to_owned(),
-        error,
-    })
-}
-
 /// `ulvs lab run`: runs, prints tables of this width, writes files. The bar is on `bar`, where there is one.
 ///
 /// # Errors
@@ -263,18 +193,23 @@ pub fn run(
     let bar = Progress::new(bar);
     let parts =
         |part: usize, of: usize| u64::try_from(part).unwrap_or(0) * WHOLE / of.max(1) as u64;
-    for (number, scenario) in scenarios.iter().enumerate() {
-        let tell = |at: run::Progress<'_>| {
-            let before = parts(number, scenarios.len());
-            let inside = parts(at.done, at.total) / scenarios.len() as u64;
-            bar.at(
-                before + inside,
-                &format!("{}, {}", at.scenario, at.scheduler),
-            );
-        };
-        results.scenarios.extend(run::run(scenario, &plan, &tell)?);
-    }
+    let ran = scenarios
+        .iter()
+        .enumerate()
+        .try_for_each(|(number, scenario)| {
+            let tell = |at: run::Progress<'_>| {
+                let before = parts(number, scenarios.len());
+                let inside = parts(at.done, at.total) / scenarios.len() as u64;
+                bar.at(
+                    before + inside,
+                    &format!("{}, {}", at.scenario, at.scheduler),
+                );
+            };
+            results.scenarios.extend(run::run(scenario, &plan, &tell)?);
+            Ok::<(), RunError>(())
+        });
     bar.finish();
+    ran?;
     // Whoever closed the output does not want the rest, but may want the files.
     let _ = out.write_all(table::text(&results, width).as_bytes());
     for (path, kind) in request.outputs.files() {
@@ -283,7 +218,7 @@ pub fn run(
             Kind::Csv => csv::text(&results),
             Kind::Html => report::html(&results, &Costs::default()),
         };
-        write(&path, &content)?;
+        outputs::write(&path, &content)?;
         let _ = writeln!(out, "Written: {}", path.display());
     }
     Ok(())
@@ -360,7 +295,7 @@ pub fn report(results: &Path, costs: Option<&Path>, page: &Path) -> Result<(), L
         Some(path) => json::costs(path)?,
         None => Costs::default(),
     };
-    write(page, &report::html(&results, &costs))
+    outputs::write(page, &report::html(&results, &costs))
 }
 
 /// `ulvs lab cost`: measures these schedulers (none = all), prints a table, writes JSON.
@@ -374,8 +309,8 @@ pub fn cost(
     out: &mut dyn Write,
     bar: Option<&mut (dyn Write + Send)>,
 ) -> Result<(), LabError> {
-    let chosen = names.iter().map(|name| schedulers::choose(name));
-    let chosen = chosen.collect::<Result<Vec<Choice>, RunError>>()?;
+    let chosen = schedulers::chosen(names)?;
+    file.map_or(Ok(()), outputs::try_out)?;
     let choices = if chosen.is_empty() {
         schedulers::all()
     } else {
@@ -393,7 +328,7 @@ pub fn cost(
     bar.finish();
     let _ = out.write_all(cost::text(&costs).as_bytes());
     if let Some(path) = file {
-        write(path, &json::text(&costs))?;
+        outputs::write(path, &json::text(&costs))?;
         let _ = writeln!(out, "Written: {}", path.display());
     }
     Ok(())

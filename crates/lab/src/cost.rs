@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::number;
 use crate::results::Cost;
 use crate::schedulers::Choice;
+use crate::statistics::{count, float};
 
 /// Everything that one `ulvs lab cost` measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -227,7 +228,7 @@ impl Subject {
             for flow in &flows {
                 made.push(self.shared.schedule(&service, flow, None, self.now));
             }
-            taken.push(start.elapsed().as_secs_f64() * 1e9 / 64.0);
+            taken.push(start.elapsed().as_secs_f64() * 1e9 / count(TOGETHER));
             for scheduled in made {
                 self.keep(scheduled);
                 if let Some(ended) = self.live.pop_front() {
@@ -285,7 +286,7 @@ pub fn text(costs: &Costs) -> String {
     type Of = fn(&Cost) -> f64;
     let tables: [(&str, Of); 3] = [
         ("A decision, ns", |cost| cost.decision_ns),
-        ("State, octets", |cost| octets(cost.state_octets)),
+        ("State, octets", |cost| float(cost.state_octets)),
         ("Taking up a change, µs", |cost| cost.build_us),
     ];
     for (title, of) in tables {
@@ -311,11 +312,6 @@ pub fn text(costs: &Costs) -> String {
         }
     }
     text
-}
-
-/// Octets as a number to draw and to print; beyond 2^32 none are.
-pub(crate) fn octets(octets: u64) -> f64 {
-    u32::try_from(octets).map_or(f64::MAX, f64::from)
 }
 
 #[cfg(test)]

@@ -15,17 +15,17 @@ pub(crate) enum Action {
     Delete(usize),
     /// A real server that was deleted comes back.
     Return(usize),
-    /// A real server crashes and is deleted; with churn.
-    Crash(usize),
+    /// A real server crashes and is deleted; with churn, for the time that it was last added.
+    Crash { server: usize, addition: u32 },
     /// It is repaired and comes back.
     Repair(usize),
     /// A brown-out ends.
     Recover(usize),
-    /// The weight of a real server that slowly starts is raised, for the time that it was last added.
+    /// The weight of a real server is raised, for its latest slow start.
     Raise {
         server: usize,
         step: u32,
-        addition: u32,
+        slow_start: u32,
     },
     /// A rolling update comes to the real server of this place in its list.
     Update { place: usize, event: usize },

@@ -1,6 +1,6 @@
 //! How often which value: of bounded memory for any number of values, the same whatever their order.
 
-use crate::statistics::count;
+use crate::statistics::{count, float};
 
 /// Bits of a value behind its highest one that are kept: bins are at most 1/128 of their value wide.
 const BITS: u32 = 7;
@@ -110,12 +110,6 @@ impl Histogram {
             Some((bin, *below))
         })
     }
-}
-
-/// A count as a number to calculate with; exact up to 2^53.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-const fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

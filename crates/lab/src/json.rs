@@ -5,8 +5,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, Serializer};
 
 use crate::cost::Costs;
@@ -141,9 +141,7 @@ pub fn text(value: &impl Serialize) -> String {
 /// # Errors
 /// [`FileError`]: it cannot be read, is not of this form, or of another version.
 pub fn results(path: &Path) -> Result<Results, FileError> {
-    let results: Results = read(path)?;
-    of_version(path, results.version)?;
-    Ok(results)
+    read(path)
 }
 
 /// Reads a file of costs.
@@ -151,19 +149,13 @@ pub fn results(path: &Path) -> Result<Results, FileError> {
 /// # Errors
 /// [`FileError`]: it cannot be read, is not of this form, or of another version.
 pub fn costs(path: &Path) -> Result<Costs, FileError> {
-    let costs: Costs = read(path)?;
-    of_version(path, costs.version)?;
-    Ok(costs)
+    read(path)
 }
 
-fn of_version(path: &Path, version: u32) -> Result<(), FileError> {
-    if version == VERSION {
-        return Ok(());
-    }
-    Err(FileError::Version {
-        path: path.to_owned(),
-        version,
-    })
+/// What every version says of itself.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
@@ -171,10 +163,19 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
         path: path.to_owned(),
         error,
     })?;
-    serde_json::from_slice(&octets).map_err(|error| FileError::Form {
+    let form = |error| FileError::Form {
         path: path.to_owned(),
         error,
-    })
+    };
+    // Another version may have another form: it is asked for first.
+    let Versioned { version } = serde_json::from_slice(&octets).map_err(form)?;
+    if version != VERSION {
+        return Err(FileError::Version {
+            path: path.to_owned(),
+            version,
+        });
+    }
+    serde_json::from_slice(&octets).map_err(form)
 }
 
 #[cfg(test)]
@@ -215,6 +216,7 @@ mod tests {
         let mut old = made_up::results(1);
         old.version = 7;
         assert!(told(&text(&old)).contains("its version is 7"));
+        assert!(told("{\"version\": 2, \"all\": []}").contains("its version is 2"));
         let absent = results(Path::new("/nonexistent/x.json")).expect_err("there is none");
         assert!(absent.to_string().contains("cannot be read"), "{absent}");
     }

@@ -30,6 +30,7 @@ mod metrics;
 mod network;
 mod number;
 mod operator;
+pub mod outputs;
 pub mod progress;
 pub mod random;
 mod real_server;

@@ -6,7 +6,7 @@ use control::imbalance::Imbalance;
 
 use crate::histogram::Histogram;
 use crate::results::ServerShare;
-use crate::statistics::count;
+use crate::statistics::float;
 use crate::time::{nanoseconds, seconds};
 
 /// Slowdowns are counted in thousandths.
@@ -332,11 +332,6 @@ const DIVIDED: [Divided; 3] = [
     ),
     (|share| share.work, ["work_max", "work_cv", "work_jain"]),
 ];
-
-/// A count as a number to calculate with.
-fn float(number: u64) -> f64 {
-    count(usize::try_from(number).unwrap_or(usize::MAX))
-}
 
 #[cfg(test)]
 mod tests {

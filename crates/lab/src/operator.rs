@@ -27,8 +27,10 @@ struct Known {
     is_listed: bool,
     slow_start: f64,
     churn: Option<Churn>,
-    /// How often it was added: what was planned for an addition before is void.
+    /// How often it was added: a failure that was planned for an addition before is void.
     addition: u32,
+    /// How often it was added, or its weight was edited: raises that were planned before are void.
+    slow_starts: u32,
 }
 
 /// Who gives the commands.
@@ -82,17 +84,14 @@ impl World<'_> {
             Action::Begin(event) => self.begin(event)?,
             Action::Delete(server) => self.delete(server)?,
             Action::Return(server) => self.changing(|world| world.list(server, true))?,
-            Action::Crash(server) => self.crash(server)?,
-            Action::Repair(server) => {
-                self.list(server, true)?;
-                self.plan_failure(server);
-            }
+            Action::Crash { server, addition } => self.crash(server, addition)?,
+            Action::Repair(server) => self.list(server, true)?,
             Action::Recover(server) => self.slow(server, 1.0),
             Action::Raise {
                 server,
                 step,
-                addition,
-            } => self.raise(server, step, addition)?,
+                slow_start,
+            } => self.raise(server, step, slow_start)?,
             Action::Update { place, event } => self.update(place, event)?,
             Action::Stop(server) => {
                 self.stop(server);
@@ -116,7 +115,7 @@ impl World<'_> {
                 let server = index(server);
                 if let Some(known) = self.operator.servers.get_mut(server) {
                     known.nominal = weight;
-                    known.addition += 1;
+                    known.slow_starts += 1;
                 }
                 self.changing(|world| world.weigh(server, weight))
             }
@@ -155,7 +154,8 @@ impl World<'_> {
         let before = self.model.roster().to_vec();
         change(self)?;
         let flows = self.probes();
-        if flows.is_empty() || !self.tally.is_counted(self.now) {
+        // Who is still unanswered at the end must not decide whether a late change is looked at.
+        if flows.is_empty() || !self.tally.is_counted(self.now) || self.now > self.end {
             return Ok(());
         }
         let moved = remap::moved(self.model.setup(), &before, self.model.roster(), &flows)?;
@@ -183,10 +183,9 @@ impl World<'_> {
             slow_start: group.slow_start,
             churn: group.churn,
             addition: 0,
+            slow_starts: 0,
         });
-        self.list(number, slowly)?;
-        self.plan_failure(number);
-        Ok(())
+        self.list(number, slowly)
     }
 
     /// Puts a real server into the list (again), `slowly` if it is of those that start so.
@@ -199,27 +198,29 @@ impl World<'_> {
         }
         known.is_listed = true;
         known.addition += 1;
+        known.slow_starts += 1;
         let starts_slowly = slowly && known.slow_start > 0.0 && known.nominal > 1;
         known.listed.weight = if starts_slowly { 1 } else { known.nominal };
-        let (listed, addition, slow_start) = (known.listed, known.addition, known.slow_start);
+        let (listed, slow_starts, slow_start) = (known.listed, known.slow_starts, known.slow_start);
         if starts_slowly {
             for step in 1..=STEPS {
                 let at = slow_start * f64::from(step) / f64::from(STEPS);
                 let raise = Action::Raise {
                     server: number,
                     step,
-                    addition,
+                    slow_start: slow_starts,
                 };
                 self.agenda.put(self.now + nanoseconds(at), raise);
             }
         }
+        self.plan_failure(number);
         self.tally.weigh(self.now, number, listed.weight);
         self.model.add(listed)
     }
 
-    fn raise(&mut self, server: usize, step: u32, addition: u32) -> Result<(), CommandError> {
+    fn raise(&mut self, server: usize, step: u32, slow_start: u32) -> Result<(), CommandError> {
         let known = self.operator.servers[server];
-        if known.addition != addition || !known.is_listed {
+        if known.slow_starts != slow_start || !known.is_listed {
             return Ok(());
         }
         let raised = u64::from(known.nominal) * u64::from(step) / u64::from(STEPS);
@@ -285,12 +286,18 @@ impl World<'_> {
     fn stop(&mut self, server: usize) {
         let lost = self.stations[server].crash(self.now);
         self.lose(server, &lost);
+        self.break_idle(server);
     }
 
-    fn crash(&mut self, server: usize) -> Result<(), CommandError> {
+    fn crash(&mut self, server: usize, addition: u32) -> Result<(), CommandError> {
+        let known = self.operator.servers[server];
+        // One that was deleted is not brought back by its repair.
+        if known.addition != addition || !known.is_listed {
+            return Ok(());
+        }
         self.stop(server);
         self.delete(server)?;
-        if let Some(churn) = self.operator.servers[server].churn {
+        if let Some(churn) = known.churn {
             let repaired = self.now.saturating_add(self.operator.wait(churn.mttr));
             self.agenda.put(repaired, Action::Repair(server));
         }
@@ -299,9 +306,11 @@ impl World<'_> {
 
     /// With churn: when the real server fails next.
     fn plan_failure(&mut self, server: usize) {
-        if let Some(churn) = self.operator.servers[server].churn {
+        let known = self.operator.servers[server];
+        if let Some(churn) = known.churn {
             let fails = self.now.saturating_add(self.operator.wait(churn.mtbf));
-            self.agenda.put(fails, Action::Crash(server));
+            let addition = known.addition;
+            self.agenda.put(fails, Action::Crash { server, addition });
         }
     }
 

@@ -144,8 +144,7 @@ fn choices(scenario: &Scenario) -> Result<Vec<Choice>, RunError> {
     if scenario.schedulers.is_empty() {
         return Ok(schedulers::all());
     }
-    let typed = scenario.schedulers.iter();
-    typed.map(|text| schedulers::choose(text)).collect()
+    schedulers::chosen(&scenario.schedulers)
 }
 
 /// Where in its sweep a scenario is.

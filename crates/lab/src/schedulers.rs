@@ -36,6 +36,28 @@ pub fn choose(text: &str) -> Result<Choice, RunError> {
     })
 }
 
+/// What these words mean, one for each.
+///
+/// # Errors
+/// [`RunError::Scheduler`]: as [`choose`], or two of them mean the same, which results could not tell apart.
+pub fn chosen(texts: &[String]) -> Result<Vec<Choice>, RunError> {
+    let mut choices: Vec<Choice> = Vec::new();
+    for text in texts {
+        let choice = choose(text)?;
+        if choices
+            .iter()
+            .any(|other| (other.name, other.flags) == (choice.name, choice.flags))
+        {
+            return Err(RunError::Scheduler {
+                text: text.clone(),
+                reason: "it is there twice; leave one out".to_owned(),
+            });
+        }
+        choices.push(choice);
+    }
+    Ok(choices)
+}
+
 /// The name, and `*` behind it if kernel IPVS does not have it.
 fn label(entry: &Entry) -> String {
     let is_own = scheduler::find(entry.name).is_none();

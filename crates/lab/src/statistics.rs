@@ -83,6 +83,13 @@ pub const fn count(count: usize) -> f64 {
     count as f64
 }
 
+/// The same of a count that is not of things in memory.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+pub const fn float(count: u64) -> f64 {
+    count as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

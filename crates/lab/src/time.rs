@@ -20,3 +20,9 @@ pub(crate) fn nanoseconds(seconds: f64) -> u64 {
 pub(crate) const fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / SECOND
 }
+
+/// A duration as nanoseconds; what is longer than 584 years never ends.
+#[must_use]
+pub(crate) fn of_duration(duration: core::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -87,32 +87,24 @@ impl Plan {
     pub fn start(&self, seed: u64, repeat: u32) -> Box<dyn Workload> {
         let maker = self.maker.start(seed, repeat);
         let end = Duration::from_secs_f64(self.duration);
-        let times = match &self.arrivals {
-            Arrivals::Trace { .. } => {
-                return self.flooded(
-                    Box::new(trace::Replay::new(self.trace.clone(), maker, end)),
-                    seed,
-                    repeat,
-                );
-            }
-            Arrivals::Closed { users, think } => {
-                return self.flooded(
-                    Box::new(closed::Closed::new(
-                        *users, *think, maker, end, seed, repeat,
-                    )),
-                    seed,
-                    repeat,
-                );
-            }
-            Arrivals::Poisson { .. } => times::Times::poisson(self.rate, seed, repeat),
+        let open = |times, maker| Box::new(open::Open::new(times, maker, end));
+        let clients: Box<dyn Workload> = match &self.arrivals {
+            Arrivals::Trace { .. } => Box::new(trace::Replay::new(self.trace.clone(), maker, end)),
+            Arrivals::Closed { users, think } => Box::new(closed::Closed::new(
+                *users, *think, maker, end, seed, repeat,
+            )),
+            Arrivals::Poisson { .. } => open(times::Times::poisson(self.rate, seed, repeat), maker),
             Arrivals::Bursty {
                 factor,
                 burst,
                 quiet,
                 ..
-            } => times::Times::bursty(self.rate, *factor, *burst, *quiet, seed, repeat),
+            } => open(
+                times::Times::bursty(self.rate, *factor, *burst, *quiet, seed, repeat),
+                maker,
+            ),
         };
-        self.flooded(Box::new(open::Open::new(times, maker, end)), seed, repeat)
+        self.flooded(clients, seed, repeat)
     }
 
     /// The workload, with the flood beside it where there is one.
@@ -129,16 +121,4 @@ impl Plan {
             None => inner,
         }
     }
-}
-
-/// The workload of a scenario, for this repeat of a run with this seed. [`Plan`] is for many repeats.
-///
-/// # Errors
-/// Those of [`Plan::new`].
-pub fn from_scenario(
-    scenario: &Scenario,
-    seed: u64,
-    repeat: u32,
-) -> Result<Box<dyn Workload>, trace::TraceError> {
-    Ok(Plan::new(scenario)?.start(seed, repeat))
 }

@@ -18,7 +18,7 @@ use crate::operator::Operator;
 use crate::real_server::RealServer;
 use crate::remap;
 use crate::scenario::{Protocol, Scenario};
-use crate::time::nanoseconds;
+use crate::time::{nanoseconds, of_duration};
 use crate::workload::{Arrival, Workload};
 
 /// Points of the imbalance over time.
@@ -28,6 +28,8 @@ const HOUSE_KEEPING: u64 = 1_000_000_000;
 
 /// Flows at most that directors on their own are compared by.
 const COMPARED: usize = 1_000;
+/// The number of no timer.
+const NO_TIMER: u32 = 0;
 /// How many times the scenario's duration is waited at most for what is not answered.
 const LONGEST: u64 = 20;
 
@@ -54,7 +56,7 @@ struct Live {
     sent: u32,
     /// Requests of it that are not answered: more than one with one-packet scheduling.
     jobs: u32,
-    /// The number of its timer: others are void.
+    /// The number of its timer: others are void. None of it is waited for once it is over.
     timer: u32,
     is_counted: bool,
     /// A packet of it reached another real server or none, or its request was lost.
@@ -66,7 +68,7 @@ struct Live {
 /// Everything there is during a run.
 pub(crate) struct World<'w> {
     pub(crate) now: u64,
-    end: u64,
+    pub(crate) end: u64,
     is_tcp: bool,
     is_one_packet: bool,
     pub(crate) model: DirectorModel,
@@ -140,6 +142,7 @@ impl<'w> World<'w> {
                 self.end.saturating_mul(LONGEST)
             };
             if next == NEVER || next > last {
+                self.now = last;
                 break;
             }
             self.now = next;
@@ -153,12 +156,24 @@ impl<'w> World<'w> {
                 self.arrive();
             }
         }
+        self.give_up();
         Ok(self.tally.finish())
+    }
+
+    /// Nobody waits any longer: what is not answered has taken at least until now. Without those, the worst scheduler would
+    /// have the shortest times.
+    fn give_up(&mut self) {
+        let waiting = self.connections.iter().filter(|live| live.jobs > 0);
+        for live in waiting.filter(|live| live.is_counted && !live.is_broken) {
+            let speed = self.stations[live.server as usize].speed();
+            let alone = live.arrival.work / speed;
+            self.tally.done(self.now - live.began, alone);
+        }
     }
 
     /// When the next client connects, if that is before the end.
     fn next_arrival(&self) -> u64 {
-        let at = self.workload.peek().map_or(NEVER, nanos);
+        let at = self.workload.peek().map_or(NEVER, of_duration);
         if at <= self.end { at } else { NEVER }
     }
 
@@ -219,7 +234,7 @@ impl<'w> World<'w> {
             director,
             sent: u32::from(!self.is_tcp),
             jobs: 0,
-            timer: 0,
+            timer: NO_TIMER,
             is_counted: self.tally.is_counted(self.now),
             is_broken: false,
             closes: NEVER,
@@ -329,6 +344,17 @@ impl<'w> World<'w> {
         }
     }
 
+    /// Connections that are open and idle are lost with their real server too; their clients do not know yet.
+    pub(crate) fn break_idle(&mut self, server: usize) {
+        for number in (0..).take(self.connections.len()) {
+            let live = &self.connections[number as usize];
+            let is_open = live.timer != NO_TIMER && live.jobs == 0;
+            if is_open && live.server as usize == server {
+                self.break_one(number);
+            }
+        }
+    }
+
     /// When the connection's client sends again: packets in even steps over the time that the request would take alone
     /// and the time that it stays open after, then the end of a connection that lingers.
     fn plan_next_packet(&mut self, number: u32) {
@@ -344,7 +370,7 @@ impl<'w> World<'w> {
         } else {
             return;
         };
-        self.timers_made = self.timers_made.wrapping_add(1);
+        self.timers_made = self.timers_made.wrapping_add(1).max(NO_TIMER + 1);
         live.timer = self.timers_made;
         self.timers.push(Reverse((at, number, live.timer)));
     }
@@ -360,15 +386,19 @@ impl<'w> World<'w> {
         }
         if live.sent < live.arrival.packets {
             live.sent += 1;
-            let kind = if self.is_tcp {
-                Kind::Data
-            } else {
-                Kind::Datagram
-            };
-            self.send(number, kind);
+            self.send(number, self.further());
             self.plan_next_packet(number);
         } else {
             self.close(number);
+        }
+    }
+
+    /// What a client sends on the way.
+    const fn further(&self) -> Kind {
+        if self.is_tcp {
+            Kind::Data
+        } else {
+            Kind::Datagram
         }
     }
 
@@ -376,13 +406,8 @@ impl<'w> World<'w> {
     fn close(&mut self, number: u32) {
         let live = &self.connections[number as usize];
         let (server, left) = (live.server, live.arrival.packets.saturating_sub(live.sent));
-        let kind = if self.is_tcp {
-            Kind::Data
-        } else {
-            Kind::Datagram
-        };
         for _ in 0..left {
-            self.send(number, kind);
+            self.send(number, self.further());
         }
         if self.is_tcp {
             self.send(number, Kind::Fin);
@@ -432,7 +457,7 @@ impl<'w> World<'w> {
     /// The connection is over.
     fn free(&mut self, number: u32) {
         let live = &mut self.connections[number as usize];
-        live.timer = 0;
+        live.timer = NO_TIMER;
         let at = core::time::Duration::from_nanos(self.now);
         self.workload.done(&live.arrival, at);
         self.free.push(number);
@@ -469,8 +494,4 @@ impl<'w> World<'w> {
         }
         remap::disagreement(&mut self.model, self.now, &flows)
     }
-}
-
-fn nanos(duration: core::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }

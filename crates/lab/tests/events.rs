@@ -309,3 +309,51 @@ fn a_flood_is_not_counted_but_takes_its_place() {
     assert_eq!(counted, 0.0);
     assert!(mean(&wlc, "sojourn_mean") > mean(&free, "sojourn_mean"));
 }
+
+/// Those that are deleted from the beginning would fail a few times, and be repaired.
+#[test]
+fn a_deleted_server_is_not_brought_back_by_its_repair() {
+    let more = r#"
+        servers = [{ count = 4 }, { count = 4, churn = { mtbf = 1.0, mttr = 0.1 } }]
+        events = [{ action = "remove", at = 0.0, count = 4 }]"#;
+    let shares = connections(&one("rr", more));
+    assert!(shares[..4].iter().all(|&share| share > 400.0), "{shares:?}");
+    assert_eq!(shares[4..], [0.0; 4]);
+}
+
+/// The end of a brown-out is waited for, and a server comes back meanwhile: the latest clients are gone by then.
+#[test]
+fn what_happens_after_the_end_is_not_looked_at() {
+    let flap = r#"{ action = "flap", at = 9.0, server = 1, down = 5.0 }"#;
+    let slow = r#"{ action = "slow", at = 8.0, server = 2, factor = 1e-6, lasting = 8.0 }"#;
+    let calm = one("rr", &format!("events = [{flap}]"));
+    let late = one("rr", &format!("events = [{flap}, {slow}]"));
+    assert!(mean(&late, "sojourn_p99") > 5.0, "it is waited for");
+    assert_eq!(mean(&late, "remapped"), mean(&calm, "remapped"));
+}
+
+#[test]
+fn a_server_that_is_stopped_loses_idle_connections_too() {
+    let more = r#"
+        connections = [{
+            work = { kind = "deterministic", mean = 0.001 },
+            linger = { kind = "deterministic", mean = 4.0 },
+            packets = 0,
+        }]
+        events = [{ action = "rolling-update", at = 5.0, drain = 0.0, down = 0.05 }]"#;
+    // 200 a second that live for 4 s. Few of them have a packet while their server is away.
+    let broken = mean(&one("rr", more), "broken");
+    assert!((broken - 800.0).abs() < 60.0, "{broken}");
+}
+
+/// All go to one of 64 servers, which needs 400 s for the work of 10 s: the lab waits for half of that. Who was answered
+/// then had waited for 117 s in the middle, who was not for more than 190 s, and they are more.
+#[test]
+fn who_is_never_answered_has_waited_longest() {
+    let more = r#"
+        servers = [{ count = 64, discipline = "fcfs" }]
+        connections = [{ work = { kind = "deterministic", mean = 0.2 } }]"#;
+    let found = one("dh", more);
+    let half = mean(&found, "sojourn_p50");
+    assert!((185.0..200.0).contains(&half), "{half}");
+}

@@ -132,7 +132,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     (
         "count = 8\nweight = 2",
         "count = \"8\"\nweight = 2",
-        "s.toml:13: `count = \"8\"`: invalid type: string \"8\", expected a whole number, 0 or more",
+        "s.toml:13: `count = \"8\"`: invalid type: string \"8\", expected a whole number from 0 to 4294967295",
     ),
     (
         "load = 0.7",
@@ -142,12 +142,12 @@ const TYPES: &[(&str, &str, &str)] = &[
     (
         "server = 3",
         "server = -3",
-        "s.toml:50: `server = -3`: invalid value: integer `-3`, expected a whole number, 0 or more",
+        "s.toml:50: `server = -3`: invalid value: integer `-3`, expected a whole number from 0 to 4294967295",
     ),
     (
         "server = 3",
         "server = 3.5",
-        "s.toml:50: `server = 3.5`: invalid type: floating point `3.5`, expected a whole number, 0 or more",
+        "s.toml:50: `server = 3.5`: invalid type: floating point `3.5`, expected a whole number from 0 to 4294967295",
     ),
     (
         "kind = \"poisson\"",
@@ -224,6 +224,21 @@ const BOUNDS: &[(&str, &str, &str)] = &[
         "\"wlc\"",
         "\"wlc -b sh-port\"",
         "s.toml:5: `schedulers = [\"wlc -b sh-port\", \"sh -b sh-port\"]`: scheduler \"wlc -b sh-port\": \"sh-port\" is not a flag of wlc, which has none",
+    ),
+    (
+        "\"wlc\"",
+        "\"sh  -b sh-port\"",
+        "s.toml:5: `schedulers = [\"sh  -b sh-port\", \"sh -b sh-port\"]`: scheduler \"sh -b sh-port\": it is there twice; leave one out",
+    ),
+    (
+        "load = 0.7",
+        "load = -1",
+        "s.toml:26: `load = -1`: `load` -1 is not possible: it is more than 0, and less than 1",
+    ),
+    (
+        "load = 0.7",
+        "load = inf",
+        "s.toml:26: `load = inf`: `load` inf is not possible: it is more than 0, and less than 1",
     ),
     (
         "vips = 1",
@@ -422,7 +437,8 @@ fn shipped_scenarios_are_good_and_small() {
         assert_eq!(*file, format!("{}.toml", scenario.name));
         assert!(scenario.summary.ends_with(['.', '?']), "{file}: a sentence");
         for (_, point) in scenario.points() {
-            let mut workload = lab::workload::from_scenario(&point, 1, 0).expect("it was checked");
+            let plan = lab::workload::Plan::new(&point).expect("it was checked");
+            let mut workload = plan.start(1, 0);
             let mut count = 0.0;
             while let Some(arrival) = workload.next() {
                 count += 1.0;
@@ -447,7 +463,8 @@ fn survives(text: &str) {
         return;
     };
     for (_, point) in scenario.points() {
-        let mut workload = lab::workload::from_scenario(&point, 1, 0).expect("it was checked");
+        let plan = lab::workload::Plan::new(&point).expect("it was checked");
+        let mut workload = plan.start(1, 0);
         for _ in 0..200 {
             let Some(at) = workload.peek() else {
                 break;

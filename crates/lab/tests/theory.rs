@@ -12,27 +12,27 @@ const PLAN: Plan = Plan {
 };
 
 /// The results of one scheduler in a scenario of one point.
-fn results(text: &str) -> SchedulerResults {
-    let scenario: Scenario = toml::from_str(text).expect("a scenario");
+fn results(scheduler: &str, duration: u32, rest: &str) -> SchedulerResults {
+    let text = format!(
+        "name = \"theory\"\nsummary = \"Its numbers are known\"\nduration = {duration}\nschedulers = [\"{scheduler}\"]\n{rest}"
+    );
+    let scenario: Scenario = toml::from_str(&text).expect("a scenario");
     let results = run(&scenario, &PLAN, &|_| {}).expect("the scenario runs");
     results[0].schedulers[0].clone()
 }
 
 /// Servers with exponential work of mean 1 s, Poisson arrivals.
 fn queue(servers: &str, scheduler: &str, load: f64, duration: u32) -> SchedulerResults {
-    results(&format!(
+    let rest = format!(
         r#"
-        name = "queue"
-        summary = "Exponential work of mean 1"
-        duration = {duration}
         warmup = {}
-        schedulers = ["{scheduler}"]
         servers = [{{ {servers} }}]
         arrivals = {{ kind = "poisson", load = {load} }}
         connections = [{{ work = {{ kind = "exponential", mean = 1.0 }} }}]
         "#,
         duration / 10,
-    ))
+    );
+    results(scheduler, duration, &rest)
 }
 
 fn assert_in(estimate: &Estimate, expected: f64) {
@@ -144,17 +144,14 @@ fn the_fullest_of_two_lots_is_much_emptier() {
     let file = folder.path().join("balls.csv");
     std::fs::write(&file, trace).expect("a trace");
     let thrown = |scheduler: &str| {
-        let found = results(&format!(
+        let rest = format!(
             r#"
-            name = "balls"
-            summary = "As many connections as servers, none of which ends"
-            duration = 1
-            schedulers = ["{scheduler}"]
             servers = [{{ count = {balls} }}]
             arrivals = {{ kind = "trace", file = {file:?} }}
             connections = [{{ work = {{ kind = "deterministic", mean = 1000.0 }} }}]
             "#
-        ));
+        );
+        let found = results(scheduler, 1, &rest);
         assert_eq!(found.metrics["connections"].mean, f64::from(balls));
         // The mean is one ball a bin.
         found.metrics["connections_max"]
@@ -180,19 +177,16 @@ fn the_fullest_of_two_lots_is_much_emptier() {
 fn maglev_divides_to_a_percent() {
     let (servers, flows) = (1000.0, 10_000.0);
     let variation = |scheduler: &str| {
-        let found = results(&format!(
+        let rest = format!(
             r#"
-            name = "maglev"
-            summary = "Many servers"
-            duration = 10
-            schedulers = ["{scheduler}"]
             servers = [{{ count = {servers} }}]
             arrivals = {{ kind = "poisson", rate = {} }}
             connections = [{{ work = {{ kind = "deterministic", mean = 0.0001 }}, packets = 0 }}]
             clients = {{ kind = "uniform", count = 8000000 }}
             "#,
             flows / 10.0
-        ));
+        );
+        let found = results(scheduler, 10, &rest);
         found.metrics["connections_cv"]
     };
     let by_lot: f64 = servers / flows;
@@ -213,19 +207,16 @@ fn maglev_divides_to_a_percent() {
 #[test]
 fn least_disruption_is_the_part_of_what_went() {
     for (removed, part) in [(1, 1.0 / 16.0), (4, 4.0 / 16.0)] {
-        let found = results(&format!(
+        let rest = format!(
             r#"
-            name = "removal"
-            summary = "Some servers go"
-            duration = 11
-            schedulers = ["maglev"]
             servers = [{{ count = 16 }}]
             arrivals = {{ kind = "poisson", rate = 100 }}
             connections = [{{ work = {{ kind = "deterministic", mean = 0.001 }}, packets = 0 }}]
             clients = {{ kind = "uniform", count = 8000000 }}
             events = [{{ action = "remove", at = 10.5, count = {removed} }}]
             "#
-        ));
+        );
+        let found = results("maglev", 11, &rest);
         let (least, moved) = (found.metrics["remapped_least"], found.metrics["remapped"]);
         assert!(
             (least.mean - 1050.0 * part).abs() <= least.half + 20.0 * part,

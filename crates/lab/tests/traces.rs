@@ -39,13 +39,13 @@ fn row(at: u64, client: &str, work: Option<f64>, packets: Option<u32>) -> Row {
 #[test]
 fn a_table_is_read_in_the_order_of_its_times() {
     let folder = folder();
-    let text = "seconds,client,port,work,packets\n# a remark\n\n0.5, 192.0.2.7,1234,0.25,3\n0.25,192.0.2.8,99\r\n1,192.0.2.9,1,,7\n";
+    let text = "seconds,client,port,work,packets\n# a remark\n\n0.5, 192.0.2.7,1234,0.25,3\n0.25,192.0.2.8,99\r\n1,2001:db8::9,1,,7\n";
     let path = file(&folder, "t.csv", text.as_bytes());
     let rows = trace::read(&path, Protocol::Tcp).expect("it is good");
     let expected = [
         row(250, "192.0.2.8:99", None, None),
         row(500, "192.0.2.7:1234", Some(0.25), Some(3)),
-        row(1000, "192.0.2.9:1", None, Some(7)),
+        row(1000, "[2001:db8::9]:1", None, Some(7)),
     ];
     assert_eq!(rows, expected);
 }
@@ -73,11 +73,7 @@ fn a_bad_line_is_named() {
             "-1,192.0.2.1,1",
             "`-1` cannot be seconds: a number from 0 to 1000000",
         ),
-        (
-            "1,192.0.2,1",
-            "`192.0.2` is no IPv4 address, such as 192.0.2.7",
-        ),
-        ("1,::1,1", "`::1` is no IPv4 address, such as 192.0.2.7"),
+        ("1,192.0.2,1", "`192.0.2` is no address, such as 192.0.2.7"),
         ("1,192.0.2.1,65536", "`65536` is no port: 0 to 65535"),
         (
             "1,192.0.2.1,1,0",
@@ -201,7 +197,7 @@ fn flows_of_a_capture_begin_with_a_datagram_that_is_no_answer() {
     assert_eq!(rows, expected);
     assert_eq!(
         refusal(&folder, &path, Protocol::Tcp),
-        "t.pcap: no SYN of TCP over IPv4 is among its 6 packets: capture where connections begin, or change `protocol` of \
+        "t.pcap: no SYN of TCP is among its 6 packets: capture where connections begin, or change `protocol` of \
          [service]"
     );
 }
@@ -217,6 +213,46 @@ fn a_capture_of_the_beginnings_of_packets_is_read() {
     );
     let rows = trace::read(&path, Protocol::Tcp).expect("it is good");
     assert_eq!(rows, [row(0, "192.0.2.7:1234", None, Some(1))]);
+}
+
+/// A capture of both families has the connections of both, also where only the beginnings of packets were kept.
+#[test]
+fn connections_over_ipv6_are_connections_too() {
+    let folder = folder();
+    let segment = |is_syn, payload| {
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv6([0x20; 16], [0x21; 16], 64)
+            .tcp(1234, 80, 100, 1000);
+        let builder = if is_syn {
+            builder.syn()
+        } else {
+            builder.ack(1)
+        };
+        let mut frame = Vec::new();
+        builder
+            .write(&mut frame, &vec![7; payload])
+            .expect("a frame");
+        frame
+    };
+    let mut cut = segment(false, 1000);
+    cut.truncate(80);
+    let path = capture(
+        &folder,
+        &[
+            (0, tcp((7, 1234), (1, 80), 100, "S", 0)),
+            (1, segment(true, 0)),
+            (2, cut),
+        ],
+    );
+    let rows = trace::read(&path, Protocol::Tcp).expect("it is good");
+    let client = "[2020:2020:2020:2020:2020:2020:2020:2020]:1234";
+    assert_eq!(
+        rows,
+        [
+            row(0, "192.0.2.7:1234", None, Some(0)),
+            row(1, client, None, Some(1)),
+        ]
+    );
 }
 
 #[test]
@@ -236,6 +272,17 @@ fn a_capture_that_cannot_be_used_is_named_with_what_to_do() {
         refusal(&folder, &path, Protocol::Tcp),
         "cut.pcap: it is cut off or broken behind packet 1 (unexpected end of file): capture it again, or keep what is \
          whole with `editcap -r cut.pcap OUT.pcap 1-1`"
+    );
+
+    let path = file(&folder, "head.pcap", &whole[..10]);
+    assert_eq!(
+        refusal(&folder, &path, Protocol::Tcp),
+        "head.pcap: unexpected end of file: it is cut off before its first packet: capture it again"
+    );
+    let path = file(&folder, "one.pcap", &whole[..30]);
+    assert_eq!(
+        refusal(&folder, &path, Protocol::Tcp),
+        "one.pcap: it is cut off or broken behind packet 0 (unexpected end of file): capture it again"
     );
 
     let mut cooked = whole.clone();
@@ -285,7 +332,8 @@ fn a_scenario_names_its_trace_beside_it_and_the_line_that_does() {
         b"0.25,192.0.2.8,99\n0.5,192.0.2.9,99,0.1,2\n1.5,192.0.2.9,99\n",
     );
     let scenario = read().expect("it is good");
-    let mut workload = lab::workload::from_scenario(&scenario, 1, 0).expect("it was read before");
+    let plan = lab::workload::Plan::new(&scenario).expect("it was read before");
+    let mut workload = plan.start(1, 0);
     let first = workload.next().expect("the first");
     assert_eq!((first.work, first.packets, first.client.1), (0.5, 1, 99));
     let second = workload.next().expect("the second");

@@ -9,7 +9,7 @@ use lab::scenario::{
     Arrivals, Clients, ConnectionsSection, Directors, Distribution, Scenario, ServersSection,
     ServiceSection, SynFlood,
 };
-use lab::workload::{self, Arrival, Workload};
+use lab::workload::{Arrival, Plan, Workload};
 
 /// Poisson at load 0.5 of 10 servers, exponential work of mean 0.01: 500 connections a second.
 fn scenario(duration: f64) -> Scenario {
@@ -43,8 +43,13 @@ fn kind(share: f64, work: Distribution) -> ConnectionsSection {
     }
 }
 
+fn begin(scenario: &Scenario, seed: u64, repeat: u32) -> Box<dyn Workload> {
+    let plan = Plan::new(scenario).expect("a workload");
+    plan.start(seed, repeat)
+}
+
 fn start(scenario: &Scenario, seed: u64) -> Box<dyn Workload> {
-    workload::from_scenario(scenario, seed, 0).expect("a workload")
+    begin(scenario, seed, 0)
 }
 
 /// All arrivals; each ends as soon as it has begun.
@@ -383,7 +388,7 @@ fn streams_do_not_disturb_each_other() {
         assert_eq!((one.at, one.client), (other.at, other.client));
     }
     assert_ne!(plain, all(&scenario(20.0), 2), "another seed");
-    let again = workload::from_scenario(&scenario(20.0), 1, 1).expect("a workload");
+    let again = begin(&scenario(20.0), 1, 1);
     assert_ne!(Some(plain[0].at), again.peek(), "another repeat");
 }
 

@@ -6,6 +6,7 @@ use super::plot::{text, width};
 use super::{escaped, titled};
 use crate::number;
 use crate::results::{Better, Metric, ScenarioResults};
+use crate::statistics::count;
 use crate::table::{Standing, column, standings};
 
 const CELL: (f64, f64) = (44.0, 22.0);
@@ -74,10 +75,6 @@ pub(super) fn html(id: &str, metric: &Metric, scenarios: &[&ScenarioResults]) ->
         escaped(metric.summary),
         svg(metric, &rows, &names)
     )
-}
-
-fn count(items: usize) -> f64 {
-    (0..items).fold(0.0, |sum, _| sum + 1.0)
 }
 
 fn svg(metric: &Metric, rows: &[&ScenarioResults], names: &[&str]) -> String {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::axis::Axis;
 use super::escaped;
+use crate::statistics::count;
 
 /// Width of a plot, in units of its own; a screen's pixels on a phone.
 const WIDTH: f64 = 380.0;
@@ -78,7 +79,7 @@ pub(super) enum Behind<'a> {
 
 /// Room that a text takes.
 pub(super) fn width(text: &str, size: f64) -> f64 {
-    text.chars().fold(0.0, |sum, _| sum + CHARACTER * size)
+    CHARACTER * size * count(text.chars().count())
 }
 
 /// The size of a text that has to fit in this room.
@@ -161,7 +162,7 @@ impl Plot<'_> {
     /// Upper edge of the plotted area.
     fn top(&self) -> f64 {
         let strip = if self.marks.is_empty() { 8.0 } else { 22.0 };
-        44.0 + ROW * (0..self.rows).fold(0.0, |rows, _| rows + 1.0) + strip
+        44.0 + ROW * count(self.rows) + strip
     }
 
     fn spot(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
@@ -182,13 +183,13 @@ impl Plot<'_> {
         let title = size(&self.title, TITLE, 8.0);
         svg += &text((8.0, 17.0), title, "start", "title", &self.title);
         for (key, (row, x)) in self.keys().iter().zip(self.places()) {
-            let y = 36.0 + ROW * (0..row).fold(0.0, |rows, _| rows + 1.0);
+            let y = 36.0 + ROW * count(row);
             svg += &sample(key, x, y - 4.0);
             let x = x + SAMPLE + 6.0;
             let fits = size(key.text(), TEXT, x);
             svg += &text((x, y), fits, "start", "key", key.text());
         }
-        let title = 40.0 + ROW * (0..self.rows).fold(0.0, |rows, _| rows + 1.0);
+        let title = 40.0 + ROW * count(self.rows);
         let fits = size(&self.y.title, TEXT, 8.0);
         svg += &text((8.0, title), fits, "start", "y", &self.y.title);
         self.axes(&mut svg, top, bottom);

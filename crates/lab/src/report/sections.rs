@@ -8,6 +8,7 @@ use super::plot::{Line, Mark};
 use super::titled;
 use crate::number;
 use crate::results::{Cost, Estimate, Metric, ScenarioResults, SchedulerResults};
+use crate::statistics::float;
 
 /// What is drawn against what is swept; a metric that the sweep does not have is left out.
 const SWEEPS: [(&str, &[&str]); 4] = [
@@ -71,6 +72,11 @@ fn end(lines: &[Line<'_>], of: fn(&(f64, f64)) -> f64) -> (f64, String) {
     (end, format!(" Beyond the end of the axis {verb} {names}."))
 }
 
+/// An axis of shares.
+fn from_0_to_1(title: &str) -> Axis {
+    Axis::new(title, "0 to 1", Scale::Linear, [0.0, 1.0].into_iter())
+}
+
 /// Share of connections against sojourn time.
 pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a> {
     let all = scenario.schedulers.iter();
@@ -97,12 +103,7 @@ pub(super) fn sojourn<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a>
             Scale::Log,
             xs(&lines).filter(|x| *x <= end),
         ),
-        y: Axis::new(
-            "share of connections",
-            "0 to 1",
-            Scale::Linear,
-            [0.0, 1.0].into_iter(),
-        ),
+        y: from_0_to_1("share of connections"),
         lines,
         reference: None,
         marks: Vec::new(),
@@ -150,8 +151,7 @@ pub(super) fn imbalance<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'
 pub(super) fn fairness<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a> {
     let curve = |one: &'a SchedulerResults| {
         let points = one.fairness.iter();
-        // Fewer than 2^32 decisions: a plot does not show what is lost beyond.
-        let points = points.map(|(k, jain)| (u32::try_from(*k).map_or(f64::MAX, f64::from), *jain));
+        let points = points.map(|(k, jain)| (float(*k), *jain));
         plain(&one.name, points.collect())
     };
     let lines: Vec<Line<'_>> = scenario.schedulers.iter().map(curve).collect();
@@ -161,12 +161,7 @@ pub(super) fn fairness<'a>(id: &str, scenario: &'a ScenarioResults) -> Figure<'a
         note: "Jain's index of connections for weight over the first k decisions: 1 = each server has its share."
             .to_owned(),
         x: Axis::new("first k", "decisions", Scale::Log, xs(&lines)),
-        y: Axis::new(
-            "Jain's index",
-            "0 to 1",
-            Scale::Linear,
-            [0.0, 1.0].into_iter(),
-        ),
+        y: from_0_to_1("Jain's index"),
         lines,
         reference: None,
         marks: Vec::new(),
@@ -316,7 +311,7 @@ pub(super) fn costs(costs: &[Cost]) -> Vec<Figure<'_>> {
     let among = format!("{among} real servers");
     let servers = |cost: &Cost| f64::from(cost.servers);
     let connections = |cost: &Cost| f64::from(cost.connections);
-    let octets = |cost: &Cost| crate::cost::octets(cost.state_octets);
+    let octets = |cost: &Cost| float(cost.state_octets);
     vec![
         cost_figure(
             ("decision", "Cost of a decision", "ns", &beside),

@@ -169,6 +169,8 @@ fn check_head(scenario: &Scenario) -> Result<(), Fault> {
         schedulers::choose(text)
             .map_err(|error| Fault::new(format!("schedulers.{index}"), error.to_string()))?;
     }
+    schedulers::chosen(&scenario.schedulers)
+        .map_err(|error| Fault::new("schedulers", error.to_string()))?;
     Ok(())
 }
 
@@ -305,7 +307,7 @@ fn check_clients(scenario: &Scenario) -> Result<(), Fault> {
 fn check_arrivals(scenario: &Scenario) -> Result<(), Fault> {
     match &scenario.arrivals {
         Arrivals::Poisson { load, rate } => match (load, rate) {
-            (Some(load), None) => positive(*load, f64::MAX, "arrivals.load"),
+            (Some(load), None) => check_load_alone(*load),
             (None, Some(rate)) => positive(*rate, 1e9, "arrivals.rate"),
             _ => Err(Fault::new(
                 "arrivals",
@@ -319,7 +321,7 @@ fn check_arrivals(scenario: &Scenario) -> Result<(), Fault> {
             burst,
             quiet,
         } => {
-            positive(*load, f64::MAX, "arrivals.load")?;
+            check_load_alone(*load)?;
             within(*factor, 1.0, 1e6, "arrivals.factor")?;
             positive(*burst, DURATION_MAX, "arrivals.burst")?;
             positive(*quiet, DURATION_MAX, "arrivals.quiet")?;
@@ -342,6 +344,15 @@ fn check_arrivals(scenario: &Scenario) -> Result<(), Fault> {
         }
         Arrivals::Trace { .. } => Ok(()),
     }
+}
+
+/// One of 1 and more is told with what makes it so, by [`check_load`].
+fn check_load_alone(load: f64) -> Result<(), Fault> {
+    ensure(
+        load > 0.0 && load.is_finite(),
+        "arrivals.load",
+        format!("`load` {load} is not possible: it is more than 0, and less than 1"),
+    )
 }
 
 fn check_flood(scenario: &Scenario) -> Result<(), Fault> {

@@ -141,7 +141,10 @@ fn collect<'a>(
 /// serde's words for what was expected, as one who writes a scenario would say it.
 fn plain(reason: &str) -> String {
     const WORDS: [(&str, &str); 5] = [
-        ("expected u32", "expected a whole number, 0 or more"),
+        (
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        ),
         ("expected u16", "expected a whole number from 0 to 65535"),
         ("expected f64", "expected a number"),
         ("expected a borrowed string", "expected a string"),

@@ -46,7 +46,7 @@ pub struct Row {
     pub packets: Option<u32>,
 }
 
-/// Reads a trace, in the order of its times: a pcap file, where SYNs (TCP) or first datagrams (UDP) over IPv4 are
+/// Reads a trace, in the order of its times: a pcap file, where SYNs (TCP) or first datagrams (UDP) are
 /// connections, or lines of `seconds,client,port,work,packets`.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use hashbrown::HashMap;
@@ -35,23 +36,29 @@ struct Capture {
     flows: HashMap<Flow, Known, foldhash::fast::FixedState>,
 }
 
-/// Reads SYNs, or first datagrams, over IPv4.
+/// Reads SYNs, or first datagrams.
 pub(super) fn read(path: &Path, protocol: Protocol) -> Result<Vec<Row>, TraceError> {
     let name = path.display();
     let mut reader = Reader::open(path).map_err(|error| {
-        TraceError(format!(
-            "{name}: {}: capture on one interface instead of `any`",
-            error.source
-        ))
+        let what = match error.source.kind() {
+            ErrorKind::UnexpectedEof => "it is cut off before its first packet: capture it again",
+            _ => "capture on one interface instead of `any`",
+        };
+        TraceError(format!("{name}: {}: {what}", error.source))
     })?;
     let mut capture = Capture::default();
     let mut begin = None;
     let mut count: u64 = 0;
     loop {
         let record = reader.next_record().map_err(|error| {
+            let rest = match count {
+                0 => String::new(),
+                _ => format!(
+                    ", or keep what is whole with `editcap -r {name} OUT.pcap 1-{count}`"
+                ),
+            };
             TraceError(format!(
-                "{name}: it is cut off or broken behind packet {count} ({}): capture it again, or keep what is whole with \
-                 `editcap -r {name} OUT.pcap 1-{count}`",
+                "{name}: it is cut off or broken behind packet {count} ({}): capture it again{rest}",
                 error.source
             ))
         })?;
@@ -72,11 +79,11 @@ pub(super) fn read(path: &Path, protocol: Protocol) -> Result<Vec<Row>, TraceErr
     }
     if capture.rows.is_empty() {
         let what = match protocol {
-            Protocol::Tcp => "no SYN of TCP",
-            Protocol::Udp => "no datagram of UDP",
+            Protocol::Tcp => "SYN of TCP",
+            Protocol::Udp => "datagram of UDP",
         };
         return Err(TraceError(format!(
-            "{name}: {what} over IPv4 is among its {count} packets: capture where connections begin, or change `protocol` \
+            "{name}: no {what} is among its {count} packets: capture where connections begin, or change `protocol` \
              of [service]"
         )));
     }
@@ -90,9 +97,16 @@ fn headers(frame: &mut Frame) -> Option<Headers> {
         Err(Malformed::BadLength) => {}
         Err(_) => return None,
     }
-    let at = frame.link_len + 2;
-    let total = frame.bytes().get(at..at + 2)?;
-    let total = usize::from(u16::from_be_bytes(total.try_into().ok()?));
+    // IPv4 says how long all of it is (RFC 791 section 3.1), IPv6 what is behind its header (RFC 8200 section 3).
+    let (at, before) = match frame.bytes().get(frame.link_len)? >> 4 {
+        4 => (2, 0),
+        _ => (4, 40),
+    };
+    let length = frame
+        .bytes()
+        .get(frame.link_len + at..)?
+        .first_chunk::<2>()?;
+    let total = before + usize::from(u16::from_be_bytes(*length));
     let mut bytes = frame.bytes().to_vec();
     bytes.resize(bytes.len().max(frame.link_len + total), 0);
     let mut whole = Frame::new(&bytes, frame.link_len);
@@ -101,9 +115,6 @@ fn headers(frame: &mut Frame) -> Option<Headers> {
 
 impl Capture {
     fn see(&mut self, headers: &Headers, at: Duration, protocol: Protocol) {
-        if !headers.source.is_ipv4() {
-            return;
-        }
         match (protocol, headers.transport) {
             (
                 Protocol::Tcp,

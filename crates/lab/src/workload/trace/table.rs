@@ -1,6 +1,6 @@
 //! A trace as a table: `seconds,client,port,work,packets`.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -62,9 +62,9 @@ fn row(line: &str) -> Result<Row, String> {
         _ => return Err(format!("a line is {HEAD}, the last two as you like")),
     };
     let at = number(seconds, "seconds", true)?;
-    let client: Ipv4Addr = client
+    let client: IpAddr = client
         .parse()
-        .map_err(|_| format!("`{client}` is no IPv4 address, such as 192.0.2.7"))?;
+        .map_err(|_| format!("`{client}` is no address, such as 192.0.2.7"))?;
     let port: u16 = port
         .parse()
         .map_err(|_| format!("`{port}` is no port: 0 to 65535"))?;
@@ -80,7 +80,7 @@ fn row(line: &str) -> Result<Row, String> {
     });
     Ok(Row {
         at: Duration::try_from_secs_f64(at).map_err(|error| error.to_string())?,
-        client: (IpAddr::V4(client), port),
+        client: (client, port),
         work,
         packets: packets.transpose()?,
     })
