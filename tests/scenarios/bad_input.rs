@@ -90,6 +90,28 @@ fn unknown_flags_and_names() {
     assert!(said.contains("--vip"), "{said}");
 }
 
+/// Whoever asks a director that is not there, or may not ask, is told what to do.
+#[test]
+fn nobody_to_ask() {
+    for command in ["shadow", "stats", "explain tcp 192.0.2.7:1234 10.0.0.1:80"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let said = refused_command(&words);
+        assert!(
+            said.contains("is not running on") && said.contains("`ulvs run`"),
+            "{command}: {said}"
+        );
+    }
+    let net = Flat::new(0);
+    let director = net.start();
+    let output =
+        director.try_shell("setpriv --reuid 65534 --regid 65534 --clear-groups ulvs shadow");
+    let said = stderr(&output);
+    assert!(
+        !output.status.success() && said.contains("run this as root") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
 #[test]
 fn saved_state_with_a_bad_line() {
     let net = Flat::new(0);

@@ -7,6 +7,7 @@
 use core::fmt::{self, Display, Formatter};
 use core::net::{IpAddr, Ipv4Addr};
 use core::str::FromStr;
+use std::collections::HashSet;
 
 use director::destination::{DestinationConfig, Method, TunnelChecksum, TunnelConfig, TunnelKind};
 use director::protocol::Protocol;
@@ -88,21 +89,28 @@ impl DesiredState {
     /// # Errors
     /// [`StateError`] names the first line that cannot be read.
     pub fn parse(text: &str) -> Result<Self, StateError> {
-        let mut state = Self::default();
+        let (mut state, mut added) = (Self::default(), HashSet::new());
         for (index, line) in text.lines().enumerate() {
             let mut words = Words(line.split_ascii_whitespace().collect());
             if line.starts_with('#') || words.0.is_empty() {
                 continue;
             }
-            state.read(&mut words).map_err(|reason| StateError {
-                line: index + 1,
-                reason,
-            })?;
+            state
+                .read(&mut words, &mut added)
+                .map_err(|reason| StateError {
+                    line: index + 1,
+                    reason,
+                })?;
         }
         Ok(state)
     }
 
-    fn read(&mut self, words: &mut Words<'_>) -> Result<(), String> {
+    /// Reads one line; `added` are the services of those before it.
+    fn read(
+        &mut self,
+        words: &mut Words<'_>,
+        added: &mut HashSet<ServiceKey>,
+    ) -> Result<(), String> {
         match words.0.remove(0) {
             "--set" => {
                 let [tcp, tcp_fin, udp] = words.0[..] else {
@@ -124,11 +132,7 @@ impl DesiredState {
             }
             "-A" => {
                 let config = words.service()?;
-                if self
-                    .services
-                    .iter()
-                    .any(|(other, _)| other.key == config.key)
-                {
+                if !added.insert(config.key) {
                     return Err("the service was added already".to_owned());
                 }
                 self.services.push((config, Vec::new()));

@@ -6,7 +6,7 @@
 //! as complete. Octets that a capture left out (`tcpdump -s`) are read as zeros, so that headers still fit lengths.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter, Write as _};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -222,6 +222,15 @@ impl Writer {
             .write_packet(&PcapPacket::new(time, len, bytes))
             .map(drop)
             .map_err(|error| LinkError::new("write the capture file", &self.name, plain(error)))
+    }
+
+    /// Puts the rest of what was written into the file; a writer that is dropped can tell nobody that this failed.
+    ///
+    /// # Errors
+    /// No space.
+    pub fn finish(self) -> Result<(), LinkError> {
+        let flushed = self.file.into_writer().flush();
+        flushed.map_err(|error| LinkError::new("write the capture file", &self.name, error))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use link::LinkError;
 use link::pcap::{LinkType, Reader, Record};
 
 use crate::error::ReplayError;
@@ -12,6 +13,16 @@ use crate::error::ReplayError;
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// First octets of a file that gzip wrote (RFC 1952, section 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// First octets of a classic pcap file: microseconds or nanoseconds, in either order (draft-ietf-opsawg-pcap, section 4).
+const PCAP: [[u8; 4]; 4] = [
+    [0xa1, 0xb2, 0xc3, 0xd4],
+    [0xd4, 0xc3, 0xb2, 0xa1],
+    [0xa1, 0xb2, 0x3c, 0x4d],
+    [0x4d, 0x3c, 0xb2, 0xa1],
+];
+/// Octets of its header.
+const HEADER: u64 = 24;
 
 /// A capture file under way.
 #[derive(Debug)]
@@ -28,10 +39,7 @@ impl Capture {
     /// # Errors
     /// A sentence: there is no such file, or it is no capture of Ethernet or IP, and what to do.
     pub(crate) fn open(path: &Path) -> Result<Self, ReplayError> {
-        let reader = Reader::open(path).map_err(|error| {
-            let advice = advice(path, &error.to_string());
-            ReplayError::new(format!("{error}{advice}"))
-        })?;
+        let reader = Reader::open(path).map_err(|error| why_not(path, error))?;
         Ok(Self {
             path: path.to_owned(),
             reader,
@@ -80,19 +88,30 @@ impl Capture {
     }
 }
 
-/// What to do about a file that cannot be read, behind the sentence that says why.
-fn advice(path: &Path, error: &str) -> &'static str {
-    let mut first = [0; 4];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
-    if error.contains("link type") {
-        ": record one interface (`tcpdump -i eth0 -w FILE`), not `-i any`"
-    } else if read.is_err() {
-        ""
-    } else if first == PCAPNG {
-        ": it is a pcapng file, which `editcap -F pcap FILE.pcapng FILE.pcap` converts"
+/// Why a file cannot be read, and what to do, by how it begins.
+fn why_not(path: &Path, error: LinkError) -> ReplayError {
+    let mut first = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEADER).read_to_end(&mut first));
+    let is_whole = first.len() == usize::try_from(HEADER).unwrap_or(0);
+    let name = path.display();
+    let sentence = if read.is_err() {
+        return error.into();
+    } else if first.is_empty() {
+        "it is empty: record it again, `tcpdump -i eth0 -w FILE`".to_owned()
+    } else if first.starts_with(&PCAPNG) {
+        "it is a pcapng file, which `editcap -F pcap FILE.pcapng FILE.pcap` converts".to_owned()
     } else if first.starts_with(&GZIP) {
-        ": it is compressed, `gunzip` it first"
+        "it is compressed, `gunzip` it first".to_owned()
+    } else if !PCAP.iter().any(|magic| first.starts_with(magic)) {
+        "it is no capture: replay reads classic pcap files, as `tcpdump -i eth0 -w FILE` writes them"
+            .to_owned()
+    } else if !is_whole {
+        "it is cut off in its header: record or copy it again".to_owned()
     } else {
-        ": replay reads classic pcap files, as `tcpdump -w FILE` writes them"
-    }
+        format!(
+            "{}: record an Ethernet interface by its name, `tcpdump -i eth0 -w FILE`, not `-i any` or a monitor",
+            error.source
+        )
+    };
+    ReplayError::new(format!("cannot read the capture file {name}: {sentence}"))
 }

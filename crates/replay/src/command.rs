@@ -1,11 +1,11 @@
 //! `ulvs replay`: runs a replay and prints what it found.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::ReplayError;
 use crate::report::Report;
-use crate::run::{Options, run};
+use crate::run::{Options, check_apart, discard, run};
 use crate::text;
 
 /// What is to be printed, and where.
@@ -43,46 +43,58 @@ fn replay(
     printing: &Printing,
     out: &mut dyn Write,
 ) -> Result<Option<String>, ReplayError> {
-    let is_json = printing
-        .json
-        .as_ref()
-        .is_some_and(|path| path.as_os_str() == "-");
+    let file = printing.json.as_deref();
+    let to_file = file.filter(|path| path.as_os_str() != "-");
+    if let Some(path) = to_file {
+        let others = [
+            Some(&options.capture),
+            Some(&options.rules),
+            options.output.as_ref(),
+        ];
+        let others: Vec<&Path> = others.into_iter().flatten().map(PathBuf::as_path).collect();
+        check_apart("--json", path, &others)?;
+    }
     let mut each = Vec::new();
     let mut report = run(options, &mut |frame| {
-        if printing.json.is_some() {
+        if file.is_some() {
             each.push(frame);
         } else {
             let _ = out.write_all(text::frame(&frame).as_bytes());
         }
     })?;
-    if !is_json {
-        for frame in &each {
-            let _ = out.write_all(text::frame(frame).as_bytes());
-        }
-        if options.each {
-            let _ = writeln!(out);
-        }
-        let _ = out.write_all(text::summary(&report).as_bytes());
-        if printing.tables {
-            let tables = [&report.services_table, &report.connections_table];
-            tables.into_iter().for_each(|table| {
-                let _ = write!(out, "\n{table}");
-            });
-        }
-    }
     report.each = each;
-    if let Some(path) = &printing.json {
-        let json = json(&report)?;
-        if is_json {
-            let _ = out.write_all(&json);
-        } else {
-            let name = path.display();
-            std::fs::write(path, json).map_err(|error| {
-                ReplayError::new(format!("cannot write the report {name}: {error}"))
-            })?;
+    match (file, to_file) {
+        (Some(_), None) => {
+            let _ = out.write_all(&json(&report)?);
+            return Ok(report.broken);
+        }
+        (_, Some(path)) => save(path, &json(&report)?)?,
+        _ => {}
+    }
+    for frame in &report.each {
+        let _ = out.write_all(text::frame(frame).as_bytes());
+    }
+    if options.each {
+        let _ = writeln!(out);
+    }
+    let _ = out.write_all(text::summary(&report).as_bytes());
+    if printing.tables {
+        for table in [&report.services_table, &report.connections_table] {
+            let _ = write!(out, "\n{table}");
         }
     }
     Ok(report.broken)
+}
+
+/// Writes the file, or none.
+fn save(path: &Path, json: &[u8]) -> Result<(), ReplayError> {
+    std::fs::write(path, json).map_err(|error| {
+        discard(path);
+        ReplayError::new(format!(
+            "cannot write the report {}: {error}",
+            path.display()
+        ))
+    })
 }
 
 fn json(report: &Report) -> Result<Vec<u8>, ReplayError> {

@@ -16,6 +16,10 @@ impl ReplayError {
 
 impl From<LinkError> for ReplayError {
     fn from(error: LinkError) -> Self {
-        Self(error.to_string())
+        // Of files alone here, not of interfaces.
+        Self(format!(
+            "cannot {} {}: {}",
+            error.operation, error.interface, error.source
+        ))
     }
 }

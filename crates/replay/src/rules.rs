@@ -5,6 +5,7 @@ use std::path::Path;
 use baselines::Spec;
 use control::config::{Config, MarkRule};
 use control::state::DesiredState;
+use director::shared::{Options, Shared};
 
 use crate::error::ReplayError;
 
@@ -19,6 +20,14 @@ pub struct Rules {
     pub max_connections: usize,
     /// Where schedulers that draw lots begin: as a state file says, else 0.
     pub lots: u64,
+}
+
+/// What a replayed director is started with, but for its lots.
+pub(crate) fn options() -> Options {
+    Options {
+        schedulers: baselines::ENTRIES,
+        ..Options::default()
+    }
 }
 
 impl Rules {
@@ -52,9 +61,8 @@ impl Rules {
         let is_state = |line: &str| line.starts_with("--set") || line.starts_with("sysctl");
         let mut config = Config::default();
         let state = if text.lines().any(is_state) {
-            DesiredState::parse(text).map_err(|error| {
-                ReplayError::new(format!("{name}:{}: {}", error.line, error.reason))
-            })?
+            state(text)
+                .map_err(|(line, reason)| ReplayError::new(format!("{name}:{line}: {reason}")))?
         } else {
             config
                 .add_rules(name, text)
@@ -103,6 +111,26 @@ impl Rules {
         }
         Ok(rules)
     }
+}
+
+/// The state that a state file holds, tried on a director of its own.
+///
+/// # Errors
+/// The first line that cannot be read or that a director refuses, and why.
+fn state(text: &str) -> Result<DesiredState, (usize, String)> {
+    let state = DesiredState::parse(text).map_err(|error| (error.line, error.reason))?;
+    let refused = |state: &DesiredState| state.apply(&Shared::new(options())).err();
+    let Some(error) = refused(&state) else {
+        return Ok(state);
+    };
+    // Whatever goes well of the file's beginning ends before the fault.
+    let is_good = |count: &usize| {
+        let beginning: Vec<&str> = text.lines().take(*count).collect();
+        let state = DesiredState::parse(&beginning.join("\n"));
+        state.is_ok_and(|state| refused(&state).is_none())
+    };
+    let counts: Vec<usize> = (1..=text.lines().count()).collect();
+    Err((counts.partition_point(is_good) + 1, error.to_string()))
 }
 
 fn read(name: &str, path: &Path) -> Result<String, ReplayError> {

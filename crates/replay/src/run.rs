@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use director::explain::describe;
@@ -60,10 +61,14 @@ pub fn run(options: &Options, told: &mut dyn FnMut(FrameReport)) -> Result<Repor
         player.told = Some(told);
     }
     if let Some(path) = &options.output {
-        check_not_input(options, path)?;
+        check_apart("-o", path, &[&options.capture, &options.rules])?;
         player.sink.writer = Some(Writer::create(path, survey.link_type)?);
     }
-    player.play(&options.capture)?;
+    let played = player.play(&options.capture);
+    if let (Err(_), Some(path)) = (&played, &options.output) {
+        discard(path);
+    }
+    played?;
     let mut report = player.report(&host);
     report.capture = options.capture.display().to_string();
     report.rules = options.rules.display().to_string();
@@ -83,19 +88,34 @@ pub fn run(options: &Options, told: &mut dyn FnMut(FrameReport)) -> Result<Repor
     Ok(report)
 }
 
-/// Writing into the file that is being read would destroy it.
-fn check_not_input(options: &Options, output: &Path) -> Result<(), ReplayError> {
-    let same = |input: &Path| match (input.canonicalize(), output.canonicalize()) {
-        (Ok(input), Ok(output)) => input == output,
-        _ => false,
+/// Writing into a file that is read, or written for something else, would destroy it.
+///
+/// # Errors
+/// `path`, which `option` names, is one of `others`.
+pub(crate) fn check_apart(option: &str, path: &Path, others: &[&Path]) -> Result<(), ReplayError> {
+    let file = |path: &Path| {
+        let known = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((known.dev(), known.ino()))
     };
-    if same(&options.capture) || same(&options.rules) {
-        let name = output.display();
+    let is_same = |other: &&Path| match file(other) {
+        Some(known) => file(path) == Some(known),
+        None => *other == path && !path.exists(),
+    };
+    if others.iter().any(is_same) {
+        let name = path.display();
         return Err(ReplayError::new(format!(
-            "-o {name}: that file is being read, name another one"
+            "{option} {name}: this replay reads or writes that file already, name another one"
         )));
     }
     Ok(())
+}
+
+/// Takes away what was written of a file that could not be finished; a device stays.
+pub(crate) fn discard(path: &Path) {
+    if path.is_file() {
+        // The sentence about why it could not be written says more.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// What a first look over the whole capture found.
@@ -172,7 +192,7 @@ impl<'a> Player<'a> {
         let sink = &mut self.sink;
         self.system
             .advance(now, &mut |now, frame| sink.take(now, frame));
-        self.sink.check()?;
+        self.sink.finish()?;
         self.frames = capture.frames();
         self.broken = capture.broken().map(str::to_owned);
         Ok(())
@@ -321,6 +341,15 @@ impl Sink {
             let (bytes, vlan) = (outgoing.frame.bytes(), outgoing.frame.vlan());
             self.error = writer.write(self.start + now, bytes, vlan).err();
         }
+    }
+
+    /// No frame comes any more.
+    ///
+    /// # Errors
+    /// What could not be written.
+    fn finish(&mut self) -> Result<(), ReplayError> {
+        self.check()?;
+        Ok(self.writer.take().map_or(Ok(()), Writer::finish)?)
     }
 
     /// # Errors

@@ -18,7 +18,7 @@ use director::verdict::Verdict;
 use packet::{Headers, Packet};
 
 use crate::error::ReplayError;
-use crate::rules::Rules;
+use crate::rules::{self, Rules};
 
 /// Most calls while time passes between two frames: what is due by then is done at the next ones.
 const TICKS_MAX: u32 = 10_000;
@@ -47,9 +47,8 @@ impl System {
     /// A sentence: the director refuses a rule.
     pub fn new(rules: &Rules, network: &Network, midnight_ms: u64) -> Result<Self, ReplayError> {
         let shared = Arc::new(Shared::new(Options {
-            schedulers: baselines::ENTRIES,
             lots: rules.lots,
-            ..Options::default()
+            ..rules::options()
         }));
         let applied = rules.state.apply(&shared);
         applied.map_err(|error| ReplayError::new(error.to_string()))?;

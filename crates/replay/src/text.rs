@@ -30,9 +30,12 @@ pub(crate) fn summary(report: &Report) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{}: {} frames in {} s, with the rules of {}",
+        "{}: {} in {} s, with the rules of {}",
         report.capture,
-        report.frames,
+        match report.frames {
+            1 => "1 frame".to_owned(),
+            frames => format!("{frames} frames"),
+        },
         seconds(report.duration_ns),
         report.rules
     );

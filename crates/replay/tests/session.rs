@@ -1,61 +1,11 @@
-//! Captures made here, replayed: what is made up of the host, what becomes of each frame, what is compared, and one
-//! sentence for whatever cannot be read.
+//! Captures made here, replayed: what is made up of the host, what becomes of each frame, what is compared.
 
-mod capture;
+mod case;
 
-use capture::{CLIENT_MAC, Capture, DIRECTOR_MAC, SERVER_MAC};
-use replay::{Options, ReplayError, report::Report};
+use case::capture::{CLIENT_MAC, Capture, DIRECTOR_MAC, SERVER_MAC};
+use case::{Case, RULES, SYN, VIP, clients};
 
-const RULES: &str = "-A -t 10.8.0.1:80 -s rr\n\
-                     -a -t 10.8.0.1:80 -r 10.2.0.11:80 -g -w 1\n\
-                     -a -t 10.8.0.1:80 -r 10.2.0.12:80 -g -w 1\n";
 const NAT: &str = "-A -t 10.8.0.1:80 -s rr\n-a -t 10.8.0.1:80 -r 10.2.0.11:8080 -m -w 1\n";
-const VIP: ([u8; 4], u16) = ([10, 8, 0, 1], 80);
-const SYN: u8 = 2;
-
-struct Case {
-    folder: tempfile::TempDir,
-    options: Options,
-}
-
-impl Case {
-    fn new(capture: &Capture, rules: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options {
-            capture: folder.path().join("in.pcap"),
-            rules: folder.path().join("rules"),
-            ..Options::default()
-        };
-        std::fs::write(&options.capture, capture.octets()).unwrap();
-        std::fs::write(&options.rules, rules).unwrap();
-        Self { folder, options }
-    }
-
-    fn run(&self) -> Result<Report, ReplayError> {
-        replay::run(&self.options, &mut |_| ())
-    }
-
-    fn fault(&self) -> String {
-        let sentence = self.run().unwrap_err().to_string();
-        assert!(!sentence.contains('\n'), "one sentence: {sentence}");
-        sentence
-    }
-}
-
-/// Four clients, a segment each.
-fn clients() -> Capture {
-    let mut capture = Capture::ethernet();
-    for port in 1..=4 {
-        capture.tcp(
-            u64::from(port),
-            (CLIENT_MAC, DIRECTOR_MAC),
-            ([10, 1, 0, 2], 4000 + port),
-            VIP,
-            SYN,
-        );
-    }
-    capture
-}
 
 #[test]
 fn connections_go_where_the_scheduler_says() {
@@ -319,59 +269,6 @@ fn what_comes_before_a_break_is_replayed() {
         broken.contains("behind frame 3") && broken.contains("in.pcap"),
         "{broken}"
     );
-}
-
-#[test]
-fn files_that_cannot_be_read_are_one_sentence() {
-    let mut case = Case::new(&clients(), RULES);
-    let write = |case: &Case, octets: &[u8]| std::fs::write(&case.options.capture, octets).unwrap();
-    write(&case, b"hello, this is no capture");
-    assert!(case.fault().contains("tcpdump -w"), "{}", case.fault());
-    write(
-        &case,
-        &[
-            0x0a, 0x0d, 0x0d, 0x0a, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9, 9, 9, 9,
-            9,
-        ],
-    );
-    assert!(case.fault().contains("editcap"), "{}", case.fault());
-    write(
-        &case,
-        &[
-            0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-    );
-    assert!(case.fault().contains("gunzip"), "{}", case.fault());
-    write(&case, b"");
-    assert!(case.fault().contains("in.pcap"), "{}", case.fault());
-    write(&case, &Capture::with_link_type(113).octets());
-    let fault = case.fault();
-    assert!(
-        fault.contains("link type 113") && fault.contains("tcpdump -i eth0"),
-        "{fault}"
-    );
-    write(&case, &clients().octets());
-    std::fs::write(
-        &case.options.rules,
-        "-A -t 10.8.0.1:80\n-a -t 10.8.0.1:80 -r 10.2.0.11:x -g\n",
-    )
-    .unwrap();
-    assert!(case.fault().contains("rules:2: "), "{}", case.fault());
-    std::fs::write(&case.options.rules, "--set 1 2 3\n-A -t 10.8.0.1:80\n").unwrap();
-    assert!(case.fault().contains("rules:2: "), "{}", case.fault());
-    std::fs::write(&case.options.rules, "# nothing\n").unwrap();
-    assert!(case.fault().contains("no service"), "{}", case.fault());
-    std::fs::write(&case.options.rules, RULES).unwrap();
-    case.options.schedulers = vec!["best".to_owned()];
-    assert!(case.fault().contains("only rr, wrr"), "{}", case.fault());
-    case.options.schedulers = vec!["mh -b port".to_owned()];
-    assert!(case.fault().contains("mh-port"), "{}", case.fault());
-    case.options.schedulers.clear();
-    case.options.output = Some(case.options.capture.clone());
-    assert!(case.fault().contains("being read"), "{}", case.fault());
-    case.options.output = None;
-    std::fs::remove_file(&case.options.rules).unwrap();
-    assert!(case.fault().contains("No such file"), "{}", case.fault());
 }
 
 mod any_file {

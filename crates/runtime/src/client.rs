@@ -76,7 +76,7 @@ fn connect(path: &Path) -> io::Result<Connection> {
                 path.display()
             ),
             io::ErrorKind::PermissionDenied => format!(
-                "the control socket {} is for root and its group only",
+                "the control socket {} is for root and its group only: run this as root or as one of the group",
                 path.display()
             ),
             _ => format!("cannot connect to {}: {error}", path.display()),

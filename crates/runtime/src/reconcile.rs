@@ -1,6 +1,6 @@
 //! From the running services to the wanted ones by the fewest commands, so that connections live on.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use control::state::DesiredState;
 use director::destination::DestinationConfig;
@@ -24,27 +24,21 @@ pub enum Action {
     EditDestination(ServiceKey, DestinationConfig),
 }
 
-/// The commands that lead from `running` to `wanted`. What is equal in both is not touched.
+/// The commands that lead from `running` to `wanted`: deleted services first, then service by service in the order of
+/// `wanted`. What is equal in both is not touched. Looks once at each service and real server.
 #[must_use]
 pub fn actions(running: &DesiredState, wanted: &DesiredState) -> Vec<Action> {
     let mut actions = Vec::new();
-    let keys: BTreeSet<ServiceKey> = wanted
-        .services
-        .iter()
-        .map(|(config, _)| config.key)
-        .collect();
-    for (config, _) in running
-        .services
-        .iter()
-        .filter(|(config, _)| !keys.contains(&config.key))
-    {
-        actions.push(Action::DeleteService(config.key));
+    let kept: HashSet<ServiceKey> = wanted.services.iter().map(|(it, _)| it.key).collect();
+    let mut had = HashMap::with_capacity(running.services.len());
+    for (config, destinations) in &running.services {
+        if !kept.contains(&config.key) {
+            actions.push(Action::DeleteService(config.key));
+        }
+        had.insert(config.key, (config, destinations.as_slice()));
     }
     for (config, destinations) in &wanted.services {
-        let old = running
-            .services
-            .iter()
-            .find(|(old, _)| old.key == config.key);
+        let old = had.get(&config.key).copied();
         match old {
             None => actions.push(Action::AddService(config.clone())),
             Some((old, _)) if old != config => actions.push(Action::EditService(config.clone())),
@@ -56,25 +50,26 @@ pub fn actions(running: &DesiredState, wanted: &DesiredState) -> Vec<Action> {
     actions
 }
 
+/// The same for one service's real servers, deleted ones first.
 fn destination_actions(
     key: ServiceKey,
     had: &[DestinationConfig],
     wanted: &[DestinationConfig],
     actions: &mut Vec<Action>,
 ) {
-    let same = |left: &DestinationConfig, right: &DestinationConfig| {
-        (left.address, left.port) == (right.address, right.port)
-    };
-    for old in had
-        .iter()
-        .filter(|old| !wanted.iter().any(|new| same(old, new)))
-    {
-        actions.push(Action::DeleteDestination(key, *old));
+    // What commands of others leave alone, nearly always.
+    if had == wanted {
+        return;
     }
+    let place = |config: &DestinationConfig| (config.address, config.port);
+    let kept: HashSet<_> = wanted.iter().map(place).collect();
+    let known: HashMap<_, _> = had.iter().map(|old| (place(old), old)).collect();
+    let gone = had.iter().filter(|old| !kept.contains(&place(old)));
+    actions.extend(gone.map(|old| Action::DeleteDestination(key, *old)));
     for new in wanted {
-        match had.iter().find(|old| same(old, new)) {
+        match known.get(&place(new)) {
             None => actions.push(Action::AddDestination(key, *new)),
-            Some(old) if old != new => actions.push(Action::EditDestination(key, *new)),
+            Some(&old) if old != new => actions.push(Action::EditDestination(key, *new)),
             Some(_) => {}
         }
     }
@@ -154,10 +149,32 @@ mod tests {
     fn what_is_equal_is_not_touched() {
         let running = DesiredState::of(&shared(BEFORE));
         assert_eq!(actions(&running, &DesiredState::parse(BEFORE).unwrap()), []);
-        assert_eq!(
-            actions(&running, &DesiredState::parse(AFTER).unwrap()).len(),
-            6
-        );
+    }
+
+    #[test]
+    fn each_difference_is_one_command() {
+        let (before, after) = [BEFORE, AFTER]
+            .map(|it| DesiredState::parse(it).unwrap())
+            .into();
+        let ((web, old), (dns, new)) = (&before.services[0], &after.services[1]);
+        let servers = &after.services[0].1;
+        let expected = [
+            Action::DeleteService(before.services[1].0.key),
+            Action::DeleteDestination(web.key, old[0]),
+            Action::EditDestination(web.key, servers[0]),
+            Action::AddDestination(web.key, servers[1]),
+            Action::AddService(dns.clone()),
+            Action::AddDestination(dns.key, new[0]),
+        ];
+        assert_eq!(actions(&before, &after), expected);
+        // Another order is no difference, another scheduler is.
+        let mut turned = after.clone();
+        turned.services.reverse();
+        turned.services[1].1.reverse();
+        assert_eq!(actions(&after, &turned), []);
+        turned.services[0].0.scheduler = "wrr".to_owned();
+        let edited = Action::EditService(turned.services[0].0.clone());
+        assert_eq!(actions(&after, &turned), [edited]);
     }
 
     #[test]

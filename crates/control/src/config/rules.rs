@@ -9,9 +9,14 @@ use toml::Spanned;
 use super::Config;
 use super::error::{ConfigError, Source, sentence};
 use crate::netlink::ConnectionEntry;
-use crate::rules::{Command, NumericNames, parse, refusal_text, words};
+use crate::rules::{Command, NumericNames, Refusal, parse, refusal_text, words};
 use crate::server::Server;
 use crate::state::DesiredState;
+
+/// Whose command lines rules are.
+const PROGRAM: &str = "ipvsadm";
+/// What every other line is told.
+const RULES: &str = "rules add services and real servers: -A or -a, as `ipvsadm -S -n` prints them";
 
 /// A rule with the place it stands at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +72,18 @@ pub(super) fn read(name: &str, first: usize, text: &str) -> Result<Vec<Rule>, Co
             line,
             text: sentence(text, reason),
         };
-        let command = parse("ipvsadm", &words, &NumericNames)
-            .map_err(|refusal| fault(refusal.text.trim_end()))?;
+        let command = parse(PROGRAM, &words, &NumericNames).map_err(|refusal| {
+            // There is no help to look into here.
+            let is_no_command = refusal == Refusal::try_help(PROGRAM);
+            fault(if is_no_command {
+                RULES
+            } else {
+                refusal.text.trim_end()
+            })
+        })?;
         match command {
             Command::AddService(..) | Command::AddServer(..) => {}
-            _ => return Err(fault("rules add services and real servers: -A or -a")),
+            _ => return Err(fault(RULES)),
         }
         rules.push(Rule {
             file: name.to_owned(),

@@ -150,7 +150,7 @@ fn faults_are_sentences() {
         ),
         (
             "rules = \"-C\"",
-            "`-C`: rules add services and real servers: -A or -a",
+            "`-C`: rules add services and real servers: -A or -a, as `ipvsadm -S -n` prints them",
         ),
     ];
     for (line, expected) in faults {

@@ -48,6 +48,9 @@ fn the_recorded_form_is_kept() {
 
 #[test]
 fn bad_lines_are_named() {
+    let twice = "-A -t 10.8.0.1:80 -s rr";
+    let error = DesiredState::parse(&format!("{twice}\n{twice}")).unwrap_err();
+    assert_eq!(error.to_string(), "line 2: the service was added already");
     for (line, word) in [
         ("-A -t 10.8.0.1:80", "scheduler"),
         ("-A -s rr", "service"),
@@ -180,7 +183,7 @@ fn state() -> impl Strategy<Value = DesiredState> {
     let sysctls = proptest::collection::vec((0..SYSCTLS.len(), any::<i32>()), 0..4);
     (services, sysctls, any::<(u32, u32, u32)>()).prop_map(
         |(mut services, sysctls, (tcp, tcp_fin, udp))| {
-            let mut keys = std::collections::HashSet::new();
+            let mut keys = HashSet::new();
             services.retain(|(service, _)| keys.insert(service.key));
             let sysctls = sysctls
                 .into_iter()
