@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ::replay::host::HostOptions;
-use ::replay::{About, Question, ReplayError};
+use ::replay::{About, Question, QuestionError, ReplayError};
 
 /// The arguments of `ulvs explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// tcp, udp or sctp, the client's address and port, and what it wants: tcp 192.0.2.7:1234 10.8.0.1:80.
-    #[arg(value_names = ["PROTOCOL", "CLIENT:PORT", "VIP:PORT"], num_args = 3, required_unless_present = "frame")]
+    #[arg(value_names = ["PROTOCOL", "CLIENT:PORT", "VIP:PORT"], num_args = 0.., required_unless_present = "frame")]
     tuple: Vec<String>,
     /// An Ethernet frame instead: hexadecimal, or a capture and the number of a frame in it (1 where none is given).
     #[arg(long, value_name = "HEX|FILE.pcap[:N]", conflicts_with = "tuple")]
@@ -68,11 +68,7 @@ fn question(arguments: Arguments) -> Result<Question, String> {
             mark: None,
             interface: None,
         },
-        None => arguments
-            .tuple
-            .join(" ")
-            .parse::<Question>()
-            .map_err(|error| error.to_string())?,
+        None => tuple(&arguments.tuple).map_err(|error| error.to_string())?,
     };
     question.mark = arguments.mark;
     question.interface = arguments.interface;
@@ -88,6 +84,15 @@ fn question(arguments: Arguments) -> Result<Question, String> {
         ));
     }
     Ok(question)
+}
+
+/// The client and what it wants, in three words.
+fn tuple(words: &[String]) -> Result<Question, QuestionError> {
+    let text = words.join(" ");
+    if words.len() != 3 {
+        return Err(QuestionError::NoQuestion(text));
+    }
+    text.parse()
 }
 
 /// The frame: of a capture where there is such a file, else written in hexadecimal.

@@ -7,6 +7,7 @@
 
 mod configuration;
 mod connections;
+mod explain;
 mod gauge;
 mod memory;
 #[path = "../one_service.rs"]
@@ -68,4 +69,5 @@ fn main() {
     configuration::measure(&wanted);
     memory::measure(&wanted);
     picks::measure(&wanted);
+    explain::measure(&wanted);
 }

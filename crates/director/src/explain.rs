@@ -8,6 +8,7 @@
 //! Not copied: how many ICMP errors a peer may still get, and FTP data connections that other workers own.
 
 pub mod describe;
+mod excerpt;
 mod fork;
 mod notes;
 mod outcome;
@@ -20,11 +21,11 @@ use packet::Packet;
 
 use crate::director::Director;
 use crate::frame::Output;
-use crate::net::Interface;
 use crate::reassembly::Datagram;
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
 
+pub use excerpt::Excerpt;
 pub(crate) use fork::Copied;
 use fork::Dry;
 pub use probe::Probe;
@@ -85,69 +86,67 @@ impl Notes {
 }
 
 impl Director {
-    /// What [`Director::handle`] would do at `now` with the packet that is asked about. `marks` gives a packet on an
-    /// interface of this index its firewall mark, where the question does not.
+    /// What [`Director::handle`] would do at `now` with the packet that is asked about: [`Director::excerpt`] and
+    /// [`Excerpt::explain`] in one.
     ///
     /// # Errors
-    /// A sentence: there is no such interface, or the endpoints are of two families.
+    /// As [`Director::excerpt`].
     pub fn explain(
         &self,
         now: Instant,
         question: &Question,
         marks: impl Fn(u32, &Packet<'_>) -> u32,
     ) -> Result<Explanation, QuestionError> {
-        let interface = question.arrival(&self.network)?;
-        let is_known = |probe: &Probe| self.connections().find(&probe.key()).is_some();
-        let frame = question.frame(interface, is_known);
-        let mut buffer = vec![0; HEADROOM];
-        buffer.extend_from_slice(&frame);
+        Ok(self.excerpt(now, question, marks)?.explain())
+    }
+}
+
+impl Excerpt {
+    /// What the worker's director would do with the packet.
+    #[must_use]
+    pub fn explain(mut self) -> Explanation {
+        let mut buffer = core::mem::take(&mut self.buffer);
+        let frame = buffer.get(HEADROOM..).unwrap_or_default().to_vec();
+        let (now, interface, mark, link_len) = (self.now, self.interface, self.mark, self.link_len);
         let end = buffer.len();
-        let link_len = interface.link_len;
-        let mut notes = Notes::default();
         let packet = Packet::new(&mut buffer, HEADROOM..end, link_len);
-        let mark = (question.mark).unwrap_or_else(|| marks(interface.index, &packet));
+        let mut notes = Notes::default();
         notes.say("frame", describe::frame(&packet));
-        let mut dry = match self.worker.reassembly.completed_by(mark, &packet) {
+        let mut dry = match self.whole.take() {
             Some(Datagram {
                 mut frame, mark, ..
             }) => frame.edit(|whole| {
                 let text = format!("the last of {}", describe::frame(whole));
                 notes.say("frame", text);
-                self.prepare(now, mark, interface, whole, &mut notes)
+                self.mark = mark;
+                self.prepare(whole, &mut notes)
             }),
-            None => self.prepare(now, mark, interface, &packet, &mut notes),
+            None => self.prepare(&packet, &mut notes),
         };
         let mut output = Output::default();
-        let at_once = dry
-            .director
-            .long_way(now, interface.index, mark, packet, &mut output);
-        dry.note_after(&frame, link_len, &output, &mut notes);
+        let director = &mut dry.director;
+        let at_once = director.long_way(now, interface, mark, packet, &mut output);
+        dry.note_after(&frame, link_len, at_once, &output, &mut notes);
         let is_held = at_once == Verdict::Held;
         let next_hop = is_held.then(|| dry.note_waiting(now, &mut notes)).flatten();
         let verdict = match next_hop {
             Some(NextHop::Unanswered) => Verdict::Drop(DropReason::NeighbourUnreachable),
             Some(NextHop::Asked) | None => at_once,
         };
-        Ok(Explanation {
+        Explanation {
             at_once,
             verdict,
             meaning: outcome::meaning(verdict, next_hop.is_some()),
             notes: notes.0,
-        })
+        }
     }
 
     /// A copy for what this packet, or the datagram that it completes, can meet; with what there is to say before it
     /// goes its way.
-    fn prepare(
-        &self,
-        now: Instant,
-        mark: u32,
-        interface: &Interface,
-        packet: &Packet<'_>,
-        notes: &mut Notes,
-    ) -> Dry {
-        let dry = self.dry_run(now, mark, packet);
-        self.note_before(&dry, now, mark, interface, packet, notes);
+    fn prepare(self, packet: &Packet<'_>, notes: &mut Notes) -> Dry {
+        let (now, mark, interface) = (self.now, self.mark, self.interface);
+        let dry = self.dry_run(packet);
+        dry.note_before(now, mark, interface, packet, notes);
         dry
     }
 }

@@ -102,7 +102,7 @@ pub(crate) enum Progress {
 }
 
 /// Incomplete datagrams of one worker.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Reassembly {
     incomplete: HashMap<Key, Incomplete>,
     /// Places by age, of IPv4 and of IPv6; some may be of datagrams that are gone.
@@ -140,6 +140,23 @@ impl Key {
 }
 
 impl Reassembly {
+    /// The same for a dry run: of the datagram alone that these headers are of, to which others give way.
+    pub(crate) fn fork(&self, headers: Option<&Headers>) -> Self {
+        let key = headers.and_then(|headers| Some(Key::of(headers, headers.fragment?)));
+        let own = key.and_then(|key| self.incomplete.get_key_value(&key));
+        Self {
+            incomplete: own
+                .map(|(key, datagram)| (*key, datagram.clone()))
+                .into_iter()
+                .collect(),
+            order: [VecDeque::new(), VecDeque::new()],
+            octets: own.map_or(0, |(_, datagram)| DATAGRAM_OVERHEAD + datagram.octets()),
+            count: self.count,
+            waiting: own.map_or(0, |(_, datagram)| datagram.frames),
+            kept: Kept::default(),
+        }
+    }
+
     /// The headers of the first fragment of this fragment's datagram, which alone has the ports, if it is there.
     pub(crate) fn first_of(&self, headers: &Headers) -> Option<&Headers> {
         let key = Key::of(headers, headers.fragment?);

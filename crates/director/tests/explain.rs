@@ -2,13 +2,15 @@
 
 mod world;
 
+use core::time::Duration;
+
 use director::connection::FlowKey;
-use director::destination::Method;
+use director::destination::{Method, TunnelKind};
 use director::explain::Question;
 use director::protocol::Protocol;
 use director::scheduler::ENTRIES;
 use director::service::{
-    FLAG_PERSISTENT, FLAG_SCHED_1, FLAG_SCHED_2, Family, ServiceConfig, ServiceKey,
+    FLAG_ONE_PACKET, FLAG_PERSISTENT, FLAG_SCHED_1, FLAG_SCHED_2, Family, ServiceConfig, ServiceKey,
 };
 use director::verdict::Verdict;
 use etherparse::PacketBuilder;
@@ -171,11 +173,12 @@ fn a_connection_and_a_template_are_told() {
         world.receive(CLIENTS, &syn([192, 0, 2, 1], 1, 80)).0,
         Verdict::Forwarded
     );
+    world.sleep(Duration::from_secs(20));
     let text = ask(&mut world, &format!("tcp 192.0.2.1:1 {VIP}:80"));
     assert_eq!(
         told(&text, "connection"),
         [
-            "TCP 192.0.2.1:1 > 10.8.0.1:80 > 10.2.0.14:80 by Masq, SYN_RECV, 60 s left: the client's packet"
+            "TCP 192.0.2.1:1 > 10.8.0.1:80 > 10.2.0.14:80 by Masq, SYN_RECV, 40 s left: the client's packet"
         ]
     );
     assert_eq!(
@@ -215,6 +218,53 @@ fn a_hash_and_its_place_are_told() {
         told(&text, "choice")[0],
         format!("{holder} by Masq, a new connection")
     );
+}
+
+#[test]
+fn options_of_a_service_are_told() {
+    let (mut world, _) = world("wlc", FLAG_PERSISTENT);
+    let text = ask(&mut world, &format!("tcp 192.0.2.1:1 {VIP}:80"));
+    assert_eq!(told(&text, "service"), ["TCP 10.8.0.1:80 -s wlc -p 300"]);
+    let key = world.service(Protocol::Udp, VIP, 53);
+    let config = world.shared.snapshot().get(&key).unwrap().config.clone();
+    let once = ServiceConfig {
+        flags: FLAG_ONE_PACKET,
+        ..config
+    };
+    world.shared.edit_service(once).unwrap();
+    world.server(&key, "10.2.0.11", 53, Method::Masq);
+    let text = ask(&mut world, &format!("udp 192.0.2.1:1 {VIP}:53"));
+    assert_eq!(told(&text, "service"), ["UDP 10.8.0.1:53 -s rr -o"]);
+    let choice = "10.2.0.11:53 by Masq, for this packet alone (-o)";
+    assert_eq!(told(&text, "choice"), [choice]);
+}
+
+#[test]
+fn tunnels_and_answers_are_told_from_rewritings() {
+    let mut world = World::new();
+    let key = world.service(Protocol::Udp, VIP, 53);
+    for (last, kind, name) in [
+        (11, TunnelKind::Ipip, "IPIP"),
+        (12, TunnelKind::Gre, "GRE"),
+        (13, TunnelKind::Gue, "GUE"),
+    ] {
+        let mut server = world::server(&format!("10.2.0.{last}"), 53, Method::Tunnel);
+        server.tunnel.kind = kind;
+        server.tunnel.port = 6080;
+        world.shared.add_destination(&key, &server).unwrap();
+        let text = ask(&mut world, &format!("udp 192.0.2.1:1 {VIP}:53"));
+        let put = format!("put into {name} from 10.2.0.1 to 10.2.0.{last}");
+        assert_eq!(told(&text, "rewrite"), [put], "{text}");
+        world
+            .shared
+            .delete_destination(&key, ip(&format!("10.2.0.{last}")), 53)
+            .unwrap();
+    }
+    let text = ask(&mut world, &format!("tcp 192.0.2.1:1 {VIP}:81"));
+    assert!(text.starts_with("verdict\tanswered\n"), "{text}");
+    assert!(told(&text, "rewrite").is_empty(), "{text}");
+    let reset = format!("cl0 to {GATEWAY}: TCP 10.8.0.1:81 > 192.0.2.1:1 [R.] 40");
+    assert_eq!(told(&text, "output"), [reset]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod run;
 mod system;
 mod text;
 
-pub use director::explain::{About, Question};
+pub use director::explain::{About, Question, QuestionError};
 pub use director::net::Answer;
 pub use packet::Mac;
 

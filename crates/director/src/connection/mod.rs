@@ -45,5 +45,6 @@ pub(crate) use segment::Segment;
 pub use state::State;
 pub(crate) use steady::Address;
 pub(crate) use synced::Adopted;
+pub(crate) use table::Bound;
 pub use table::{ConnectionId, Cursor, END_COST, Full, Table, TableConfig};
 pub use tracking::{Shift, Tracking};

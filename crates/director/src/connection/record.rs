@@ -387,19 +387,24 @@ impl Connection {
         self.deadline = now.after_seconds(self.timeout);
     }
 
-    /// The same connection for a dry run, of these copies of its real server and template. They are not told: they count
-    /// it already.
-    pub(crate) fn fork(
-        &self,
-        destination: Option<Arc<Destination>>,
-        template: Option<Arc<Template>>,
-    ) -> Self {
+    /// The same connection for a dry run, without real server and template.
+    pub(super) fn unbound(&self) -> Self {
         Self {
             addresses: self.addresses.clone(),
-            destination,
-            template,
+            destination: None,
+            template: None,
             ..*self
         }
+    }
+
+    /// Binds such a copy to copies, without telling them.
+    pub(super) fn bind_copies(
+        &mut self,
+        destination: Option<Arc<Destination>>,
+        template: Option<Arc<Template>>,
+    ) {
+        self.destination = destination;
+        self.template = template;
     }
 
     /// Moves the end of life.

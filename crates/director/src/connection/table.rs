@@ -17,6 +17,8 @@ use crate::time::Instant;
 
 mod fork;
 
+pub(crate) use fork::Bound;
+
 /// Entries of the index carry a slot number and a bit for the direction.
 const LIMIT: usize = (1 << 31) - 1;
 

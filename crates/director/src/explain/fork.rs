@@ -1,4 +1,5 @@
-//! A director that has everything one packet can meet, and nothing else.
+//! A director that has everything one packet can meet, and nothing else: made of what was taken out of a worker
+//! ([`Excerpt`]) and of copies of what all workers share, outside of the worker.
 
 use core::cell::RefCell;
 use core::net::IpAddr;
@@ -6,14 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use packet::{Family, Headers, Packet, Quoted};
+use packet::{Family, Headers, Packet};
 
+use super::excerpt::{Excerpt, key_of, quoted};
 use crate::assign::template_key;
 use crate::changed_servers::ChangedServers;
-use crate::connection::{Connection, ConnectionId, FlowKey};
+use crate::connection::FlowKey;
 use crate::defence::Sacrifice;
 use crate::destination::Destination;
-use crate::director::{Director, Host, ISAKMP_PORT, Worker};
+use crate::director::{Director, Host, Worker};
 use crate::icmp_limit::IcmpLimit;
 use crate::orphans::Orphans;
 use crate::prefetch::Guesses;
@@ -22,10 +24,10 @@ use crate::redirect::RedirectLimit;
 use crate::request::persistence_data_of;
 use crate::scheduler::Flow;
 use crate::service::{Service, ServiceKey};
+use crate::services::Services;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::template::Template;
-use crate::time::Instant;
 use crate::verdict::Counters;
 use crate::ways::Ways;
 
@@ -64,137 +66,89 @@ impl Copied {
 #[derive(Debug)]
 pub(super) struct Dry {
     pub(super) director: Director,
+    /// All services, of which the director has copies of some.
+    pub(super) services: Arc<Services>,
     /// Numbers of the services whose schedulers could not be copied.
     pub(super) inexact: Vec<u64>,
     /// The flow that the packet says it belongs to.
     pub(super) key: Option<FlowKey>,
 }
 
-impl Director {
-    /// A director that does with this packet what this one would do, and may be changed.
-    pub(super) fn dry_run(&self, now: Instant, mark: u32, packet: &Packet<'_>) -> Dry {
-        let headers = self.headers_of(packet);
-        let ids = self.ids_of(packet);
-        let addresses = self.addresses_of(packet, &ids);
-        let flow = headers
-            .as_ref()
-            .and_then(|headers| flow_of(packet, headers));
-        let mut copied = Copied::default();
+/// The copies of templates, so that each has one.
+#[derive(Default)]
+struct Templates(Vec<[Arc<Template>; 2]>);
+
+impl Templates {
+    fn of(&mut self, original: &Arc<Template>, copied: &mut Copied) -> Arc<Template> {
+        let known = self.0.iter().find(|[have, _]| Arc::ptr_eq(have, original));
+        if let Some([_, copy]) = known {
+            return Arc::clone(copy);
+        }
+        let copy = Arc::new(original.fork(copied.of(&original.destination)));
+        self.0.push([Arc::clone(original), Arc::clone(&copy)]);
+        copy
+    }
+}
+
+impl Excerpt {
+    /// A director that does with this packet what the worker's would do, and may be changed.
+    pub(super) fn dry_run(self, packet: &Packet<'_>) -> Dry {
+        let flow = (self.headers.as_ref()).and_then(|headers| flow_of(packet, headers));
+        let (mut copied, mut templates) = (Copied::default(), Templates::default());
         let families = RefCell::new(Vec::new());
         let keeps = |service: &Service| {
             // One of each family, as without any the director does not look at a packet of it.
             let family: Family = service.config.key.family();
             let is_first = !families.borrow().contains(&family);
             families.borrow_mut().push(family);
-            is_first || concerns(service, &addresses, mark)
+            is_first || concerns(service, &self.addresses, self.mark)
         };
-        let worker = &self.worker;
-        let (shared, inexact) = worker.shared.fork(keeps, flow.as_ref(), &mut copied);
-        let mut templates: Vec<[Arc<Template>; 2]> = Vec::new();
-        let mut template = |original: &Arc<Template>, copied: &mut Copied| {
-            let known = templates
-                .iter()
-                .find(|[have, _]| Arc::ptr_eq(have, original));
-            if let Some([_, copy]) = known {
-                return Arc::clone(copy);
-            }
-            let copy = Arc::new(original.fork(copied.of(&original.destination)));
-            templates.push([Arc::clone(original), Arc::clone(&copy)]);
-            copy
-        };
-        if let (Some(headers), Some(flow)) = (&headers, &flow) {
+        let services = self.shared.snapshot();
+        let (shared, inexact) = self
+            .shared
+            .fork(&services, keeps, flow.as_ref(), &mut copied);
+        if let (Some(headers), Some(flow)) = (&self.headers, &flow) {
             let kept = shared.snapshot();
             for service in kept.iter().filter(|service| service.config.is_persistent()) {
                 let data = persistence_data_of(service, headers, packet.bytes());
                 let key = template_key(service, flow, data);
-                if let Some(found) = worker.shared.templates.peek(&key, now) {
-                    shared.templates.adopt(template(&found, &mut copied));
+                if let Some(found) = self.shared.templates.peek(&key, self.now) {
+                    shared.templates.adopt(templates.of(&found, &mut copied));
                 }
             }
         }
-        let connections = worker.connections.fork(&ids, now, |connection| {
-            let destination = connection.destination().map(|it| copied.of(it));
-            let template = connection.template().map(|it| template(it, &mut copied));
-            connection.fork(destination, template)
-        });
+        let mut connections = self.connections;
+        for bound in self.bound {
+            let destination = bound.destination.map(|it| copied.of(&it));
+            let template = bound.template.map(|it| templates.of(&it, &mut copied));
+            connections.bind(bound.connection, destination, template);
+        }
         let shared = Arc::new(shared);
-        let director = Self {
-            network: Arc::clone(&self.network),
+        let director = Director {
+            network: self.network,
             services: shared.snapshot(),
             worker: Worker {
-                index: worker.index,
+                index: self.index,
                 timeouts: shared.timeouts(),
                 shared,
-                host: Arc::new(worker.host.fork()),
+                host: Arc::new(self.host.fork()),
                 connections,
                 orphans: Orphans::default(),
                 sacrifice: Sacrifice::new(0),
                 ways: Ways::new(),
-                reassembly: worker.reassembly.clone(),
+                reassembly: self.reassembly,
                 assist: None,
                 counters: Counters::default(),
-                next_id: worker.next_id,
+                next_id: self.next_id,
             },
             guesses: Guesses::default(),
         };
         Dry {
             director,
+            services,
             inexact,
-            key: headers.map(|headers| FlowKey::of(&headers)),
+            key: self.headers.map(|headers| FlowKey::of(&headers)),
         }
-    }
-
-    /// The headers of the datagram that a packet is, or is a fragment of.
-    pub(super) fn headers_of(&self, packet: &Packet<'_>) -> Option<Headers> {
-        let headers = Headers::parse(packet).ok()?;
-        let first = self.worker.reassembly.first_of(&headers);
-        Some(first.copied().unwrap_or(headers))
-    }
-
-    /// Whether the first fragment of the datagram that this packet is a fragment of waits here.
-    #[must_use]
-    pub fn has_first_of(&self, packet: &Packet<'_>) -> bool {
-        let headers = Headers::parse(packet);
-        headers.is_ok_and(|headers| self.worker.reassembly.first_of(&headers).is_some())
-    }
-
-    /// The connections that a packet may have to do with: its own, and that of the packet that it quotes.
-    pub(super) fn ids_of(&self, packet: &Packet<'_>) -> Vec<ConnectionId> {
-        let Some(headers) = self.headers_of(packet) else {
-            return Vec::new();
-        };
-        let own = FlowKey::of(&headers);
-        let companion = FlowKey {
-            protocol: Protocol::Udp.number(),
-            source: (headers.source, ISAKMP_PORT),
-            destination: (headers.destination, ISAKMP_PORT),
-        };
-        let mut keys = vec![own, own.reversed(), companion];
-        for quoted in quoted(packet, &headers) {
-            let key = key_of(&quoted);
-            keys.extend([key, key.reversed()]);
-        }
-        let table = &self.worker.connections;
-        let mut ids: Vec<ConnectionId> = Vec::new();
-        for (id, _) in keys.iter().filter_map(|key| table.find(key)) {
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
-        ids
-    }
-
-    fn addresses_of(&self, packet: &Packet<'_>, ids: &[ConnectionId]) -> Vec<IpAddr> {
-        let mut addresses = Vec::new();
-        if let Ok(headers) = Headers::parse(packet) {
-            addresses.extend([headers.source, headers.destination]);
-            for quoted in quoted(packet, &headers) {
-                addresses.extend([quoted.source, quoted.destination]);
-            }
-        }
-        let connections = ids.iter().filter_map(|id| self.worker.connections.get(*id));
-        addresses.extend(connections.map(|connection: &Connection| connection.virtual_server().0));
-        addresses
     }
 }
 
@@ -209,22 +163,6 @@ fn concerns(service: &Service, addresses: &[IpAddr], mark: u32) -> bool {
             .destinations
             .iter()
             .any(|server| addresses.contains(&server.address))
-}
-
-/// The packet that an ICMP error quotes, and the one inside that where it is a tunnel's.
-fn quoted(packet: &Packet<'_>, headers: &Headers) -> impl Iterator<Item = Quoted> {
-    let quoted = Quoted::of(packet, headers);
-    let inner = quoted.and_then(|quoted| quoted.tunnelled(packet));
-    quoted.into_iter().chain(inner)
-}
-
-fn key_of(quoted: &Quoted) -> FlowKey {
-    let (source, destination) = quoted.ports.unwrap_or_default();
-    FlowKey {
-        protocol: quoted.protocol,
-        source: (quoted.source, source),
-        destination: (quoted.destination, destination),
-    }
 }
 
 /// The new connection that a packet may begin; an ICMP error may begin the one of the packet that it quotes.

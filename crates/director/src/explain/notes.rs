@@ -10,37 +10,71 @@ use super::fork::{Dry, flow_of};
 use crate::assign::template_key;
 use crate::connection::{Connection, FlowKey};
 use crate::destination::Destination;
-use crate::director::{Director, is_for_us};
+use crate::director::is_for_us;
 use crate::forward::METHODS;
-use crate::net::Interface;
 use crate::protocol::{Direction, Protocol};
 use crate::request::{is_cut_off, may_be_client, persistence_data_of};
 use crate::scheduler::Flow;
-use crate::service::{NO_SCHEDULER, Service, ServiceKey};
+use crate::service::{FLAG_ONE_PACKET, NO_SCHEDULER, Service, ServiceConfig, ServiceKey};
 use crate::template::TemplateKey;
 use crate::time::Instant;
 
 /// Real servers, and services that are not meant, that are told one by one.
 const MOST: usize = 32;
 
-impl Director {
+impl Dry {
     /// Says what the packet meets, read from the copy.
     pub(super) fn note_before(
         &self,
-        dry: &Dry,
         now: Instant,
         mark: u32,
-        interface: &Interface,
+        interface: u32,
         packet: &Packet<'_>,
         notes: &mut Notes,
     ) {
+        self.note_arrival(mark, interface, packet, notes);
+        let director = &self.director;
+        let Some(headers) = director.headers_of(packet) else {
+            return;
+        };
+        if !is_for_us(&director.network, headers.destination) {
+            let text = format!(
+                "{} is neither a VIP nor an address of this host",
+                headers.destination
+            );
+            notes.say("arrival", text);
+        }
+        let has_connection = self.note_connections(now, packet, &headers, notes);
+        let Some(flow) = flow_of(packet, &headers) else {
+            notes.say("service", "none: the protocol is not balanced");
+            return;
+        };
+        let found = self.note_services(&flow, mark, notes);
+        if has_connection {
+            notes.say("service", "not asked while the connection takes the packet");
+            return;
+        }
+        if let Some(service) = found
+            && self.note_beginning(&headers, notes)
+        {
+            self.note_template(now, &service, &flow, &headers, packet, notes);
+            self.note_scheduler(now, &service, &flow, notes);
+        }
+    }
+
+    /// Says where the packet comes in.
+    fn note_arrival(&self, mark: u32, interface: u32, packet: &Packet<'_>, notes: &mut Notes) {
+        let (network, worker) = (&self.director.network, &self.director.worker);
+        let Some(interface) = network.interface(interface) else {
+            return;
+        };
         let link = if interface.link_len > 0 {
             format!(" ({})", interface.mac)
         } else {
             String::new()
         };
-        let worker = if self.worker.shared.options.workers > 1 {
-            format!(", worker {}", self.worker.index)
+        let worker = if worker.shared.options.workers > 1 {
+            format!(", worker {}", worker.index)
         } else {
             String::new()
         };
@@ -55,53 +89,17 @@ impl Director {
         {
             notes.say("arrival", format!("addressed to {mac}: not this host's"));
         }
-        let Some(headers) = self.headers_of(packet) else {
-            return;
-        };
-        if !is_for_us(&self.network, headers.destination) {
-            let text = format!(
-                "{} is neither a VIP nor an address of this host",
-                headers.destination
-            );
-            notes.say("arrival", text);
-        }
-        let has_connection = dry.note_connections(now, packet, &headers, notes);
-        let Some(flow) = flow_of(packet, &headers) else {
-            notes.say("service", "none: the protocol is not balanced");
-            return;
-        };
-        let found = self.note_services(dry, &flow, mark, notes);
-        if has_connection {
-            notes.say("service", "not asked while the connection takes the packet");
-            return;
-        }
-        if let Some(service) = found {
-            let may_begin = dry.note_beginning(&headers, notes);
-            if may_begin {
-                dry.note_template(now, &service, &flow, &headers, packet, notes);
-                dry.note_scheduler(now, &service, &flow, notes);
-            }
-        }
     }
 
     /// Says which service is meant, and why the others are not; the one that is.
-    fn note_services(
-        &self,
-        dry: &Dry,
-        flow: &Flow,
-        mark: u32,
-        notes: &mut Notes,
-    ) -> Option<Arc<Service>> {
-        let services = &dry.director.services;
+    fn note_services(&self, flow: &Flow, mark: u32, notes: &mut Notes) -> Option<Arc<Service>> {
+        let services = &self.director.services;
         let meant = services.lookup(flow.protocol, flow.destination, flow.destination_port, mark);
-        let text = meant.map_or_else(
-            || "none matches".to_owned(),
-            |it| format!("{} -s {}", name(&it.config.key), it.config.scheduler),
-        );
+        let text = meant.map_or_else(|| "none matches".to_owned(), |it| rule(&it.config));
         notes.say("service", text);
         let mut left = 0_usize;
         let mut told = 0;
-        for service in self.worker.shared.snapshot().in_order() {
+        for service in self.services.in_order() {
             let key = &service.config.key;
             if meant.is_some_and(|meant| meant.config.key == *key) {
                 continue;
@@ -123,9 +121,7 @@ impl Director {
         }
         meant.cloned()
     }
-}
 
-impl Dry {
     /// Says which connections the packet meets; whether one of them is its own.
     fn note_connections(
         &self,
@@ -269,6 +265,21 @@ impl Dry {
 /// Address and port of a real server.
 pub(super) fn endpoint(server: &Destination) -> SocketAddr {
     SocketAddr::new(server.address, server.port)
+}
+
+/// A service as a rule has it, without the scheduler's own flags, which the scheduler tells.
+fn rule(config: &ServiceConfig) -> String {
+    let mut text = format!("{} -s {}", name(&config.key), config.scheduler);
+    if config.is_persistent() {
+        text += &format!(" -p {}", config.timeout);
+    }
+    if let Some(engine) = &config.persistence_engine {
+        text += &format!(" --pe {engine}");
+    }
+    if config.flags & FLAG_ONE_PACKET != 0 {
+        text += " -o";
+    }
+    text
 }
 
 /// A service as it is called here.

@@ -1,15 +1,24 @@
 //! What there is to say afterwards: the real server, the rewriting, where the packet goes; and what verdicts mean.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use packet::{Headers, Malformed, Packet};
+use packet::{Headers, Malformed, Packet, protocol};
 
 use super::fork::Dry;
 use super::notes::endpoint;
 use super::{Notes, describe};
+use crate::destination::Method;
 use crate::forward::METHODS;
 use crate::frame::{Frame, Outgoing, Output};
+use crate::service::FLAG_ONE_PACKET;
 use crate::verdict::{DropReason, Verdict};
+
+/// The real server of the packet's connection.
+#[derive(Clone, Copy)]
+struct Chosen {
+    address: IpAddr,
+    method: Method,
+}
 
 impl Dry {
     /// Says what the packet led to; `before` is the frame as it came.
@@ -17,15 +26,22 @@ impl Dry {
         &self,
         before: &[u8],
         link_len: usize,
+        verdict: Verdict,
         output: &Output<'_>,
         notes: &mut Notes,
     ) {
-        self.note_choice(notes);
+        let chosen = self.note_choice(notes);
         let mut before = before.to_vec();
         let end = before.len();
         let came = Headers::parse(&Packet::new(&mut before, 0..end, link_len)).ok();
+        // Else what leaves is an answer to it.
+        let came = came.filter(|_| verdict == Verdict::Forwarded);
         for outgoing in &output.frames {
-            self.note_frame(came.as_ref(), outgoing, notes);
+            let left = with_packet(&outgoing.frame, Headers::parse);
+            if let (Some(came), Ok(left)) = (&came, left) {
+                note_rewriting(came, &left, chosen, notes);
+            }
+            notes.say("output", self.frame_text(outgoing));
         }
         if output.frames.is_empty() {
             notes.say("output", "nothing is sent");
@@ -33,37 +49,35 @@ impl Dry {
     }
 
     /// Says where the packet's connection goes, be it an old or a new one.
-    fn note_choice(&self, notes: &mut Notes) {
+    fn note_choice(&self, notes: &mut Notes) -> Option<Chosen> {
         let worker = &self.director.worker;
-        let snapshot = worker.shared.snapshot();
-        let servers = snapshot
-            .iter()
-            .flat_map(|service| service.destinations.iter());
-        let mut chosen = servers.filter(|server| server.stats.current().connections > 0);
-        if let Some(server) = chosen.next() {
-            let method = METHODS[server.method() as usize].name;
-            let text = format!("{} by {method}, a new connection", endpoint(server));
-            notes.say("choice", text);
-            return;
-        }
         let found = self.key.and_then(|key| worker.connections.find(&key));
-        if let Some(connection) = found.and_then(|(id, _)| worker.connections.get(id)) {
+        let snapshot = worker.shared.snapshot();
+        let mut services = snapshot.iter().flat_map(|service| {
+            let servers = service.destinations.iter();
+            servers.map(move |server| (service, server))
+        });
+        let new = services.find(|(_, server)| server.stats.current().connections > 0);
+        let (server, method, whose) = if let Some((service, server)) = new {
+            let is_alone = service.config.flags & FLAG_ONE_PACKET != 0 && found.is_none();
+            let whose = if is_alone {
+                "for this packet alone (-o)"
+            } else {
+                "a new connection"
+            };
+            (endpoint(server), server.method(), whose)
+        } else {
+            let connection = found.and_then(|(id, _)| worker.connections.get(id))?;
             let (address, port) = connection.server();
-            let method = METHODS[connection.method() as usize].name;
             let server = SocketAddr::new(address, port);
-            notes.say(
-                "choice",
-                format!("{server} by {method}, the connection's own"),
-            );
-        }
-    }
-
-    fn note_frame(&self, came: Option<&Headers>, outgoing: &Outgoing<'_>, notes: &mut Notes) {
-        let left = with_packet(&outgoing.frame, Headers::parse);
-        if let (Some(came), Ok(left)) = (came, left) {
-            note_rewriting(came, &left, notes);
-        }
-        notes.say("output", self.frame_text(outgoing));
+            (server, connection.method(), "the connection's own")
+        };
+        let name = METHODS[method as usize].name;
+        notes.say("choice", format!("{server} by {name}, {whose}"));
+        Some(Chosen {
+            address: server.ip(),
+            method,
+        })
     }
 
     /// A frame that leaves: interface, link address, and what it is.
@@ -91,17 +105,23 @@ pub(super) fn with_packet<T>(frame: &Frame<'_>, read: impl FnOnce(&Packet<'_>) -
     read(&Packet::new(&mut octets, 0..end, frame.link_len()))
 }
 
-/// Says what differs between a packet that came and the one that leaves for it.
-fn note_rewriting(came: &Headers, left: &Headers, notes: &mut Notes) {
+/// Says what differs between a packet that came and what leaves for it.
+fn note_rewriting(came: &Headers, left: &Headers, chosen: Option<Chosen>, notes: &mut Notes) {
+    let is_tunnelled = chosen.is_some_and(|chosen| {
+        chosen.method == Method::Tunnel && chosen.address == left.destination
+    });
+    if is_tunnelled {
+        let kind = match left.protocol {
+            protocol::GRE => "GRE",
+            protocol::UDP => "GUE",
+            _ => "IPIP",
+        };
+        let (from, to) = (left.source, left.destination);
+        notes.say("rewrite", format!("put into {kind} from {from} to {to}"));
+        return;
+    }
     if came.protocol != left.protocol {
-        let tunnel = matches!(left.protocol, 4 | 17 | 41 | 47);
-        if tunnel {
-            let text = format!(
-                "put into a tunnel from {} to {}",
-                left.source, left.destination
-            );
-            notes.say("rewrite", text);
-        }
+        // An ICMP error or a request for a link address beside it.
         return;
     }
     let ends = |headers: &Headers| {

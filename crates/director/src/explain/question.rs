@@ -85,9 +85,7 @@ impl Question {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
     /// Neither a tuple nor a frame.
-    #[error(
-        "{0:?} is no question: `tcp|udp|sctp CLIENT:PORT VIP:PORT` or `frame HEX`, then mark=N and interface=NAME"
-    )]
+    #[error("{0:?} is no question: write tcp, udp or sctp, then CLIENT:PORT, then VIP:PORT")]
     NoQuestion(String),
     /// Not an address with a port.
     #[error("{0:?} is not an address and port: write 192.0.2.7:1234 or [fd00::7]:1234")]

@@ -22,16 +22,18 @@ impl Service {
     ) -> (Self, bool) {
         let stats = Arc::new(Stats::new(options.workers));
         let changed = Arc::default();
+        let mut copies = |of: &Destinations| -> Destinations {
+            let servers = of.iter();
+            let copy = |server| copied.add(server, &stats, &changed);
+            servers.map(copy).collect()
+        };
         // Copied before the scheduler is locked, as nobody can be picked meanwhile.
         let before = Arc::clone(&self.lock().destinations);
-        for server in before.iter() {
-            copied.add(server, &stats, &changed);
-        }
+        let mut destinations = copies(&before);
         let scheduling = self.lock();
-        let servers = scheduling.destinations.iter();
-        let destinations: Destinations = servers
-            .map(|server| copied.add(server, &stats, &changed))
-            .collect();
+        if !Arc::ptr_eq(&before, &scheduling.destinations) {
+            destinations = copies(&scheduling.destinations);
+        }
         let fork = scheduling
             .scheduler
             .as_ref()

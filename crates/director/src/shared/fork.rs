@@ -14,18 +14,19 @@ use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 
 impl Shared {
-    /// The same settings and the services that `keeps` names, for one new connection, without templates; and the numbers
+    /// The same settings and those of the `services` that `keeps` names, for one new connection, without templates; and the numbers
     /// of those services whose scheduler could not be copied.
     pub(crate) fn fork(
         &self,
+        services: &Services,
         keeps: impl Fn(&Service) -> bool,
         flow: Option<&Flow>,
         copied: &mut Copied,
     ) -> (Self, Vec<u64>) {
-        let (services, real_servers) = (Snapshot::default(), RealServers::default());
+        let real_servers = RealServers::default();
         let mut inexact = Vec::new();
         let mut kept = Services::default();
-        for service in self.snapshot().in_order().iter().filter(|it| keeps(it)) {
+        for service in services.in_order().iter().filter(|it| keeps(it)) {
             let (fork, is_exact) = service.fork(&self.options, flow, copied);
             for server in fork.destinations.iter().rev() {
                 real_servers.add(fork.config.key, server.address, server.port);
@@ -35,6 +36,7 @@ impl Shared {
             }
             kept = kept.with(Arc::new(fork));
         }
+        let services = Snapshot::default();
         services.store(Arc::new(kept));
         let timeouts =
             [0, 1, 2].map(|place: usize| AtomicU32::new(self.timeouts[place].load(Relaxed)));

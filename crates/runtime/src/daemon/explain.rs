@@ -28,15 +28,17 @@ impl Control {
             .collect();
         let marks = Marks::new(Arc::clone(&self.settings.marks), names);
         let now = self.clock.now();
-        let answer = ask(worker, move |director| {
+        // The worker gives out what it has, and goes on.
+        let excerpt = ask(worker, move |director| {
             director.refresh();
             let mark = |interface, packet: &Packet<'_>| marks.of(interface, packet);
-            match director.explain(now, &question, mark) {
-                Ok(explanation) => explanation.to_string(),
-                Err(error) => fault(&error.to_string()),
-            }
+            director.excerpt(now, &question, mark)
         });
-        answer.unwrap_or_else(|| fault("the worker does not answer"))
+        match excerpt {
+            Some(Ok(excerpt)) => excerpt.explain().to_string(),
+            Some(Err(error)) => fault(&error.to_string()),
+            None => fault("the worker does not answer"),
+        }
     }
 
     /// The worker that the packet would come to: by the workers' own rule; a later fragment to the one that has the first.
