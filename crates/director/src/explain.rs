@@ -3,9 +3,11 @@
 //! Promises: nothing changes, and what is said to become of the packet is what [`Director::handle`] does with it: the
 //! packet goes through it in a copy of the director that has everything this packet can meet (its connection, its
 //! client's template, the services of its addresses with their schedulers, the host). What is said before, of services,
-//! template and scheduler, is read from the same copy. Costs the ordinary way nothing: there is no trace in it.
+//! template and scheduler, is read from the same copy. Costs the ordinary way nothing: there is no trace in it. The worker
+//! gives out what is its own ([`Director::excerpt`]), some microseconds' work, and any thread can do the rest
+//! ([`Excerpt::explain`]).
 //!
-//! Not copied: how many ICMP errors a peer may still get, and FTP data connections that other workers own.
+//! Not copied: how many ICMP errors a peer may still get.
 
 pub mod describe;
 mod excerpt;

@@ -14,6 +14,7 @@ use director::service::{
 };
 use director::verdict::Verdict;
 use etherparse::PacketBuilder;
+use packet::Family;
 use packet::checksum::Sum;
 use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
 
@@ -206,17 +207,97 @@ fn a_hash_and_its_place_are_told() {
     let said = told(&text, "scheduler");
     assert_eq!(said[1], "hash: 0xc00006d9 of the client's address and port");
     assert_eq!(said[2], "bucket: 214 of 256");
-    let (mut mh, _) = world("mh", 0);
-    let text = ask(&mut mh, &format!("tcp 192.0.2.7:1234 {VIP}:80"));
-    let said = told(&text, "scheduler");
-    assert!(
-        said[2].starts_with("slot: ") && said[2].ends_with(" of 4093"),
-        "{text}"
-    );
-    let (_, holder) = said[3].split_once(": ").unwrap();
+    for (scheduler, line, places) in [("sh", 2, "256"), ("mh", 2, "4093")] {
+        let (mut world, _) = world(scheduler, 0);
+        for last in 0..40 {
+            let text = ask(&mut world, &format!("tcp 192.0.2.{last}:1234 {VIP}:80"));
+            let said = told(&text, "scheduler");
+            assert!(said[line].ends_with(&format!(" of {places}")), "{text}");
+            let (_, holder) = said[line + 1].split_once(": ").unwrap();
+            let choice = match holder {
+                // Quiesced, and there is no fallback.
+                "10.2.0.12:80" => Vec::new(),
+                _ => vec![format!("{holder} by Masq, a new connection")],
+            };
+            assert_eq!(told(&text, "choice"), choice, "{text}");
+        }
+    }
+}
+
+#[test]
+fn each_service_is_told_why_it_is_not_asked() {
+    let mut world = World::new();
+    world.service(Protocol::Tcp, VIP, 80);
+    let any = world.service(Protocol::Tcp, VIP, 81);
+    let config = world.shared.snapshot().get(&any).unwrap().config.clone();
+    for key in [
+        ServiceKey::Address {
+            protocol: Protocol::Tcp,
+            address: ip(VIP),
+            port: 0,
+        },
+        ServiceKey::Mark {
+            family: Family::V4,
+            mark: 7,
+        },
+        ServiceKey::Mark {
+            family: Family::V6,
+            mark: 7,
+        },
+    ] {
+        let config = ServiceConfig {
+            key,
+            flags: FLAG_PERSISTENT,
+            timeout: 300,
+            netmask: if key.family() == Family::V6 {
+                128
+            } else {
+                u32::MAX
+            },
+            ..config.clone()
+        };
+        world.shared.add_service(config).unwrap();
+    }
+    let not = |world: &mut World, mark: u32| {
+        let question = format!("tcp 192.0.2.1:1 {VIP}:80 mark={mark}");
+        let mut said = told(&ask(world, &question), "not");
+        said.sort_unstable();
+        said
+    };
     assert_eq!(
-        told(&text, "choice")[0],
-        format!("{holder} by Masq, a new connection")
+        not(&mut world, 0),
+        [
+            "TCP 10.8.0.1:0: another one is more specific",
+            "TCP 10.8.0.1:81: its port is not 80",
+            "mark 7 (V4): the packet's mark is 0",
+            "mark 7 (V6): the packet's mark is 0",
+        ]
+    );
+    assert_eq!(
+        not(&mut world, 7),
+        [
+            "TCP 10.8.0.1:0: a service of the packet's mark comes first",
+            "TCP 10.8.0.1:80: a service of the packet's mark comes first",
+            "TCP 10.8.0.1:81: its port is not 80",
+            "mark 7 (V6): the packet is of the other family",
+        ]
+    );
+}
+
+#[test]
+fn unusable_servers_are_told() {
+    let (mut world, key) = world("wlc", 0);
+    let mut full = world::server("10.2.0.14", 80, Method::Masq);
+    (full.weight, full.upper_threshold) = (1000, 1);
+    world.shared.edit_destination(&key, &full).unwrap();
+    let _ = world.receive(CLIENTS, &syn([192, 0, 2, 1], 1, 80));
+    let text = ask(&mut world, &format!("tcp 192.0.2.1:2 {VIP}:80"));
+    let servers = told(&text, "server");
+    let over = "10.2.0.14:80 weight 1000, 1 active, 0 inactive, not usable: over its threshold";
+    assert!(servers.iter().any(|server| server == over), "{servers:?}");
+    assert!(
+        servers[2].ends_with("0 inactive, not usable: weight 0"),
+        "{text}"
     );
 }
 

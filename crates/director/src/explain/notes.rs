@@ -110,7 +110,7 @@ impl Dry {
             };
             if near && told < MOST {
                 told += 1;
-                let reason = why_not(key, flow, mark);
+                let reason = why_not(key, flow, mark, meant.map(|it| it.config.key));
                 notes.say("not", format!("{}: {reason}", name(key)));
             } else {
                 left += 1;
@@ -295,7 +295,7 @@ fn name(key: &ServiceKey) -> String {
 }
 
 /// Why a service does not answer to a new connection that another one, or none, answers to.
-fn why_not(key: &ServiceKey, flow: &Flow, mark: u32) -> String {
+fn why_not(key: &ServiceKey, flow: &Flow, mark: u32, meant: Option<ServiceKey>) -> String {
     match *key {
         ServiceKey::Address { protocol, .. } if protocol != flow.protocol => {
             format!(
@@ -307,11 +307,13 @@ fn why_not(key: &ServiceKey, flow: &Flow, mark: u32) -> String {
         ServiceKey::Address { address, .. } if address != flow.destination => {
             format!("its address is not {}", flow.destination)
         }
-        ServiceKey::Address { port: 0, .. } => "another one is more specific".to_owned(),
-        ServiceKey::Address { port, .. } if port != flow.destination_port => {
+        ServiceKey::Address { port, .. } if port != 0 && port != flow.destination_port => {
             format!("its port is not {}", flow.destination_port)
         }
-        ServiceKey::Address { .. } => "a service of the packet's mark comes first".to_owned(),
+        ServiceKey::Address { .. } if matches!(meant, Some(ServiceKey::Mark { .. })) => {
+            "a service of the packet's mark comes first".to_owned()
+        }
+        ServiceKey::Address { .. } => "another one is more specific".to_owned(),
         ServiceKey::Mark { mark: own, .. } if own != mark => {
             format!("the packet's mark is {mark}")
         }
