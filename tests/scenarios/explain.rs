@@ -119,6 +119,8 @@ fn says_why_not_and_what_is_wrong_with_a_question() {
     assert_eq!(answer["reason"], "link_truncated");
     for (question, word) in [
         ("tcp 10.0.0.2:1234 10.0.0.1", "address and port"),
+        ("tcp 10.0.0.2:1234 10.0.0.1:80 mark=7", "no question"),
+        ("tcp", "no question"),
         (
             "tcp 10.0.0.2:1234 10.0.0.1:80 --interface wlan7",
             "no interface wlan7",

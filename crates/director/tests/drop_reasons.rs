@@ -365,6 +365,23 @@ fn a_next_hop_is_held_against_a_packet_only_once_it_has_not_answered() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_sent_is_not_the_reason() {
+    let mut world = World::with_server(Method::Masq);
+    world.network(|network| {
+        let _ = network.neighbours.remove(&(CLIENTS, ip("10.1.0.254")));
+    });
+    let frame = syn(1, 80);
+    let _ = world.receive(CLIENTS, &frame);
+    world.sleep(Duration::from_secs(4));
+    let said = world.explain(CLIENTS, &frame).unwrap();
+    assert_eq!(
+        said.verdict,
+        Verdict::Drop(DropReason::TtlExpired),
+        "{said}"
+    );
+}
+
+#[test]
 fn reassembly() {
     let mut world = World::with_server(Method::Masq);
     assert_eq!(

@@ -136,6 +136,8 @@ fn services_are_told_with_why_not() {
     world.service(Protocol::Tcp, VIP, 81);
     world.service(Protocol::Tcp, "10.8.0.2", 80);
     let text = ask(&mut world, &format!("tcp 192.0.2.1:1 {VIP}:80"));
+    let arrival = format!("cl0 ({CLIENT_SIDE}), mark 0");
+    assert_eq!(told(&text, "arrival"), [arrival], "the client's side");
     assert_eq!(told(&text, "service"), ["TCP 10.8.0.1:80 -s wlc"]);
     assert_eq!(
         told(&text, "not"),
@@ -197,6 +199,24 @@ fn a_connection_and_a_template_are_told() {
         told(&text, "choice"),
         ["10.2.0.14:80 by Masq, a new connection"]
     );
+}
+
+#[test]
+fn a_template_that_is_given_up_is_told() {
+    let (mut world, key) = world("rr", FLAG_PERSISTENT);
+    let _ = world.receive(CLIENTS, &syn([192, 0, 2, 1], 1, 80));
+    let mut quiesced = world::server("10.2.0.14", 80, Method::Masq);
+    quiesced.weight = 0;
+    world.shared.edit_destination(&key, &quiesced).unwrap();
+    let shared = std::sync::Arc::clone(&world.shared);
+    shared.set_sysctl("expire_quiescent_template", "1").unwrap();
+    let text = ask(&mut world, &format!("tcp 192.0.2.1:2 {VIP}:80"));
+    assert!(
+        told(&text, "template")[1].starts_with("given up: "),
+        "{text}"
+    );
+    let choice = told(&text, "choice").remove(0);
+    assert!(!choice.starts_with("10.2.0.14"), "{text}");
 }
 
 #[test]
