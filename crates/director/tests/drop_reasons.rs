@@ -16,6 +16,15 @@ use world::{CLIENT_SIDE, CLIENTS, GATEWAY, SERVERS, VIP, World, ip};
 const CLIENT: [u8; 4] = [192, 0, 2, 10];
 const VIP4: [u8; 4] = [10, 8, 0, 1];
 
+const BLACKHOLE: Route = Route {
+    kind: RouteKind::Blackhole,
+    interface: 0,
+    gateway: None,
+    source: None,
+    mtu: None,
+    metric: 0,
+};
+
 /// A SYN from the client to the VIP.
 fn syn(ttl: u8, port: u16) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
@@ -169,6 +178,20 @@ fn with_udp_server(method: Method) -> (World, ServiceKey) {
     (world, key)
 }
 
+/// A world with a SIP service.
+fn sip_world() -> World {
+    let (world, key) = with_udp_server(Method::Masq);
+    let config = world.shared.snapshot().get(&key).unwrap().config.clone();
+    let sip = ServiceConfig {
+        flags: director::service::FLAG_PERSISTENT,
+        timeout: 300,
+        persistence_engine: Some("sip".to_owned()),
+        ..config
+    };
+    world.shared.edit_service(sip).unwrap();
+    world
+}
+
 /// A world, and a frame that it drops for this reason. Whoever adds a reason must say here how it comes about.
 fn scene(reason: DropReason) -> (World, u32, Vec<u8>) {
     let mut world = World::with_server(Method::Masq);
@@ -192,17 +215,9 @@ fn scene(reason: DropReason) -> (World, u32, Vec<u8>) {
             (world, _) = with_udp_server(Method::Tunnel);
             frame = udp(1472, true);
         }
-        DropReason::NoRoute => world.network(|network| {
-            let blackhole = Route {
-                kind: RouteKind::Blackhole,
-                interface: 0,
-                gateway: None,
-                source: None,
-                mtu: None,
-                metric: 0,
-            };
-            network.routes.insert(ip("10.2.0.11"), 32, blackhole);
-        }),
+        DropReason::NoRoute => {
+            world.network(|network| network.routes.insert(ip("10.2.0.11"), 32, BLACKHOLE));
+        }
         DropReason::NeighbourUnreachable => {
             world = without_neighbours();
             let _ = world.receive(CLIENTS, &frame);
@@ -229,16 +244,7 @@ fn scene(reason: DropReason) -> (World, u32, Vec<u8>) {
             (interface, frame) = (SERVERS, broken_refusal());
         }
         DropReason::PersistenceData => {
-            let key;
-            (world, key) = with_udp_server(Method::Masq);
-            let config = world.shared.snapshot().get(&key).unwrap().config.clone();
-            let sip = ServiceConfig {
-                flags: director::service::FLAG_PERSISTENT,
-                timeout: 300,
-                persistence_engine: Some("sip".to_owned()),
-                ..config
-            };
-            world.shared.edit_service(sip).unwrap();
+            world = sip_world();
             frame = udp(20, false);
         }
         DropReason::BadChecksum => {

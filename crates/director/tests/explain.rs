@@ -14,7 +14,6 @@ use director::service::{
 };
 use director::verdict::Verdict;
 use etherparse::PacketBuilder;
-use packet::Family;
 use packet::checksum::Sum;
 use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
 
