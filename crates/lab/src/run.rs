@@ -8,11 +8,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use director::scheduler::lots::mix;
 use director::shared::CommandError;
 
 use crate::director_model::Setup;
 use crate::events::marks;
-use crate::frames::mix;
 use crate::histogram::Histogram;
 use crate::metrics::RunResults;
 use crate::network::{Addresses, MOST};
