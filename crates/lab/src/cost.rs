@@ -347,6 +347,11 @@ mod tests {
     }
 
     #[test]
+    fn one_long_sample_is_not_the_median() {
+        assert_eq!(median(vec![900.0, 1.0, 3.0, 2.0, 4.0]), 3.0);
+    }
+
+    #[test]
     fn memory_is_that_of_the_tables() {
         let octets = |name, size| measured(&[name], &[size])[0].state_octets;
         // The position alone.

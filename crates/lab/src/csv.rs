@@ -52,6 +52,7 @@ fn quoted(field: &str) -> String {
 mod tests {
     use super::*;
     use crate::made_up;
+    use crate::results::Estimate;
 
     #[test]
     fn every_metric_is_a_row() {
@@ -69,6 +70,16 @@ mod tests {
         for line in text.lines().filter(|line| !line.contains('"')) {
             assert_eq!(line.split(',').count(), fields, "{line}");
         }
+        let Estimate {
+            mean,
+            half,
+            least,
+            most,
+        } = results.scenarios[0].schedulers[1].metrics["sojourn_p99"];
+        let row = format!("\r\nsteady,,,wrr,sojourn_p99,s,{mean},{half},{least},{most},30,1\r\n");
+        assert!(text.contains(&row), "{row}{text}");
+        let point = "\r\nload-sweep,load,0.9,wrr,sojourn_p99,s,";
+        assert!(text.contains(point), "{text}");
         let name = "steady,,,\"sh -b sh-fallback,sh-port\",sojourn_p99,s,";
         assert!(text.contains(name), "{text}");
     }

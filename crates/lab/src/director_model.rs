@@ -12,6 +12,7 @@ use director::destination::{DestinationConfig, Method, TunnelConfig};
 use director::director::{Director, Host};
 use director::frame::Output;
 use director::protocol::Protocol;
+use director::scheduler::lots::mix;
 use director::service::{FLAG_ONE_PACKET, FLAG_PERSISTENT, ServiceConfig, ServiceKey};
 use director::shared::{CommandError, Options, Shared};
 use director::time::Instant;
@@ -19,7 +20,7 @@ use link::recycle;
 use packet::Family;
 
 use crate::earliest::NEVER;
-use crate::frames::{Flow, FrameBuffer, Kind, mix};
+use crate::frames::{Flow, FrameBuffer, Kind};
 use crate::network::{self, Addresses, INTERFACE, OWN, PORT};
 use crate::scenario::{self, ServiceSection};
 use crate::schedulers::Choice;

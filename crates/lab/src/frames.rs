@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use director::scheduler::lots::mix;
 use packet::{Mac, Packet, checksum};
 
 /// Octets in front of a frame.
@@ -71,14 +72,6 @@ pub(crate) fn ipv4(address: IpAddr) -> Ipv4Addr {
             Ipv4Addr::new(16 | a & 15, b, c, d)
         }
     }
-}
-
-/// Mixes the bits of a number, one to one (finalizer of SplitMix64).
-pub(crate) const fn mix(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// Memory of one frame.

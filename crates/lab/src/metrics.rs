@@ -369,6 +369,83 @@ mod tests {
     }
 
     #[test]
+    fn connections_packets_and_work_are_divided_by_weight_and_time() {
+        // Counted from 1 to 10 s: the second server has weight 1 for 4 s and 3 for 5 s, 19 to 9 of the first.
+        let mut tally = Tally::new(SECOND, 10 * SECOND, 1, 2);
+        (0..2).for_each(|server| tally.weigh(0, server, 1));
+        tally.decide(SECOND / 2, 0, 0, 1000.0);
+        tally.weigh(5 * SECOND, 1, 3);
+        for (server, connections, packets, work) in [(0, 9, 27, 2.0), (1, 19, 19, 1.0)] {
+            (0..connections).for_each(|_| tally.decide(6 * SECOND, server, 0, work));
+            (0..packets).for_each(|_| tally.packet(server));
+        }
+        let found = tally.finish().metrics;
+        // For weight and time 1 and 1 connections, 3 and 1 packets, 2 and 1 of work.
+        for (name, expected) in [
+            ("connections_max", 1.0),
+            ("connections_cv", 0.0),
+            ("connections_jain", 1.0),
+            ("packets_max", 1.5),
+            ("packets_cv", 0.5),
+            ("packets_jain", 0.8),
+            ("work_max", 4.0 / 3.0),
+            ("work_cv", 1.0 / 3.0),
+            ("work_jain", 0.9),
+        ] {
+            assert!(
+                (found[name] - expected).abs() < 1e-9,
+                "{name}: {}",
+                found[name]
+            );
+        }
+        assert_eq!((found["connections"], found["refused"]), (28.0, 0.0));
+    }
+
+    #[test]
+    fn shares_are_of_what_is_counted() {
+        let mut tally = Tally::new(SECOND, 10 * SECOND, 2, 2);
+        tally.weigh(0, 0, 1);
+        tally.refuse(0);
+        tally.refuse(2 * SECOND);
+        // Room for two destinations, the latest: the second is there again, the first would not be.
+        for service in [0, 1, 2, 1] {
+            tally.decide(2 * SECOND, 0, service, 1.0);
+        }
+        (0..100).for_each(|_| tally.done(3 * SECOND, 1.5));
+        let found = tally.finish().metrics;
+        assert_eq!((found["refused"], found["cache_hits"]), (0.2, 0.25));
+        assert!((found["slowdown_p99"] - 2.0).abs() < 0.008, "{found:?}");
+    }
+
+    #[test]
+    fn each_time_has_its_own_imbalance_and_first_decisions_their_fairness() {
+        let mut tally = Tally::new(SECOND, 10 * SECOND, 1, 2);
+        for (server, weight) in [(0, 1), (1, 3)] {
+            tally.weigh(0, server, weight);
+        }
+        for server in [0, 1, 1, 1] {
+            tally.decide(0, server, 0, 1.0);
+        }
+        // All at the first server for a second, then all at the second one; the first second is warm-up.
+        tally.live(0, 0, true);
+        for look in 1..=2 * u64::from(LOOKS_PER_POINT) {
+            if look == u64::from(LOOKS_PER_POINT) + 1 {
+                tally.live(SECOND, 0, false);
+                tally.live(SECOND, 1, true);
+            }
+            tally.look(look * SECOND / u64::from(LOOKS_PER_POINT) - 1);
+        }
+        let found = tally.finish();
+        let imbalance: Vec<f64> = found.imbalance.iter().map(|point| point.1).collect();
+        assert!(imbalance.iter().all(|cv| (cv - 1.0).abs() < 1e-6) && imbalance.len() == 2);
+        assert!((found.metrics["overprovision"] - 4.0 / 3.0).abs() < 1e-9);
+        // The first decision is for one of two; the third gives 1 and 2/3, the fourth each its share.
+        let fairness: Vec<u64> = found.fairness.iter().map(|point| point.0).collect();
+        assert_eq!(fairness, [1, 2, 4]);
+        assert_eq!((found.fairness[0].1, found.fairness[2].1), (0.5, 1.0));
+    }
+
+    #[test]
     fn a_percentile_is_of_enough_values_or_left_out() {
         for (values, expected) in [
             (1, [false; 3]),

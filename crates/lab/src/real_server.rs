@@ -189,6 +189,13 @@ mod tests {
             &[(0.0, 2.0), (1.0, 0.5), (5.0, 1.0)],
             &[2.0, 2.5, 6.0],
         );
+        // Of two that wait, the one that came first.
+        let server = RealServer::new(Discipline::Fcfs, 1, 1.0);
+        assert_ends(
+            server,
+            &[(0.0, 2.0), (0.5, 1.0), (1.0, 0.5)],
+            &[2.0, 3.0, 3.5],
+        );
         let server = RealServer::new(Discipline::Fcfs, 2, 0.5);
         assert_ends(
             server,

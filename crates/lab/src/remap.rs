@@ -10,10 +10,11 @@
 //! *Least* is what nobody can avoid: the flows of servers that went, and for servers that came or got heavier the share
 //! of all that the weights give them.
 
+use director::scheduler::lots::mix;
 use director::shared::CommandError;
 
 use crate::director_model::{DirectorModel, Listed, Setup};
-use crate::frames::{Flow, Kind, mix};
+use crate::frames::{Flow, Kind};
 use crate::scenario::Protocol;
 use crate::statistics::count;
 

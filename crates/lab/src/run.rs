@@ -8,11 +8,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use director::scheduler::lots::mix;
 use director::shared::CommandError;
 
 use crate::director_model::Setup;
 use crate::events::marks;
-use crate::frames::mix;
 use crate::histogram::Histogram;
 use crate::metrics::RunResults;
 use crate::network::{Addresses, MOST};
@@ -332,4 +332,42 @@ fn mean_shares(runs: &[RunResults]) -> Vec<ServerShare> {
         work: mean(server, |share| share.work),
     };
     (0..most).map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two repeats, the first of which had fewer decisions, fewer real servers and less to tell.
+    #[test]
+    fn repeats_are_put_together_by_their_means() {
+        let share = |connections| ServerShare {
+            connections,
+            packets: 2.0 * connections,
+            work: 3.0 * connections,
+        };
+        let short = RunResults {
+            metrics: [("refused", 0.2)].into(),
+            fairness: vec![(1, 0.5)],
+            per_server: vec![share(10.0)],
+            ..RunResults::default()
+        };
+        let long = RunResults {
+            metrics: [("refused", 0.4), ("sojourn_p50", 1.0)].into(),
+            fairness: vec![(1, 0.7), (2, 1.0)],
+            per_server: vec![share(20.0), share(4.0)],
+            ..RunResults::default()
+        };
+        let choice = schedulers::choose("rr").expect("it is known");
+        for runs in [[short.clone(), long.clone()], [long, short]] {
+            let merged = merge(&choice, &runs);
+            assert_eq!(merged.metrics.keys().collect::<Vec<_>>(), ["refused"]);
+            let refused = merged.metrics["refused"];
+            assert!((refused.mean - 0.3).abs() < 1e-12, "{refused:?}");
+            // 12.706 times the standard error, 0.1.
+            assert!((refused.half - 1.270_62).abs() < 1e-4, "{refused:?}");
+            assert_eq!(merged.fairness, [(1, 0.6)]);
+            assert_eq!(merged.per_server, [share(15.0), share(2.0)]);
+        }
+    }
 }

@@ -7,6 +7,18 @@ use siphasher::sip::SipHasher13;
 
 use crate::service::ServiceKey;
 
+/// Between one state and the next: 2^64 divided by the golden ratio.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Mixes the bits of a number, one to one: what SplitMix64 gives in this state.
+#[must_use]
+pub const fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(STEP);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// Draws lots (SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[derive(Clone, Debug)]
 pub struct Lots {
@@ -22,11 +34,9 @@ impl Lots {
 
     /// A number below `limit`, each about as likely (none is preferred by more than `limit` in 2^64); 0 when `limit` is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut lot = self.state;
-        lot = (lot ^ (lot >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        lot = (lot ^ (lot >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (lot ^ (lot >> 31)).checked_rem(limit).unwrap_or(0)
+        let lot = mix(self.state);
+        self.state = self.state.wrapping_add(STEP);
+        lot.checked_rem(limit).unwrap_or(0)
     }
 }
 
@@ -76,6 +86,10 @@ mod tests {
             assert!((100..190).contains(&count), "{number}: {count}");
         }
         assert_eq!(Lots::new(5).below(0), 0);
+        // The first numbers of SplitMix64 that begins at 1234567, as its authors' code gives them.
+        let mut lots = Lots::new(1_234_567);
+        let first = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973];
+        assert_eq!(first.map(|_| lots.below(u64::MAX)), first);
     }
 
     #[test]

@@ -157,6 +157,17 @@ mod tests {
                 }
             }
         }
+        for (scale, ends, middle) in [
+            (Scale::Linear, [0.0, 100.0], 50.0),
+            (Scale::Log, [1.0, 100.0], 10.0),
+        ] {
+            let axis = Axis::new("x", "", scale, ends.into_iter());
+            let place = axis.place(middle).expect("it is between the ends");
+            assert!(
+                (place - 0.5).abs() < 1e-9,
+                "{middle} is at {place} {scale:?}"
+            );
+        }
         let axis = Axis::new("x", "", Scale::Log, [1.0, 0.0, f64::NAN].into_iter());
         assert_eq!(axis.place(0.0), None);
         assert_eq!(axis.place(f64::NAN), None);

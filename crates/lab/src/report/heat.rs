@@ -186,4 +186,23 @@ mod tests {
         assert_eq!(shade(ratio(0.5, 0.0, Better::Less)), 5);
         assert_eq!(shade(ratio(0.0, 0.0, Better::Less)), 0);
     }
+
+    #[test]
+    fn of_what_should_be_more_the_least_is_darkest() {
+        let mut results = crate::made_up::results(2);
+        results.scenarios.truncate(1);
+        for (one, mean) in results.scenarios[0].schedulers.iter_mut().zip([0.9, 0.45]) {
+            let jain = one
+                .metrics
+                .get_mut("connections_jain")
+                .expect("it has that");
+            jain.mean = mean;
+        }
+        let metric = crate::results::find("connections_jain").expect("it is a metric");
+        let page = html("heat", metric, &[&results.scenarios[0]]);
+        // In the legend and in the map: the best of the row, and what is twice as bad.
+        for (_, colour, _) in [SHADES[0], SHADES[3]] {
+            assert_eq!(page.matches(colour).count(), 2, "{colour}: {page}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod geometry;
 mod heat;
 mod plot;
 mod sections;
+mod sentences;
 
 use std::fmt::Write as _;
 
@@ -154,7 +155,7 @@ fn section(id: &str, group: &[&ScenarioResults]) -> String {
         let at = point(last).unwrap_or_default();
         let _ = writeln!(html, "<p>All that follows is at {}.</p>", escaped(&at));
     }
-    if let Some(finding) = sections::finding(last) {
+    if let Some(finding) = sentences::finding(last) {
         let _ = writeln!(html, "<p>{}</p>", escaped(&finding));
     }
     html += &table(last);
@@ -162,7 +163,7 @@ fn section(id: &str, group: &[&ScenarioResults]) -> String {
         let _ = writeln!(
             html,
             "<p class='events'>Events. {}.</p>",
-            escaped(&sections::events(last))
+            escaped(&sentences::events(last))
         );
     }
     for figure in [

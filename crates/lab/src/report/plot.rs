@@ -373,3 +373,34 @@ fn sample(key: &Key<'_>, x: f64, y: f64) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::axis::Scale;
+    use super::*;
+
+    #[test]
+    fn an_interval_is_drawn_to_both_sides() {
+        let axis = |most| Axis::new("it", "", Scale::Linear, [0.0, most].into_iter());
+        let (x, y) = (axis(2.0), axis(10.0));
+        let line = Line {
+            name: "rr",
+            points: vec![(1.0, 5.0)],
+            halves: vec![2.0],
+        };
+        let plot = Plot {
+            title: "It".to_owned(),
+            x: &x,
+            y: &y,
+            lines: vec![&line],
+            behind: None,
+            reference: None,
+            marks: &[],
+            rows: 1,
+        };
+        let (middle, high) = plot.spot((1.0, 7.0)).expect("it is on the axes");
+        let (_, low) = plot.spot((1.0, 3.0)).expect("it is on the axes");
+        let bar = format!("<path d='M{middle:.1} {high:.1}V{low:.1}'/>");
+        assert!(plot.svg().contains(&bar), "{bar}: {}", plot.svg());
+    }
+}

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::axis::{Axis, Scale};
 use super::figure::Figure;
 use super::plot::{Line, Mark};
-use super::titled;
 use crate::number;
-use crate::results::{Cost, Estimate, Metric, ScenarioResults, SchedulerResults};
+use crate::results::{Cost, Metric, ScenarioResults, SchedulerResults};
 use crate::statistics::float;
 
 /// What is drawn against what is swept; a metric that the sweep does not have is left out.
@@ -393,52 +392,6 @@ pub(super) fn grouped(scenarios: &[ScenarioResults]) -> Vec<Vec<&ScenarioResults
     groups
 }
 
-/// The events, in one line.
-pub(super) fn events(scenario: &ScenarioResults) -> String {
-    let numbered = (1..).zip(&scenario.marks);
-    let told = numbered.map(|(number, mark)| {
-        let (at, label) = (number::brief(mark.at), &mark.label);
-        let number: u32 = number;
-        format!("{number}: {at} s {label}")
-    });
-    told.collect::<Vec<String>>().join("; ")
-}
-
-/// One sentence on who was best and worst at what matters most.
-pub(super) fn finding(scenario: &ScenarioResults) -> Option<String> {
-    let metric = crate::results::find("sojourn_p99")?;
-    let with = scenario
-        .schedulers
-        .iter()
-        .filter_map(|one| Some((one.name.as_str(), *one.metrics.get(metric.name)?)));
-    let best = with.clone().min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
-    let worst = with.clone().max_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
-    if !crate::compare::differ(&best.1, &worst.1) {
-        return Some(format!(
-            "{}: no scheduler can be told from another by its 99th percentile of sojourn time.",
-            titled(scenario)
-        ));
-    }
-    let close: Vec<&str> = with
-        .filter(|(name, value)| *name != best.0 && !crate::compare::differ(value, &best.1))
-        .map(|(name, _)| name)
-        .collect();
-    let told = |(name, value): (&str, Estimate)| {
-        let (factor, unit) = number::unit(metric.unit, [value.mean].into_iter());
-        format!("{name} with {} {unit}", number::brief(value.mean * factor))
-    };
-    let close = if close.is_empty() {
-        String::new()
-    } else {
-        format!(" (not told apart from it: {})", close.join(", "))
-    };
-    Some(format!(
-        "Shortest 99th percentile of sojourn time: {}{close}; longest: {}.",
-        told(best),
-        told(worst)
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,6 +412,11 @@ mod tests {
         let drawn = |at: usize| xs(&figures[at].lines).collect::<Vec<f64>>();
         assert_eq!(drawn(0), [2.0, 8.0, 64.0]);
         assert_eq!(drawn(3), [10.0, 100.0, 1000.0]);
+        assert_eq!(
+            commonest(&all[1..3], |cost| cost.servers),
+            8,
+            "the least of equals"
+        );
     }
 
     #[test]
