@@ -1,5 +1,9 @@
 //! How unevenly something is divided: the numbers by which schedulers are compared.
 
+use std::sync::Arc;
+
+use director::destination::Destination;
+use director::service::Service;
 use serde::{Deserialize, Serialize};
 
 /// How uneven values are that should be equal.
@@ -34,6 +38,16 @@ impl Imbalance {
             cv: (deviations / count).sqrt() / mean,
             jain: sum * sum / (count * squares),
         })
+    }
+
+    /// Of what is counted at a service's real servers, for their weights, among those that have one.
+    #[must_use]
+    pub fn for_weight(service: &Service, counted: impl Fn(&Destination) -> u64) -> Option<Self> {
+        let servers = service.destinations.iter().filter(|it| it.weight() > 0);
+        #[expect(clippy::cast_precision_loss, reason = "2^53 connections are enough")]
+        let for_weight =
+            |server: &Arc<Destination>| counted(server) as f64 / f64::from(server.weight());
+        Self::of(servers.map(for_weight))
     }
 }
 

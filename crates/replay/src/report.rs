@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use control::imbalance::Imbalance;
 use director::service::Service;
 use director::verdict::{Counters, DropReason};
 use serde::Serialize;
@@ -119,9 +120,8 @@ pub struct ServiceReport {
     pub service: String,
     /// Its scheduler.
     pub scheduler: String,
-    /// Most connections of a real server for its weight, divided by all connections for all weights: 1 is a fair
-    /// share; `None` without connections or weights.
-    pub max_to_mean: Option<f64>,
+    /// Imbalance of its connections for the weights; `None` without connections or weights.
+    pub shares: Option<Imbalance>,
     /// Connections that the rules' own scheduler sent to another real server.
     pub elsewhere: u64,
     /// Connections that came about with the rules' own scheduler alone.
@@ -238,7 +238,6 @@ fn service_report(service: &Service, elsewhere: u64, not_made: u64) -> ServiceRe
             out_bytes: counted.out_bytes,
         }
     });
-    let servers: Vec<ServerReport> = servers.collect();
     let rule = control::state::service_rule(&service.config);
     let words: Vec<&str> = rule.split(' ').skip(1).collect();
     let end = words.iter().position(|word| *word == "-s");
@@ -246,24 +245,9 @@ fn service_report(service: &Service, elsewhere: u64, not_made: u64) -> ServiceRe
     ServiceReport {
         service: name.join(" "),
         scheduler: service.config.scheduler.clone(),
-        max_to_mean: max_to_mean(&servers),
+        shares: Imbalance::for_weight(service, |it| it.stats.current().connections),
         elsewhere,
         not_made,
-        servers,
+        servers: servers.collect(),
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of connections beyond 2^53 do not fit into a capture"
-)]
-fn max_to_mean(servers: &[ServerReport]) -> Option<f64> {
-    let weighted = servers.iter().filter(|server| server.weight > 0);
-    let (mut connections, mut weights, mut most) = (0_u64, 0_i64, 0.0_f64);
-    for server in weighted {
-        connections += server.connections;
-        weights += i64::from(server.weight);
-        most = most.max(server.connections as f64 / f64::from(server.weight));
-    }
-    (connections > 0).then(|| most * weights as f64 / connections as f64)
 }

@@ -6,6 +6,9 @@ use cli::columns::columns;
 
 use crate::report::{FrameReport, Outcome, Report, ServiceReport};
 
+/// What may become of a frame; the reasons of drops stand below the last.
+const VERDICTS: [&str; 5] = ["forwarded", "held", "answered", "passed", "dropped"];
+
 /// One frame as a line, and what was sent for it as further ones.
 pub(crate) fn frame(report: &FrameReport) -> String {
     let what = match (report.reason, &report.server) {
@@ -32,10 +35,7 @@ pub(crate) fn summary(report: &Report) -> String {
         text,
         "{}: {} in {} s, with the rules of {}",
         report.capture,
-        match report.frames {
-            1 => "1 frame".to_owned(),
-            frames => format!("{frames} frames"),
-        },
+        several(report.frames, "frame"),
         seconds(report.duration_ns),
         report.rules
     );
@@ -51,9 +51,13 @@ pub(crate) fn summary(report: &Report) -> String {
     }
     notes(report, &mut text);
     text.push('\n');
-    let verdicts = report.verdicts.iter().filter(|(_, count)| **count > 0);
-    for (verdict, count) in verdicts {
-        let _ = writeln!(text, "{count:>10} {verdict}");
+    for verdict in VERDICTS {
+        match report.verdicts.get(verdict) {
+            None | Some(0) => {}
+            Some(count) => {
+                let _ = writeln!(text, "{count:>10} {verdict}");
+            }
+        }
     }
     for (reason, count) in &report.drops {
         let _ = writeln!(text, "{count:>10}   dropped: {reason}");
@@ -65,8 +69,8 @@ pub(crate) fn summary(report: &Report) -> String {
             report.own
         );
     }
-    let _ = writeln!(text, "{:>10} frames sent", report.sent);
-    let _ = writeln!(text, "{:>10} connections made", report.connections.len());
+    let _ = writeln!(text, "{:>10} sent", report.sent);
+    let _ = writeln!(text, "{:>10} new connections", report.connections.len());
     if let [own] = report.schedulers.as_slice() {
         own.services
             .iter()
@@ -84,15 +88,15 @@ fn notes(report: &Report, text: &mut String) {
     if report.cut_short > 0 {
         let _ = writeln!(
             text,
-            "  note: the capture holds only the beginning of {} frames; the rest was taken as zeros",
-            report.cut_short
+            "  note: the capture holds only the beginning of {}; the rest was taken as zeros",
+            several(report.cut_short, "frame")
         );
     }
     if report.out_of_order > 0 {
         let _ = writeln!(
             text,
-            "  note: the times of {} frames go backwards; they were taken as those of the frames before them",
-            report.out_of_order
+            "  note: {} with a time before that of the frame before counted as of that time",
+            several(report.out_of_order, "frame")
         );
     }
 }
@@ -144,46 +148,47 @@ fn compared(outcomes: &[Outcome], text: &mut String) {
             "\n{} (connections / packets from clients)",
             service.service
         );
-        let compared: Vec<(&str, &ServiceReport)> = outcomes
-            .iter()
-            .filter_map(|outcome| Some((outcome.scheduler.as_str(), outcome.services.get(number)?)))
-            .collect();
-        let row = |first: String, cell: &dyn Fn(&ServiceReport) -> String| {
-            let cells = compared.iter().map(|(_, service)| cell(service));
-            core::iter::once(first).chain(cells).collect::<Vec<_>>()
+        let row = |first: &str, cell: &dyn Fn(&str, &ServiceReport) -> String| {
+            let cells = outcomes.iter().filter_map(|outcome| {
+                let service = outcome.services.get(number)?;
+                Some(cell(&outcome.scheduler, service))
+            });
+            core::iter::once(first.to_owned())
+                .chain(cells)
+                .collect::<Vec<_>>()
         };
-        let mut rows = vec![
-            core::iter::once("server".to_owned())
-                .chain(compared.iter().map(|(name, service)| match *name {
-                    "rules" => format!("{} (rules)", service.scheduler),
-                    name => name.to_owned(),
-                }))
-                .collect(),
-        ];
+        let mut rows = vec![row("server", &|name, service| match name {
+            "rules" => format!("{} (rules)", service.scheduler),
+            name => name.to_owned(),
+        })];
         for (place, server) in service.servers.iter().enumerate() {
             let name = format!("{} weight {}", server.server, server.weight);
-            rows.push(row(name, &|service| {
+            rows.push(row(&name, &|_, service| {
                 let server = service.servers.get(place);
                 server.map_or_else(String::new, |server| {
                     format!("{} / {}", server.connections, server.in_packets)
                 })
             }));
         }
-        rows.push(row("max/mean".to_owned(), &|service| {
+        rows.push(row("max/mean", &|_, service| {
             ratio(service).unwrap_or_else(|| "-".to_owned())
         }));
-        rows.push(row("went elsewhere".to_owned(), &|service| {
+        rows.push(row("went elsewhere", &|_, service| {
             service.elsewhere.to_string()
         }));
-        rows.push(row("not made".to_owned(), &|service| {
-            service.not_made.to_string()
-        }));
+        rows.push(row("not made", &|_, service| service.not_made.to_string()));
         text.push_str(&columns(&rows));
     }
 }
 
 fn ratio(service: &ServiceReport) -> Option<String> {
-    service.max_to_mean.map(|ratio| format!("{ratio:.3}"))
+    let shares = service.shares.as_ref();
+    shares.map(|shares| format!("{:.3}", shares.max))
+}
+
+/// `1 frame`, `7 frames`.
+fn several(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Nanoseconds as seconds with six places.

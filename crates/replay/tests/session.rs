@@ -130,14 +130,9 @@ fn schedulers_are_compared() {
     let service = |number: usize| &report.schedulers[number].services[0];
     assert_eq!((service(0).elsewhere, service(1).elsewhere), (0, 0));
     // One client address: sh gives it one server, half of whose connections rr sent to the other.
-    assert_eq!(
-        (service(2).elsewhere, service(2).max_to_mean),
-        (2, Some(2.0))
-    );
-    assert_eq!(
-        (service(0).max_to_mean, service(2).not_made),
-        (Some(1.0), 0)
-    );
+    let ratio = |number: usize| service(number).shares.unwrap().max;
+    assert_eq!((service(2).elsewhere, ratio(2)), (2, 2.0));
+    assert_eq!((ratio(0), service(2).not_made), (1.0, 0));
 }
 
 /// A scheduler that draws lots draws what the recorded director drew, if it is told where they began: by its state
@@ -212,6 +207,22 @@ fn time_passes_between_frames() {
     assert_eq!(report.duration_ns, 3_600_000_000_000);
 }
 
+/// What only the clock drives happens, too: a persistence template is there until its time has come.
+#[test]
+fn templates_end_between_frames() {
+    let rules = RULES.replace("-s rr", "-s rr -p 60");
+    let templates = |last| {
+        let mut capture = Capture::ethernet();
+        let client = |host| ([10, 1, 0, host], 4001);
+        let macs = (CLIENT_MAC, DIRECTOR_MAC);
+        capture.tcp(0, macs, client(2), VIP, SYN);
+        capture.tcp(last, macs, client(3), VIP, SYN);
+        let report = Case::new(&capture, &rules).run().unwrap();
+        report.connections_table.contains("10.1.0.2:0")
+    };
+    assert_eq!([50, 3600].map(templates), [true, false]);
+}
+
 #[test]
 fn drops_have_their_reason() {
     let report = Case::new(&clients(), "-A -t 10.8.0.1:80 -s rr\n")
@@ -251,6 +262,14 @@ fn a_state_file_and_a_configuration_are_rules_too() {
     case.options.rules = case.folder.path().join("ulvs.toml");
     let toml = "rules = '''\n-A -f 7 -s rr\n-a -f 7 -r 10.2.0.11:80 -g\n'''\n\
                 [[mark]]\nmark = 7\ndestination = \"10.8.0.1\"\n";
+    std::fs::write(
+        &case.options.rules,
+        format!("{toml}interface = \"outside\"\n"),
+    )
+    .unwrap();
+    assert_eq!(case.run().unwrap().connections.len(), 0, "it is eth0");
+    case.options.host.interface = "outside".to_owned();
+    assert_eq!(case.run().unwrap().connections.len(), 4);
     std::fs::write(&case.options.rules, toml).unwrap();
     let report = case.run().unwrap();
     assert_eq!(report.connections.len(), 4);

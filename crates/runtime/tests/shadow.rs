@@ -4,10 +4,11 @@
 #[path = "../../director/tests/world/mod.rs"]
 mod world;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control::shadow::{Report, Scheduler, Service};
-use director::destination::Method;
+use control::shadow::{Report, Server, Service};
+use director::destination::{Destination, Method};
 use director::protocol::Protocol;
 use director::scheduler::ENTRIES;
 use director::scheduler::lots::Lots;
@@ -176,10 +177,17 @@ impl Stage {
     }
 }
 
-/// Loads of the live director, as a report's rows have them.
-fn loads(scheduler: &Scheduler) -> Vec<(String, i32, i32, i32)> {
-    let servers = scheduler.servers.iter();
-    let row = |it: &control::shadow::Server| (it.server.clone(), it.weight, it.active, it.inactive);
+/// What the live director counts of its real servers, as a report's rows have it.
+fn counted(stage: &Stage) -> Vec<Server> {
+    let services = stage.world.shared.snapshot();
+    let servers = services.get(&stage.key).unwrap().destinations.iter();
+    let row = |it: &Arc<Destination>| Server {
+        server: format!("{}:{}", it.address, it.port),
+        weight: it.weight(),
+        connections: it.stats.current().connections,
+        active: it.active(),
+        inactive: it.inactive(),
+    };
     servers.map(row).collect()
 }
 
@@ -199,17 +207,9 @@ fn a_shadow_of_the_live_scheduler_agrees_to_the_last_connection() {
             assert_eq!(shadow.connections, live.connections, "{name}");
             assert_eq!(shadow.refused, live.refused, "{name}");
             assert_eq!(shadow.moved, live.moved, "{name}");
-            // What the director itself counts.
-            let services = stage.world.shared.snapshot();
-            let servers = services.get(&stage.key).unwrap().destinations.iter();
-            let counted: Vec<_> = servers
-                .map(|it| {
-                    let place = format!("{}:{}", it.address, it.port);
-                    (place, it.weight(), it.active(), it.inactive())
-                })
-                .collect();
-            assert_eq!(loads(shadow), counted, "{name}");
-            assert_eq!(loads(live), counted, "{name}");
+            let counted = counted(&stage);
+            assert_eq!(shadow.servers, counted, "{name}");
+            assert_eq!(live.servers, counted, "{name}");
         }
     }
 }

@@ -359,33 +359,15 @@ fn scheduler(follower: &Follower, tally: &Tally, watched: &Watched) -> Scheduler
         after_change: tally.after_change,
         load: tally.mean_load(),
         load_now: service.and_then(|it| load(it)),
-        shares: service.and_then(|it| {
-            for_weight(it, |server| {
-                #[expect(clippy::cast_precision_loss, reason = "2^53 connections are enough")]
-                let connections = server.stats.current().connections as f64;
-                connections
-            })
-        }),
+        shares: service
+            .and_then(|it| Imbalance::for_weight(it, |it| it.stats.current().connections)),
         servers: servers.iter().map(row).collect(),
     }
 }
 
 /// Imbalance of load for weight now.
 fn load(service: &director::service::Service) -> Option<Imbalance> {
-    for_weight(service, |server| {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 connections are enough")]
-        let load = server.load() as f64;
-        load
-    })
-}
-
-/// Imbalance of a value for weight, among the real servers that have one.
-fn for_weight(
-    service: &director::service::Service,
-    value: impl Fn(&Destination) -> f64,
-) -> Option<Imbalance> {
-    let servers = service.destinations.iter().filter(|it| it.weight() > 0);
-    Imbalance::of(servers.map(|server| value(server) / f64::from(server.weight())))
+    Imbalance::for_weight(service, |server| server.load())
 }
 
 /// A service as lists name it.
@@ -406,3 +388,6 @@ fn name(key: &ServiceKey) -> String {
 fn endpoint((address, port): Place) -> String {
     std::net::SocketAddr::new(address, port).to_string()
 }
+
+#[cfg(test)]
+mod tests;

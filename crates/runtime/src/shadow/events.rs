@@ -47,7 +47,7 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    fn of(asked: &Asked<'_>, server: Place) -> Option<Self> {
+    pub(super) fn of(asked: &Asked<'_>, server: Place) -> Option<Self> {
         let flow = asked.flow;
         match (flow.source, flow.destination, server.0) {
             (IpAddr::V4(source), IpAddr::V4(destination), IpAddr::V4(address))

@@ -186,4 +186,35 @@ mod tests {
             assert_eq!(reached.services[0].0.scheduler, "mh");
         }
     }
+
+    /// A template stays as long as a connection needs it, and goes when its time has come after that.
+    #[test]
+    fn templates_are_let_go_of_in_time() {
+        let rules = "-A -t 10.0.0.1:80 -s wlc -p 60\n-a -t 10.0.0.1:80 -r 10.2.0.1:80 -g -w 1\n";
+        let mut follower = Follower::new("rr".parse().ok(), Options::default());
+        follower.configure(&DesiredState::parse(rules).unwrap());
+        let request = Request {
+            flow: director::scheduler::Flow {
+                protocol: director::protocol::Protocol::Tcp,
+                source: [192, 0, 2, 1].into(),
+                source_port: 1024,
+                destination: [10, 0, 0, 1].into(),
+                destination_port: 80,
+            },
+            mark: 0,
+            data: None,
+            now: Instant::START,
+        };
+        let held = follower.schedule(&request).unwrap();
+        let after = |seconds| {
+            let now = Instant::START.after(core::time::Duration::from_secs(seconds));
+            follower.tick(now);
+            let mut count = 0;
+            follower.shared.for_each_template(|_| count += 1);
+            count
+        };
+        assert_eq!([after(30), after(200)], [1, 1]);
+        follower.end(&held, false);
+        assert_eq!(after(400), 0);
+    }
 }

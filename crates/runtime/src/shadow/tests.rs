@@ -12,11 +12,11 @@ use director::shared::Options;
 
 use super::*;
 
-const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1));
+pub(super) const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 8, 0, 1));
 const SERVER: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 2, 0, 11)), 80);
 
 /// Names of connections, as a table gives them.
-fn ids(count: u16) -> Vec<ConnectionId> {
+pub(super) fn ids(count: u16) -> Vec<ConnectionId> {
     let mut table = Table::new(&TableConfig {
         max_connections: 1000,
         hash: HashKind::default(),
@@ -96,6 +96,46 @@ fn lists_begin_with_the_time() {
         assert!(time.is_some() && events.len() <= 256);
     }
     assert_eq!((made, lists), (900, 5));
+}
+
+/// Marks and what a persistence engine found go with the request; requests without a connection are sampled too.
+#[test]
+fn requests_are_told_whole_and_in_the_sample() {
+    let (news, received) = channel::bounded(100);
+    let read = Arc::new(Read::new(RECYCLED));
+    let mut teller = Teller::new(3, 10, news, read, Arc::default());
+    let flow = Flow {
+        protocol: Protocol::Udp,
+        source: Ipv4Addr::new(192, 0, 2, 1).into(),
+        source_port: 5060,
+        destination: VIP,
+        destination_port: 5060,
+    };
+    let asked = Asked {
+        flow: &flow,
+        mark: 7,
+        data: Some(b"call"),
+        now: director::time::Instant::START,
+    };
+    for _ in 0..50 {
+        teller.asked(&asked, Choice::Refused);
+        teller.asked(&asked, Choice::Once(SERVER));
+    }
+    teller.batch_done();
+    let Ok(News::Events { worker: 3, events }) = received.try_recv() else {
+        panic!("one list");
+    };
+    let requests = events.iter().filter_map(|event| match event {
+        Event::Asked(asked) => Some(&asked.0),
+        _ => None,
+    });
+    let told = events::Request {
+        flow,
+        mark: 7,
+        data: Some(Box::from(*b"call")),
+        now: asked.now,
+    };
+    assert_eq!(requests.collect::<Vec<_>>(), [&told; 10]);
 }
 
 #[test]
