@@ -194,15 +194,17 @@ fn run_once(
 ) -> Result<RunResults, RunError> {
     let servers = u32::try_from(most_servers(scenario)).unwrap_or(MOST);
     let moves = |event: &Event| matches!(event, Event::DirectorDies { .. } | Event::Restart { .. });
+    let directors = &scenario.directors;
+    let moving = directors.count > 1 || scenario.events.iter().any(moves);
     let setup = Setup {
         scheduler: choice.clone(),
         service: scenario.service.clone(),
-        count: scenario.directors.count.max(1) as usize,
-        is_shared: scenario.directors.shared,
+        count: directors.count.max(1) as usize,
+        is_shared: directors.shared,
         servers,
         // Flows that come to a director which does not know them can only go on where it takes them up, as whoever
         // puts directors behind a router sets it; what the scheduler makes of them is then what is compared.
-        sloppy: scenario.directors.count > 1 || scenario.events.iter().any(moves),
+        sloppy: directors.sloppy_tcp && moving,
         addresses: Addresses::drawn(plan.seed, repeat, scenario.service.vips.max(1), servers),
         seed: mix(plan.seed ^ mix(repeat.into())),
     };

@@ -410,6 +410,9 @@ pub struct Directors {
     pub count: u32,
     /// Whether they share scheduler state and connections (one director with so many workers), or are on their own.
     pub shared: bool,
+    /// Whether they take up TCP connections in the middle (`sloppy_tcp`) where flows can come to one that does not know
+    /// them: where there are several, and after a restart.
+    pub sloppy_tcp: bool,
 }
 
 impl Default for Directors {
@@ -417,6 +420,7 @@ impl Default for Directors {
         Self {
             count: 1,
             shared: false,
+            sloppy_tcp: true,
         }
     }
 }

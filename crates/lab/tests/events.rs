@@ -181,6 +181,21 @@ fn a_restart_breaks_what_the_scheduler_cannot_find_again() {
 }
 
 #[test]
+fn a_restart_without_sloppy_tcp_breaks_every_connection() {
+    let more = format!(
+        "{LONG}\nevents = [{{ action = \"restart\", at = 6.0 }}]\ndirectors = {{ sloppy_tcp = false }}"
+    );
+    let live = 800.0;
+    for (name, found) in ["rr", "sh", "maglev"]
+        .iter()
+        .zip(all(&["rr", "sh", "maglev"], &more))
+    {
+        let broken = mean(&found, "broken");
+        assert!((broken - live).abs() < 60.0, "{name}: {broken}");
+    }
+}
+
+#[test]
 fn a_directors_death_moves_its_own_flows() {
     let more = |shared| {
         format!(

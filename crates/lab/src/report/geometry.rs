@@ -95,7 +95,18 @@ fn overlap(a: &Text, b: &Text) -> bool {
 }
 
 fn check(page: &str) -> usize {
-    let pictures = pictures(page);
+    let (again, pictures): (Vec<Picture>, Vec<Picture>) = pictures(page)
+        .into_iter()
+        .partition(|picture| picture.source.contains("class='heat labels'"));
+    for picture in &again {
+        let (_, rest) = picture
+            .source
+            .split_once("<use href='#")
+            .expect("it shows something");
+        let shown = rest.split('\'').next().unwrap_or_default();
+        assert!(page.contains(&format!("<g id='{shown}'>")), "{shown}");
+    }
+    check_print(page);
     for picture in &pictures {
         let Picture {
             label,
@@ -127,6 +138,75 @@ fn check(page: &str) -> usize {
         }
     }
     pictures.len()
+}
+
+/// Height of an A4 page in landscape within its margins, and what the style gives plots of it: millimetres.
+const PAPER: f64 = 186.0;
+const COLUMNS: usize = 3;
+const PLOT: f64 = 76.0;
+const GAP: f64 = 2.0;
+/// Room that the caption takes at most, three lines, and the heading of a scenario with its two sentences.
+const CAPTION: f64 = 15.0;
+const HEADING: f64 = 20.0;
+
+/// A figure is not cut by the end of a page: each fits on one.
+fn check_print(page: &str) {
+    for rule in [
+        "figure{break-inside:avoid",
+        "max-width:76mm",
+        "max-height:146mm",
+    ] {
+        assert!(page.contains(rule), "{rule}");
+    }
+    for figure in page.split("<figure ").skip(1) {
+        let plots = pictures(figure.split("</figure>").next().unwrap_or_default());
+        if plots.iter().any(|plot| plot.source.contains("class='heat")) {
+            continue;
+        }
+        let rows = plots.chunks(COLUMNS).map(|row| {
+            let high = row.iter().map(|plot| plot.size.1 / plot.size.0);
+            high.fold(0.0, f64::max) * PLOT + GAP
+        });
+        // A page that cannot hold all may end between rows.
+        let tall: Vec<f64> = rows.collect();
+        assert!(
+            tall.iter().take(2).sum::<f64>() + CAPTION + HEADING <= PAPER,
+            "{tall:?}: {:.60}",
+            figure
+        );
+    }
+}
+
+/// The widest that the page's content gets on a screen.
+const WIDEST: f64 = 1240.0 - 32.0;
+
+#[test]
+fn the_shipped_workloads_by_all_schedulers_fit_on_a_screen() {
+    let mut results = made_up::results(24);
+    let names = crate::schedulers::all()
+        .into_iter()
+        .map(|choice| choice.label);
+    let names: Vec<String> = names.collect();
+    let like = results.scenarios[0].clone();
+    results.scenarios = crate::scenario::SHIPPED
+        .iter()
+        .map(|(file, _)| {
+            let mut scenario = like.clone();
+            scenario.name = file.trim_end_matches(".toml").to_owned();
+            for (scheduler, name) in scenario.schedulers.iter_mut().zip(&names) {
+                scheduler.name.clone_from(name);
+            }
+            scenario
+        })
+        .collect();
+    let page = html(&results, &Costs::default());
+    assert!(check(&page) > 100);
+    let maps = pictures(&page)
+        .into_iter()
+        .filter(|one| one.source.contains("class='heat'"));
+    for map in maps {
+        assert!(map.size.0 <= WIDEST, "{}: {}", map.label, map.size.0);
+    }
 }
 
 fn costs(schedulers: u32) -> Costs {

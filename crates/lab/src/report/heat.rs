@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::escaped;
 use super::plot::{text, width};
-use super::{escaped, titled};
 use crate::number;
 use crate::results::{Better, Metric, ScenarioResults};
 use crate::statistics::count;
-use crate::table::{Standing, column, standings};
+use crate::table::{self, Standing, column, standings};
 
 const CELL: (f64, f64) = (44.0, 22.0);
 const TEXT: f64 = 11.0;
@@ -70,15 +70,40 @@ pub(super) fn html(id: &str, metric: &Metric, scenarios: &[&ScenarioResults]) ->
     };
     format!(
         "<figure id='{id}'><figcaption><b>{}.</b> {} The number is the mean{unit}; the darker, the worse than the best of \
-         the row ({better}); a frame is around the best of the row.</figcaption><div class='wide'>\n{}</div></figure>\n",
+         the row ({better}); a frame is around the best of the row.{}</figcaption><div class='wide heatmap'>\n{}</div>\
+         </figure>\n",
         escaped(metric.title),
         escaped(metric.summary),
-        svg(metric, &rows, &names)
+        escaped(&(points(&rows) + left_out(metric))),
+        svg(id, metric, &rows, &names)
     )
 }
 
-fn svg(metric: &Metric, rows: &[&ScenarioResults], names: &[&str]) -> String {
-    let labels: Vec<String> = rows.iter().map(|row| titled(row)).collect();
+/// Which points of sweeps are shown, as a sentence.
+fn points(rows: &[&ScenarioResults]) -> String {
+    let shown = rows.iter().filter_map(|row| {
+        let at = table::point(row)?;
+        Some(format!("{} ({at})", row.name))
+    });
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    format!(" Of a sweep its last point is shown: {}.", shown.join(", "))
+}
+
+/// What a time does not say.
+fn left_out(metric: &Metric) -> &'static str {
+    let is_time = |name: &str| metric.name.starts_with(name);
+    if is_time("sojourn") || is_time("slowdown") {
+        " Connections that were refused are not in it: who refuses many serves the others well."
+    } else {
+        ""
+    }
+}
+
+fn svg(id: &str, metric: &Metric, rows: &[&ScenarioResults], names: &[&str]) -> String {
+    let labels: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let longest = labels.iter().map(|label| width(label, TEXT));
     let left = longest.fold(70.0, f64::max) + 16.0;
     let tallest = names.iter().map(|name| width(name, TEXT));
@@ -108,13 +133,32 @@ fn svg(metric: &Metric, rows: &[&ScenarioResults], names: &[&str]) -> String {
             escaped(name)
         );
     }
-    for (at, (row, label)) in rows.iter().zip(&labels).enumerate() {
+    let _ = write!(svg, "<g id='{id}-labels'>");
+    for (at, label) in labels.iter().enumerate() {
         let y = top + CELL.1 * count(at);
         svg += &text((left - 6.0, y + 15.0), TEXT, "end", "tick", label);
-        cells(&mut svg, metric, row, names, (left, y));
+    }
+    svg += "</g>\n";
+    for (at, row) in rows.iter().enumerate() {
+        cells(
+            &mut svg,
+            metric,
+            row,
+            names,
+            (left, top + CELL.1 * count(at)),
+        );
         svg.push('\n');
     }
-    svg + "</svg>\n"
+    svg + "</svg>\n" + &labels_again(id, left, (top, height))
+}
+
+/// The names of the workloads once more: they stay in sight where a narrow screen shows only some columns.
+fn labels_again(id: &str, left: f64, (top, height): (f64, f64)) -> String {
+    format!(
+        "<svg class='heat labels' viewBox='0 0 {left:.0} {height:.0}' style='width:{left:.0}px' aria-hidden='true'>\
+         <rect y='{top:.1}' width='{left:.0}' height='{:.1}' fill='#fff'/><use href='#{id}-labels'/></svg>\n",
+        height - top
+    )
 }
 
 fn legend(svg: &mut String) {

@@ -153,7 +153,11 @@ fn section(id: &str, group: &[&ScenarioResults]) -> String {
             html += &figure.html();
         }
         let at = point(last).unwrap_or_default();
-        let _ = writeln!(html, "<p>All that follows is at {}.</p>", escaped(&at));
+        let _ = writeln!(
+            html,
+            "<p class='point'>All that follows is at {}.</p>",
+            escaped(&at)
+        );
     }
     if let Some(finding) = sentences::finding(last) {
         let _ = writeln!(html, "<p>{}</p>", escaped(&finding));

@@ -71,6 +71,10 @@ pub const SHIPPED: &[(&str, &str)] = &[
         "slow-start.toml",
         include_str!("../../scenarios/slow-start.toml"),
     ),
+    (
+        "comes-back.toml",
+        include_str!("../../scenarios/comes-back.toml"),
+    ),
     ("add.toml", include_str!("../../scenarios/add.toml")),
     ("remove.toml", include_str!("../../scenarios/remove.toml")),
     ("flap.toml", include_str!("../../scenarios/flap.toml")),
@@ -92,4 +96,8 @@ pub const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../scenarios/director-dies.toml"),
     ),
     ("restart.toml", include_str!("../../scenarios/restart.toml")),
+    (
+        "restart-strict.toml",
+        include_str!("../../scenarios/restart-strict.toml"),
+    ),
 ];
