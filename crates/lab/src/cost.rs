@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn one_long_sample_is_not_the_median() {
-        assert_eq!(median(vec![900.0, 1.0, 3.0, 2.0, 4.0]), 3.0);
+        assert_eq!(median(vec![900.0, 1.0, 2.0, 4.0, 3.0]), 3.0);
     }
 
     #[test]
