@@ -69,3 +69,26 @@ impl Times {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Over many repeats: as often in a burst as there is one, and what is left of it is as long as one on average.
+    #[test]
+    fn a_run_begins_somewhere_in_a_burst_or_between_two() {
+        let (mut bursts, mut left) = (0.0, [0.0, 0.0]);
+        for repeat in 0..4000 {
+            let times = Times::bursty(10.0, 4.0, 1.0, 3.0, 1, repeat);
+            let is_burst = times.rates[0] > times.rates[1];
+            bursts += f64::from(u8::from(is_burst));
+            left[usize::from(is_burst)] += times.until;
+        }
+        let [quiet, burst] = [left[0] / (4000.0 - bursts), left[1] / bursts];
+        assert!((bursts / 4000.0 - 0.25).abs() < 0.03, "{bursts}");
+        assert!(
+            (burst - 1.0).abs() < 0.1 && (quiet - 3.0).abs() < 0.2,
+            "{burst} {quiet}"
+        );
+    }
+}
