@@ -167,7 +167,7 @@ fn what_is_wrong_is_told_in_a_sentence() {
     folder.fails(
         "run small.toml --scheduler wlx",
         1,
-        "ulvs: scheduler \"wlx\": there is no such",
+        "ulvs: scheduler \"wlx\": there is no scheduler",
     );
     folder.fails(
         "run small.toml --json no/x.json",
