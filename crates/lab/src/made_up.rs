@@ -113,7 +113,9 @@ fn scheduler(name: &str, number: f64, stress: f64) -> SchedulerResults {
     put("sojourn_p99", 0.02 * worse * worse * (1.0 + stress));
     put("sojourn_p999", 0.05 * worse * worse * (1.0 + stress));
     put("sojourn_mean", 0.006 * worse);
+    put("slowdown_p50", 1.2 * worse);
     put("slowdown_p99", 3.0 * worse * worse);
+    put("slowdown_p999", 7.0 * worse * worse);
     put("connections_max", 1.0 + worse / 10.0);
     put("connections_jain", 1.0 / worse);
     put("overprovision", 1.0 + worse / 5.0);

@@ -270,8 +270,14 @@ impl Tally {
             "sojourn_mean",
             (done > 0).then(|| self.sojourn_sum / float(done)),
         );
-        let slowdown = quantile(&self.slowdown, 0.99).map(|it| float(it) / SLOWDOWN_UNITS);
-        put("slowdown_p99", slowdown);
+        for (name, share) in [
+            ("slowdown_p50", 0.5),
+            ("slowdown_p99", 0.99),
+            ("slowdown_p999", 0.999),
+        ] {
+            let found = quantile(&self.slowdown, share);
+            put(name, found.map(|it| float(it) / SLOWDOWN_UNITS));
+        }
         for (of, [max, variation, jain]) in DIVIDED {
             let even = self.divided(of);
             put(max, even.map(|even| even.max));
@@ -414,7 +420,9 @@ mod tests {
         (0..100).for_each(|_| tally.done(3 * SECOND, 1.5));
         let found = tally.finish().metrics;
         assert_eq!((found["refused"], found["cache_hits"]), (0.2, 0.25));
-        assert!((found["slowdown_p99"] - 2.0).abs() < 0.008, "{found:?}");
+        for name in ["slowdown_p50", "slowdown_p99"] {
+            assert!((found[name] - 2.0).abs() < 0.008, "{found:?}");
+        }
     }
 
     #[test]
@@ -458,6 +466,8 @@ mod tests {
             let found = tally.finish().metrics;
             let has =
                 ["sojourn_p50", "sojourn_p99", "sojourn_p999"].map(|it| found.contains_key(it));
+            let same = ["slowdown_p50", "slowdown_p99", "slowdown_p999"];
+            assert_eq!(same.map(|it| found.contains_key(it)), has, "{values}");
             assert_eq!(has, expected, "{values}");
         }
     }

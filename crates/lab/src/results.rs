@@ -179,11 +179,25 @@ pub const METRICS: &[Metric] = &[
         "Mean time from a connection's first packet until its work is done.",
     ),
     metric(
+        "slowdown_p50",
+        "slowdown p50",
+        "",
+        Better::Less,
+        "Half of the connections took at most so many times what they would have taken alone on the server.",
+    ),
+    metric(
         "slowdown_p99",
         "slowdown p99",
         "",
         Better::Less,
         "99 % of the connections took at most so many times what they would have taken alone on the server.",
+    ),
+    metric(
+        "slowdown_p999",
+        "slowdown p99.9",
+        "",
+        Better::Less,
+        "99.9 % of the connections took at most so many times what they would have taken alone on the server.",
     ),
     metric(
         "connections_max",

@@ -22,11 +22,13 @@ use crate::table::{Standing, column, point, standings};
 const STYLE: &str = include_str!("style.css");
 
 /// Metrics of the page's tables; all are in JSON and CSV.
-const TOLD: [&str; 14] = [
+const TOLD: [&str; 16] = [
     "sojourn_p50",
     "sojourn_p99",
     "sojourn_p999",
+    "slowdown_p50",
     "slowdown_p99",
+    "slowdown_p999",
     "connections_max",
     "connections_jain",
     "packets_max",
