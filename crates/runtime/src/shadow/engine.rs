@@ -51,6 +51,23 @@ struct Watched {
     tallies: Vec<Tally>,
 }
 
+/// What a live director is configured as, and its [`Shared::generation`] then.
+#[derive(Debug)]
+pub(super) struct Configured {
+    generation: u64,
+    state: DesiredState,
+}
+
+impl Configured {
+    /// What it is now. A change in between leaves the older generation, so that it is found out later.
+    pub(super) fn of(live: &Shared) -> Self {
+        Self {
+            generation: live.generation(),
+            state: DesiredState::of(live),
+        }
+    }
+}
+
 /// The shadows of one daemon.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -68,8 +85,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Shadows of the services of `live`.
-    pub(super) fn new(specs: &[Spec], live: Arc<Shared>) -> Self {
+    /// Shadows of the services of `live`, which was configured like that before the first event.
+    pub(super) fn new(specs: &[Spec], live: Arc<Shared>, configured: Configured) -> Self {
         let live_and_shadows = core::iter::once(None).chain(specs.iter().cloned().map(Some));
         let mut engine = Self {
             generation: None,
@@ -83,17 +100,21 @@ impl Engine {
             clients: Clients::new(),
             restarts: 0,
         };
-        engine.configure();
+        engine.take_over(configured);
         engine
     }
 
     /// Takes over what was changed about the live director.
     pub(super) fn configure(&mut self) {
         let generation = self.live.generation();
-        if self.generation.replace(generation) == Some(generation) {
-            return;
+        if self.generation != Some(generation) {
+            self.take_over(Configured::of(&self.live));
         }
-        let state = DesiredState::of(&self.live);
+    }
+
+    fn take_over(&mut self, configured: Configured) {
+        let Configured { generation, state } = configured;
+        self.generation = Some(generation);
         for follower in &mut self.followers {
             follower.configure(&state);
         }

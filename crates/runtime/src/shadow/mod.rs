@@ -26,7 +26,7 @@ use link::sys::process;
 
 use crate::clock::Clock;
 use crate::error::{Result, RuntimeError};
-use engine::Engine;
+use engine::{Configured, Engine};
 use events::{Event, Read, Teller};
 
 /// Lists that may wait for the thread: of one batch each, and fuller ones when it is behind, at most 20 MB.
@@ -81,13 +81,15 @@ impl Shadows {
         let lost = Arc::new(AtomicU64::new(0));
         let read = Arc::new(Read::new(RECYCLED));
         let follow = {
+            // Now, as packets may come and commands change it before the thread has its turn.
+            let configured = Configured::of(live);
             let (wish, live) = (wish.clone(), Arc::clone(live));
             let (read, lost) = (Arc::clone(&read), Arc::clone(&lost));
             move || {
                 step_back();
                 let mut follow = Follow {
                     // Takes a while with many services, so not in the caller's thread.
-                    engine: Engine::new(&wish.schedulers, live),
+                    engine: Engine::new(&wish.schedulers, live, configured),
                     clock,
                     sample: wish.sample,
                     read,
@@ -175,7 +177,7 @@ impl Follow {
                     Ok(news) => {
                         some = true;
                         self.take(news);
-                        self.look_in_time();
+                        self.look_in_time(received);
                     }
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
@@ -191,7 +193,7 @@ impl Follow {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.look_in_time();
+            self.look_in_time(received);
         }
     }
 
@@ -216,18 +218,22 @@ impl Follow {
     }
 
     /// Once a second: loads, templates, and whether something was lost.
-    fn look_in_time(&mut self) {
+    fn look_in_time(&mut self, received: &Receiver<News>) {
         let now = Instant::now();
         if now < self.next_look {
             return;
         }
         self.next_look = now + LOOK;
         let lost = self.lost.load(Relaxed);
-        if lost != self.known_lost {
+        let begins_anew = lost != self.known_lost;
+        if begins_anew {
             self.known_lost = lost;
             self.engine.restart();
         }
-        self.engine.configure();
+        // What still waits here happened before the change that would be taken over.
+        if begins_anew || received.is_empty() {
+            self.engine.configure();
+        }
         self.engine.tick(self.clock.now());
     }
 }

@@ -150,7 +150,7 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     let mut teller = Teller::new(0, 1, news, Arc::clone(&read), Arc::clone(&lost));
     let specs = ["wlc".parse().unwrap()];
     let mut follow = Follow {
-        engine: Engine::new(&specs, live),
+        engine: Engine::new(&specs, Arc::clone(&live), Configured::of(&live)),
         clock: Clock::start(),
         sample: 1,
         read,
@@ -170,7 +170,7 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     assert_eq!(lost.load(Relaxed), 255);
     received.try_iter().for_each(|news| follow.take(news));
     assert_eq!(follow.engine.report().live, 2);
-    follow.look_in_time();
+    follow.look_in_time(&received);
     let report = follow.engine.report();
     assert_eq!((report.live, report.restarts), (0, 1));
     let servers = report.services[0]
@@ -183,7 +183,18 @@ fn what_is_lost_is_counted_and_the_shadows_begin_anew() {
     make(&mut teller, last[1]);
     received.try_iter().for_each(|news| follow.take(news));
     follow.next_look = Instant::now();
-    follow.look_in_time();
+    follow.look_in_time(&received);
     let report = follow.engine.report();
     assert_eq!((report.live, report.restarts), (1, 1));
+    // What was told before a change is followed before it is taken over.
+    make(&mut teller, last[2]);
+    let more = "-A -t 10.8.0.2:80 -s wlc\n";
+    DesiredState::parse(more).unwrap().apply(&live).unwrap();
+    follow.next_look = Instant::now();
+    follow.look_in_time(&received);
+    assert_eq!(follow.engine.report().services.len(), 1);
+    received.try_iter().for_each(|news| follow.take(news));
+    follow.next_look = Instant::now();
+    follow.look_in_time(&received);
+    assert_eq!(follow.engine.report().services.len(), 2);
 }

@@ -44,7 +44,7 @@ impl Stage {
         DesiredState::parse(&rules).unwrap().apply(&live).unwrap();
         let specs = ["rr".parse().unwrap()];
         Self {
-            engine: Engine::new(&specs, Arc::clone(&live)),
+            engine: Engine::new(&specs, Arc::clone(&live), Configured::of(&live)),
             live,
             ids: ids(100),
         }
