@@ -80,6 +80,11 @@ pub(super) fn sentence(line: &str, reason: &str) -> String {
 #[must_use]
 pub fn toml_reason(error: &toml::de::Error) -> String {
     let message = error.message().trim().replace('\n', ", ");
+    if let Some((found, _)) = message.split_once(", expected struct ") {
+        return format!(
+            "{found}, expected a section: its name in brackets, and its keys in the lines below"
+        );
+    }
     let Some(rest) = message.strip_prefix("unknown field `") else {
         return message;
     };

@@ -128,6 +128,11 @@ fn faults_are_sentences() {
             "`worker = 2`: there is no key `worker`, did you mean `workers`?",
         ),
         (
+            "control = \"/run/ulvs.sock\"",
+            "`control = \"/run/ulvs.sock\"`: invalid type: string \"/run/ulvs.sock\", expected a section: its name in \
+             brackets, and its keys in the lines below",
+        ),
+        (
             "workers = 0",
             "`workers = 0`: invalid value: integer `0`, expected a whole number from 1 to 64",
         ),
