@@ -33,8 +33,6 @@ const IDLE: Duration = Duration::from_secs(10);
 const PIECE: usize = 1024;
 /// In the order of their numbers.
 const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
-/// How long offers wait at most for a moment in which no frame waits to be received.
-const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Whose flows are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +82,16 @@ pub trait Kernel: fmt::Debug + Send {
     /// Things have changed: all flows of all workers are void.
     fn invalidate(&self);
 
-    /// Has the kernel send on a flow's packets while `generation` is the present one. Returns the flow's number; `None`
-    /// when the kernel cannot, or has no room.
+    /// Prepares the kernel to send on a flow's packets while `generation` is the present one; they come to the director
+    /// until [`Kernel::take_over`]. Returns the flow's number; `None` when the kernel cannot, or has no room.
     fn install(&mut self, flow: &Flow, generation: u64) -> Option<u32>;
+
+    /// Packets of a flow that came to the director since it was installed. `None` before the first, and while one is on
+    /// its way into a ring.
+    fn arrived(&self, flow: u32) -> Option<u64>;
+
+    /// Has the kernel send on a flow's packets from now on, unless more than `arrived` came to the director.
+    fn take_over(&mut self, flow: u32, arrived: u64) -> bool;
 
     /// What was done with a flow so far.
     fn taken(&mut self, flow: u32) -> Taken;
@@ -101,10 +106,25 @@ struct Held {
     number: u32,
     generation: u64,
     installed: Instant,
+    turn: Turn,
     /// What is counted already.
     counted: Taken,
     /// Interface and next hop, where ulvs learned the link address itself.
     learned: Option<(u32, core::net::IpAddr)>,
+}
+
+/// Who sends on a flow's packets. It is taken over when no packet is before the director that a newer one would
+/// overtake, which is looked for whenever a packet of it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// The director, until another packet comes.
+    Directors,
+    /// The director; one came.
+    Ready,
+    /// The director; so many came, and now no frame may wait to be received.
+    Arrived(u64),
+    /// The kernel.
+    Kernels,
 }
 
 /// The flows of one worker.
@@ -117,6 +137,8 @@ pub(crate) struct Assist {
     /// Those of each connection, by direction.
     held: BTreeMap<ConnectionId, [Option<Held>; 2]>,
     offers: Vec<Offer>,
+    /// Those that may be taken over.
+    ready: Vec<(ConnectionId, Direction)>,
 }
 
 impl Assist {
@@ -135,10 +157,20 @@ impl Assist {
         self.scope == Scope::All || connection.state() != State::Udp
     }
 
-    /// Whether the direction's packets are the kernel's now.
+    /// Whether the direction is installed for the present state of things.
     fn has(&self, id: ConnectionId, direction: Direction) -> bool {
         let held = self.held.get(&id).and_then(|held| held[direction as usize]);
         held.is_some_and(|held| held.generation == self.generation)
+    }
+
+    /// A packet of an installed flow came to the director.
+    fn came(&mut self, id: ConnectionId, direction: Direction) {
+        if let Some(flow) = waiting(&mut self.held, id, direction)
+            && flow.turn == Turn::Directors
+        {
+            flow.turn = Turn::Ready;
+            self.ready.push((id, direction));
+        }
     }
 
     /// Whether a direction was ever given to the kernel and not taken back.
@@ -147,6 +179,16 @@ impl Assist {
             .get(&id)
             .is_some_and(|held| held[direction as usize].is_some())
     }
+}
+
+/// A flow that is installed and not the kernel's yet.
+fn waiting(
+    held: &mut BTreeMap<ConnectionId, [Option<Held>; 2]>,
+    id: ConnectionId,
+    direction: Direction,
+) -> Option<&mut Held> {
+    let flow = held.get_mut(&id)?[direction as usize].as_mut();
+    flow.filter(|flow| flow.turn != Turn::Kernels)
 }
 
 /// Where what the kernel did is counted.
@@ -205,6 +247,7 @@ impl Director {
             scope,
             held: BTreeMap::new(),
             offers: Vec::new(),
+            ready: Vec::new(),
         });
     }
 
@@ -215,17 +258,28 @@ impl Director {
         self.parts().1.fold(now, from)
     }
 
-    /// Whether flows wait to be installed.
-    #[must_use]
-    pub fn has_offers(&mut self) -> bool {
-        let assist = self.parts().1.assist.as_ref();
-        assist.is_some_and(|it| !it.offers.is_empty())
+    /// Installs the flows that were offered. To be done after each batch of packets.
+    pub fn install_offers(&mut self, now: Instant) {
+        self.parts().1.install_offers(now);
     }
 
-    /// Installs the flows that were offered. `drained`: no frame waits to be received that newer ones could overtake;
-    /// otherwise only those that have waited for long.
-    pub fn install_offers(&mut self, now: Instant, drained: bool) {
-        self.parts().1.install_offers(now, drained);
+    /// Forgets what was offered since the last batch: another worker received those packets, and newer ones may wait in
+    /// its ring.
+    pub fn discard_offers(&mut self) {
+        self.parts().1.discard_offers();
+    }
+
+    /// Takes a note of what came of flows that the kernel may take over. If there are any, all rings are to be looked at
+    /// now, and [`Director::hand_over`] follows if no frame waits in one.
+    #[must_use]
+    pub fn prepare_hand_over(&mut self) -> bool {
+        self.parts().1.prepare_hand_over()
+    }
+
+    /// Has the kernel take over the flows of which nothing came since [`Director::prepare_hand_over`]. All that came
+    /// until then has been received, and sent on.
+    pub fn hand_over(&mut self) {
+        self.parts().1.hand_over();
     }
 }
 

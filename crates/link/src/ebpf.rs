@@ -184,6 +184,12 @@ impl Assembler {
         self.push(0xdb, to, from, offset, 0);
     }
 
+    /// Adds 64 bits to memory, as one operation before and after all others; the register gets what was there.
+    pub(crate) fn fetch_and_add(&mut self, to: u8, offset: i16, register: u8) {
+        const FETCH: i32 = 1;
+        self.push(0xdb, to, register, offset, FETCH);
+    }
+
     pub(crate) fn load(&mut self, width: u8, to: u8, from: u8, offset: i16) {
         self.push(0x61 | width, to, from, offset, 0);
     }

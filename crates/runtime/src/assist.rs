@@ -68,6 +68,15 @@ impl Kernel for Assisted {
         Some(number)
     }
 
+    fn arrived(&self, flow: u32) -> Option<u64> {
+        self.flows.arrived(self.installed.get(&flow)?)
+    }
+
+    fn take_over(&mut self, flow: u32, arrived: u64) -> bool {
+        let id = self.installed.get(&flow);
+        id.is_some_and(|id| self.flows.take_over(id, arrived))
+    }
+
     fn taken(&mut self, flow: u32) -> Taken {
         let taken = self.installed.get(&flow).map(|id| self.flows.taken(id));
         self.told(taken.unwrap_or_default())

@@ -1,10 +1,10 @@
-//! Which flows are offered, and when.
+//! Which flows are offered, and when they are handed over.
 
 use core::net::IpAddr;
 
 use packet::{Mac, Translation};
 
-use super::{Assist, Flow, Held, PATIENCE, Taken, is_settled};
+use super::{Assist, Flow, Held, Taken, Turn, is_settled, waiting};
 use crate::connection::{Connection, ConnectionId, FlowKey};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker};
@@ -52,7 +52,6 @@ pub(super) struct Offer {
     flow: Flow,
     generation: u64,
     learned: Option<(u32, IpAddr)>,
-    made: Instant,
 }
 
 impl Worker {
@@ -66,7 +65,7 @@ impl Worker {
         datagram: &Datagram<'_, '_>,
         direction: Direction,
     ) {
-        let Some(assist) = &self.assist else {
+        let Some(assist) = &mut self.assist else {
             return;
         };
         let Some(connection) = self.connections.get(id) else {
@@ -84,7 +83,14 @@ impl Worker {
             // The client's direction has shown that it is.
             Direction::ToClient => assisted,
         };
-        if !worth || (assisted && assist.has(id, direction)) || assist.offers.len() >= OFFERS_MAX {
+        if !worth {
+            return;
+        }
+        if assisted && assist.has(id, direction) {
+            assist.came(id, direction);
+            return;
+        }
+        if assist.offers.len() >= OFFERS_MAX {
             return;
         }
         if let Some(offer) = self.offer(batch, id, datagram, direction)
@@ -148,7 +154,6 @@ impl Worker {
             },
             generation: self.assist.as_ref()?.generation,
             learned,
-            made: batch.now,
         })
     }
 
@@ -198,14 +203,10 @@ impl Worker {
         }
     }
 
-    pub(super) fn install_offers(&mut self, now: Instant, drained: bool) {
+    pub(super) fn install_offers(&mut self, now: Instant) {
         let Some(assist) = &mut self.assist else {
             return;
         };
-        let waited = assist.offers.first().map(|first| now.since(first.made));
-        if waited.is_none_or(|waited| !drained && waited < PATIENCE) {
-            return;
-        }
         for offer in core::mem::take(&mut assist.offers) {
             self.install(offer, now);
         }
@@ -241,12 +242,64 @@ impl Worker {
             number,
             generation,
             installed: now,
+            turn: Turn::Directors,
             counted: Taken::default(),
             learned,
         };
         assist.held.entry(id).or_default()[direction as usize] = Some(held);
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set_assisted(true);
+        }
+    }
+
+    pub(super) fn discard_offers(&mut self) {
+        let Some(assist) = &mut self.assist else {
+            return;
+        };
+        assist.offers.clear();
+        for (id, direction) in assist.ready.drain(..) {
+            if let Some(flow) = waiting(&mut assist.held, id, direction) {
+                flow.turn = Turn::Directors;
+            }
+        }
+    }
+
+    pub(super) fn prepare_hand_over(&mut self) -> bool {
+        let Some(assist) = &mut self.assist else {
+            return false;
+        };
+        let Assist {
+            kernel,
+            held,
+            ready,
+            ..
+        } = assist;
+        ready.retain(|(id, direction)| {
+            let Some(flow) = waiting(held, *id, *direction) else {
+                return false;
+            };
+            let arrived = kernel.arrived(flow.number);
+            flow.turn = arrived.map_or(Turn::Directors, Turn::Arrived);
+            arrived.is_some()
+        });
+        !ready.is_empty()
+    }
+
+    pub(super) fn hand_over(&mut self) {
+        let Some(assist) = &mut self.assist else {
+            return;
+        };
+        for (id, direction) in assist.ready.drain(..) {
+            let Some(flow) = waiting(&mut assist.held, id, direction) else {
+                continue;
+            };
+            let taken = matches!(flow.turn, Turn::Arrived(arrived)
+                if assist.kernel.take_over(flow.number, arrived));
+            flow.turn = if taken {
+                Turn::Kernels
+            } else {
+                Turn::Directors
+            };
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Established flows that a kernel sends on by itself: which are offered, what is counted, and when they end.
 
+mod hand_over;
 mod notes;
 #[path = "../world/mod.rs"]
 mod world;
@@ -54,7 +55,7 @@ impl Assisted {
     fn arrive(&mut self, interface: u32, frame: &[u8]) -> Verdict {
         let verdict = self.world.receive(interface, frame).0;
         let now = self.world.now;
-        self.world.director.install_offers(now, true);
+        self.world.director.install_offers(now);
         verdict
     }
 
@@ -246,7 +247,7 @@ fn what_is_decided_from_an_old_snapshot_is_void() {
     let _ = world.world.receive(CLIENTS, &udp());
     world.notes.invalidate();
     let now = world.world.now;
-    world.world.director.install_offers(now, true);
+    world.world.director.install_offers(now);
     assert_eq!(world.notes.told().flows.len(), 1);
     assert_eq!(world.notes.ways(), []);
 }
@@ -258,25 +259,6 @@ fn datagrams_are_left_to_the_director_where_only_tcp_is_wanted() {
         assert_eq!(world.arrive(CLIENTS, &udp()), Verdict::Forwarded);
     }
     assert_eq!(world.notes.ways(), []);
-}
-
-#[test]
-fn nothing_is_installed_while_frames_wait() {
-    let mut world = Assisted::new(Protocol::Udp, Method::DirectRoute);
-    for _ in 0..8 {
-        let _ = world.world.receive(CLIENTS, &udp());
-    }
-    assert!(world.world.director.has_offers());
-    let now = world.world.now;
-    world.world.director.install_offers(now, false);
-    assert_eq!(world.notes.ways(), []);
-    // But not for ever.
-    world
-        .world
-        .director
-        .install_offers(now.after(Duration::from_millis(6)), false);
-    assert_eq!(world.notes.ways(), [(CLIENTS, SERVERS)]);
-    assert!(!world.world.director.has_offers());
 }
 
 #[test]
@@ -348,7 +330,7 @@ fn what_needs_every_packet_is_not_offered() {
             .world
             .receive_as(CLIENTS, &udp(), |packet| packet.vlan = Some(tag));
         let now = world.world.now;
-        world.world.director.install_offers(now, true);
+        world.world.director.install_offers(now);
     }
     assert_eq!(world.notes.ways(), [], "a tag");
 }

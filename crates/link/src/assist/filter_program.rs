@@ -11,13 +11,17 @@
 //! ```
 //! What is taken does not arrive at the socket; the program on the TCX hook, which runs next for the
 //! same frame on the same processor, finds the flow in the cell and sends the frame on.
+//!
+//! As long as the flow is not taken over, such a frame is counted and left to the director; when the
+//! other program finds it in the cell, it stands in the socket's ring. So it can be told that no
+//! frame is on its way there that a newer one would overtake.
 
 use std::os::fd::RawFd;
 
 use super::layout::{
-    CELL_DATAGRAM, CELL_FLOW, CELL_FRAME, CELL_INTERFACE, GENERATION, IPV4, IPV4_HEADER, IPV6,
-    IPV6_HEADER, LINK, MTU, SKB_GSO_SIZE, SKB_INTERFACE, SKB_LEN, SKB_PACKET_TYPE, SKB_PROTOCOL,
-    SKB_VLAN_PRESENT, TCP, TRANSLATES, UDP, UDP_BIT,
+    ARRIVED, CELL_DATAGRAM, CELL_FLOW, CELL_FRAME, CELL_INTERFACE, CELL_TAKEN, GENERATION, IPV4,
+    IPV4_HEADER, IPV6, IPV6_HEADER, LINK, MTU, SKB_GSO_SIZE, SKB_INTERFACE, SKB_LEN,
+    SKB_PACKET_TYPE, SKB_PROTOCOL, SKB_VLAN_PRESENT, TAKEN_OVER, TCP, TRANSLATES, UDP, UDP_BIT,
 };
 use crate::ebpf::{
     Assembler, BYTE, DOUBLE, FRAME, HALF, Label, MAP_LOOKUP_ELEM, R0, R1, R2, R3, R4, WORD,
@@ -71,7 +75,7 @@ pub(super) struct Maps {
 pub(super) fn build(maps: Maps) -> Vec<[u8; 8]> {
     let mut program = Assembler::default();
     let (v4, v6) = (program.label(), program.label());
-    let (parsed, pass) = (program.label(), program.label());
+    let (parsed, pass, taken) = (program.label(), program.label(), program.label());
     program.copy(SKB, R1);
     program.store_constant(WORD, ENTRY_AT, 0);
     look_up(&mut program, maps.cell, ENTRY_AT, pass);
@@ -93,7 +97,13 @@ pub(super) fn build(maps: Maps) -> Vec<[u8; 8]> {
     length(&mut program, pass);
     transport(&mut program, pass);
     find(&mut program, maps, pass);
-    take(&mut program);
+    count(&mut program, taken);
+    tell(&mut program, 0);
+    program.jump(pass);
+    program.place(taken);
+    tell(&mut program, 1);
+    program.set(R0, 0);
+    program.exit();
     program.place(pass);
     program.set(R0, -1);
     program.exit();
@@ -267,7 +277,19 @@ fn find(program: &mut Assembler, maps: Maps, pass: Label) {
     program.place(plain);
 }
 
-fn take(program: &mut Assembler) {
+/// R0 is the flow's entry: counts a frame of one that is not taken over.
+fn count(program: &mut Assembler, taken: Label) {
+    let over = TAKEN_OVER.cast_signed();
+    program.load(DOUBLE, R1, R0, ARRIVED);
+    program.jump_if_any(R1, over, taken);
+    program.set(R1, 1);
+    program.fetch_and_add(R0, ARRIVED, R1);
+    program.jump_if_any(R1, over, taken);
+}
+
+/// Leaves the frame's flow for the program behind.
+fn tell(program: &mut Assembler, taken: i32) {
+    program.store_constant_at(WORD, CELL, CELL_TAKEN, taken);
     for (field, from) in [(CELL_INTERFACE, SKB_INTERFACE), (CELL_FRAME, SKB_LEN)] {
         program.load(WORD, R1, SKB, from);
         program.store_at(WORD, CELL, field, R1);
@@ -275,6 +297,4 @@ fn take(program: &mut Assembler) {
     program.store_at(WORD, CELL, CELL_DATAGRAM, DATAGRAM);
     program.load(WORD, R1, FRAME, ENTRY_AT);
     program.store_at(WORD, CELL, CELL_FLOW, R1);
-    program.set(R0, 0);
-    program.exit();
 }

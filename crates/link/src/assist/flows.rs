@@ -1,13 +1,15 @@
 //! The flows that are taken: what programs and workers share.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::flow::Flow;
-use super::layout::{EGRESS, GENERATION, KEY, LAST, OCTETS, PACKETS, WORDS};
+use super::layout::{
+    ARRIVED, DELIVERED, EGRESS, GENERATION, KEY, LAST, OCTETS, PACKETS, TAKEN_OVER, WORDS,
+};
 use crate::sys::bpf::{HashMap, SharedArray};
 use crate::sys::clock;
 
@@ -115,8 +117,9 @@ impl Flows {
         self.installed.load(Relaxed)
     }
 
-    /// Has the kernel send on the packets of a flow, for as long as `generation` is the present one. None when there is
-    /// no room, the flow is not of a kind that the programs can handle, or one of its interfaces is not attached.
+    /// Prepares the kernel to send on the packets of a flow, for as long as `generation` is the present one; they come
+    /// to the director until [`Flows::take_over`]. None when there is no room, the flow is not of a kind that the
+    /// programs can handle, or one of its interfaces is not attached.
     pub fn install(&self, flow: &Flow, generation: u64) -> Option<FlowId> {
         let (key, decision) = (flow.key()?, flow.decision()?);
         let attached = self.attached();
@@ -131,7 +134,7 @@ impl Flows {
             let octets = octets.first_chunk().copied().unwrap_or_default();
             word.store(u64::from_ne_bytes(octets), Relaxed);
         }
-        for at in [PACKETS, OCTETS, LAST] {
+        for at in [PACKETS, OCTETS, LAST, ARRIVED, DELIVERED] {
             self.word(entry, at)?.store(0, Relaxed);
         }
         self.word(entry, GENERATION)?.store(generation, Release);
@@ -141,6 +144,29 @@ impl Flows {
         }
         self.installed.fetch_add(1, Relaxed);
         Some(FlowId { entry, key })
+    }
+
+    /// Plain packets of a flow that came to the director since it was installed, all of which stand in their ring or
+    /// have been received. None while one is on its way there, and before the first: packets that were on their way
+    /// when the flow was installed are in front of that.
+    #[must_use]
+    pub fn arrived(&self, id: &FlowId) -> Option<u64> {
+        // In this order: whatever arrives between the two makes a difference.
+        let delivered = self.word(id.entry, DELIVERED)?.load(Acquire);
+        let arrived = self.word(id.entry, ARRIVED)?.load(Acquire);
+        (arrived > 0 && arrived == delivered).then_some(arrived)
+    }
+
+    /// Has the kernel send on a flow's packets from now on, unless more than `arrived` came to the director: the caller
+    /// has seen, after it asked for that number, that no frame waits to be received and sent on. So no packet overtakes
+    /// another.
+    #[must_use]
+    pub fn take_over(&self, id: &FlowId, arrived: u64) -> bool {
+        let taken_over = arrived | u64::from(TAKEN_OVER);
+        self.word(id.entry, ARRIVED).is_some_and(|word| {
+            word.compare_exchange(arrived, taken_over, AcqRel, Relaxed)
+                .is_ok()
+        })
     }
 
     /// What was done with a flow so far.

@@ -37,6 +37,14 @@ pub(super) const ADDRESS_FLAGS: i16 = 88;
 pub(super) const PORT_FLAGS: i16 = 92;
 /// Octets of a decision, from [`EGRESS`] on.
 pub(super) const DECISION: usize = 64;
+/// Frames that the filter left to the director since the flow was installed; with [`TAKEN_OVER`] from the moment that
+/// the kernel has them.
+pub(super) const ARRIVED: i16 = 96;
+/// Those of them that stand in a ring.
+pub(super) const DELIVERED: i16 = 104;
+
+/// The bit of [`ARRIVED`]; frames by the director in the time that a flow may wait are fewer.
+pub(super) const TAKEN_OVER: u32 = 1 << 30;
 
 /// The packet's source changes.
 pub(super) const SOURCE: u32 = 1;
@@ -50,7 +58,7 @@ pub(super) const KEY: usize = 40;
 pub(super) const UDP_BIT: u32 = 1 << 31;
 
 // Octets in what the filter leaves for the program behind it.
-/// The flow's entry; 0 = the frame is the director's.
+/// The flow's entry; 0 = the frame is of none.
 pub(super) const CELL_FLOW: i16 = 0;
 /// The interface.
 pub(super) const CELL_INTERFACE: i16 = 4;
@@ -58,8 +66,10 @@ pub(super) const CELL_INTERFACE: i16 = 4;
 pub(super) const CELL_FRAME: i16 = 8;
 /// Octets of its IP datagram.
 pub(super) const CELL_DATAGRAM: i16 = 12;
+/// 1 = the frame is to be sent on; 0 = it is the director's, and to be counted as [`DELIVERED`].
+pub(super) const CELL_TAKEN: i16 = 16;
 /// Octets of it all.
-pub(super) const CELL: usize = 16;
+pub(super) const CELL: usize = 24;
 
 // Places in `struct __sk_buff`.
 pub(super) const SKB_LEN: i16 = 0;

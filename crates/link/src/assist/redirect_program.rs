@@ -2,14 +2,16 @@
 //!
 //! What becomes of a frame is what the director does with it: one off the TTL or hop limit, with NAT
 //! one address and port and the checksums over them, new link addresses, out by the interface that
-//! the flow's entry names. A frame that the filter did not take goes to the next program.
+//! the flow's entry names. A frame that the filter did not take goes to the next program; if it is of
+//! a flow that waits to be taken over, it is counted: sockets that see frames on their way in have it
+//! by now.
 
 use super::filter_program::Maps;
 use super::layout::{
     ADDRESS, ADDRESS_CHANGE, ADDRESS_FLAGS, CELL_DATAGRAM, CELL_FLOW, CELL_FRAME, CELL_INTERFACE,
-    CHECKSUM_AT, EGRESS, HEADER_CHANGE, IPV4, IPV4_HEADER, IPV6_HEADER, LAST, LINK, MACS, NEW_PORT,
-    OCTETS, OLD_PORT, PACKETS, PORT_FLAGS, SKB_DATA, SKB_DATA_END, SKB_INTERFACE, SKB_LEN,
-    SKB_PROTOCOL, SOURCE, TRANSLATES,
+    CELL_TAKEN, CHECKSUM_AT, DELIVERED, EGRESS, HEADER_CHANGE, IPV4, IPV4_HEADER, IPV6_HEADER,
+    LAST, LINK, MACS, NEW_PORT, OCTETS, OLD_PORT, PACKETS, PORT_FLAGS, SKB_DATA, SKB_DATA_END,
+    SKB_INTERFACE, SKB_LEN, SKB_PROTOCOL, SOURCE, TRANSLATES,
 };
 use crate::ebpf::{
     Assembler, BYTE, DOUBLE, FRAME, HALF, Label, MAP_LOOKUP_ELEM, R0, R1, R2, R3, R4, R5, WORD,
@@ -60,6 +62,14 @@ pub(super) fn build(maps: Maps) -> Vec<[u8; 8]> {
     }
     look_up(&mut program, maps.flows, next);
     program.copy(FLOW, R0);
+    program.load(WORD, R1, CELL, CELL_TAKEN);
+    let taken = program.label();
+    program.jump_if_not_equal(R1, 0, taken);
+    program.set(R1, 1);
+    // Seen after the frame in its ring.
+    program.fetch_and_add(FLOW, DELIVERED, R1);
+    program.jump(next);
+    program.place(taken);
     count(&mut program);
     trim(&mut program, drop);
     rewrite(&mut program, drop);

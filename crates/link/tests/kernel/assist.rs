@@ -81,7 +81,9 @@ impl Bench {
 
     fn install(&self, flow: &Flow) -> FlowId {
         let flows: &Arc<Flows> = self.assist.flows();
-        flows.install(flow, flows.generation()).expect("room")
+        let id = flows.install(flow, flows.generation()).expect("room");
+        assert!(flows.take_over(&id, 0), "nothing came in between");
+        id
     }
 
     /// Sends a frame from the client and tells where it came out: at the server, or at the director.
@@ -390,10 +392,48 @@ fn a_change_makes_all_flows_void_until_they_are_installed_again() {
     // What was decided before the change stays void.
     flows.remove(&id);
     let id = flows.install(&flow, old).expect("room");
+    assert!(flows.take_over(&id, 0));
     assert_eq!(bench.send(&bytes).1.len(), 1);
     flows.remove(&id);
     bench.install(&flow);
     assert_eq!(bench.send(&bytes).0.len(), 1);
+}
+
+#[test]
+fn packets_are_the_directors_until_the_flow_is_taken_over() {
+    let mut bench = bench();
+    let flows = Arc::clone(bench.assist.flows());
+    for family in [0, 1] {
+        let flow = bench.flow(family, UDP, translations(family)[1]);
+        let id = flows.install(&flow, flows.generation()).expect("room");
+        assert_eq!(flows.arrived(&id), None, "no packet yet");
+        let bytes = frame(family, UDP, b"data");
+        for arrived in 1..4 {
+            assert_eq!(bench.send(&bytes), (vec![], vec![bytes.clone()]));
+            assert_eq!(flows.arrived(&id), Some(arrived));
+        }
+        // One that is judged in any case does not count.
+        let mut judged = bytes.clone();
+        judged[5] = 9;
+        assert_eq!(bench.send(&judged).1.len(), 1);
+        assert!(!flows.take_over(&id, 2), "a third came");
+        assert_eq!(bench.send(&bytes).1.len(), 1);
+        assert!(!flows.take_over(&id, 3), "a fourth came");
+        assert!(flows.take_over(&id, 4));
+        assert!(!flows.take_over(&id, 4), "it is");
+        for _ in 0..3 {
+            assert_eq!(bench.send(&bytes).0.len(), 1);
+        }
+        assert_eq!(flows.remove(&id).packets, 3);
+        // An entry that is used again begins anew.
+        std::thread::sleep(Duration::from_millis(30));
+        let newest = id.number();
+        let id = flows.install(&flow, flows.generation()).expect("room");
+        assert!(id.number() <= newest, "not a fresh one");
+        assert_eq!(bench.send(&bytes).1.len(), 1);
+        assert_eq!(flows.arrived(&id), Some(1));
+        flows.remove(&id);
+    }
 }
 
 #[test]

@@ -233,9 +233,11 @@ impl Worker {
         let index = self.index;
         let handed = ports.take_handed(director, *clock, tally);
         if handed {
+            director.discard_offers();
             director.batch_done();
             spin.arrived(*clock);
         }
+        let mut prepared = false;
         for _ in 0..rounds {
             let (count, lost) = ports.receive(director, *clock, tally);
             director.batch_done();
@@ -246,13 +248,19 @@ impl Worker {
                 ports.remove(interface);
                 reporter.report(Event::LinkLost { interface, error });
             }
-            if director.has_offers() {
-                director.install_offers(clock.now(), count == 0);
-            }
-            if count == 0 {
+            if count > 0 {
+                director.install_offers(clock.now());
+                spin.arrived(*clock);
+                prepared = false;
+            } else if prepared {
+                director.hand_over();
+                return handed;
+            } else if director.prepare_hand_over() {
+                prepared = true;
+                ports.look_at_all();
+            } else {
                 return handed;
             }
-            spin.arrived(*clock);
         }
         true
     }
