@@ -1,6 +1,7 @@
 //! `count`: is any frame lost, doubled, changed or out of place at a rate that the director carries easily?
 //!
-//! Numbered datagrams of many flows go through all three methods over IPv4 and IPv6; NAT's are answered. No more than
+//! Numbered datagrams of many flows go through all three methods over IPv4 and IPv6; NAT's are answered. All the while a
+//! weight changes, which has the kernel leave all flows to the director, and take them over again. No more than
 //! [`WINDOW`] are under way at any time, so that no queue of the kernel overflows, however slow the machine is: what is
 //! missing in the end was lost.
 
@@ -18,7 +19,7 @@ use super::counters::Counters;
 use super::datagram::{self, Arrival, Flow, LONGEST, Seen, Way};
 use super::inside::{join, spawn};
 use super::report::{Report, progress};
-use super::world::{Assist, METHODS, Method, VIP, World, add_service};
+use super::world::{Assist, METHODS, Method, VIP, World, add_service, server_line};
 use crate::harness::{Director, bracketed};
 
 /// Datagrams under way, at most: less than any queue on the way holds (a socket's is the shortest).
@@ -27,6 +28,8 @@ const WINDOW: u64 = 192;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the director may take until everything follows the services.
 const SETTLED: Duration = Duration::from_secs(1);
+/// How long a service stays as it is.
+const CHANGE: Duration = Duration::from_millis(50);
 /// Names of the address families.
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
@@ -167,10 +170,16 @@ fn one(plan: &Plan, workers: usize, begun: Instant, report: &mut Report) {
         let (run, rate) = (Arc::clone(&run), plan.rate);
         spawn(&world.client, move || send(&run, &sockets, each, rate))
     };
-    while !sender.is_finished() {
-        thread::sleep(Duration::from_millis(200));
-        let due = begun.elapsed().as_millis() % 5000 < 200;
-        if due {
+    let mut told = begun.elapsed();
+    for change in 1.. {
+        if sender.is_finished() {
+            break;
+        }
+        thread::sleep(CHANGE);
+        let line = server_line(("-e", "-u"), METHODS[0], 0, 0, change % 2 + 1);
+        director.shell(&line);
+        if begun.elapsed() - told > Duration::from_secs(5) {
+            told = begun.elapsed();
             let (done, all) = (run.done.load(Relaxed), u64::from(each) * u64::from(flows));
             let text = format!("count, workers {workers}: {done} of {all} are through");
             progress(begun.elapsed(), &text);
@@ -180,7 +189,7 @@ fn one(plan: &Plan, workers: usize, begun: Instant, report: &mut Report) {
     run.over.store(true, Relaxed);
     threads.into_iter().for_each(join);
     tell(&run, workers, &sent, report);
-    beside(&director, &before, &sent, workers, report);
+    beside(&director, &before, &sent, (workers, plan.assist), report);
 }
 
 /// Has every machine learn its neighbours' link addresses. Datagrams that wait for one in a kernel's queue may be
@@ -388,17 +397,20 @@ fn beside(
     director: &Director,
     before: &Counters,
     sent: &Sent,
-    workers: usize,
+    (workers, assist): (usize, Assist),
     report: &mut Report,
 ) {
     let counters = Counters::read(director);
     let all: u64 = sent.ways.iter().sum();
     let rate = all as f64 / sent.seconds.max(1e-3);
+    let assisted = counters.total("assisted/forwarded");
     report.note(format!(
-        "workers {workers}: {all} datagrams in {:.1} s ({rate:.0} a second); the kernel sent on {} frames",
-        sent.seconds,
-        counters.total("assisted/forwarded")
+        "workers {workers}: {all} datagrams in {:.1} s ({rate:.0} a second); the kernel sent on {assisted} frames",
+        sent.seconds
     ));
+    report.check(assist != Assist::All || assisted > 0, || {
+        format!("workers {workers}: the kernel sent on no frame")
+    });
     for sentence in counters.broken(true) {
         report.fail(sentence);
     }
