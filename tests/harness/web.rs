@@ -129,6 +129,18 @@ pub(crate) fn fetch(host: &Host, url: &str) -> Result<String, String> {
     }
 }
 
+/// Fetches `url` once from this local port; panics where it is not answered.
+pub(crate) fn fetch_from(host: &Host, port: u16, url: &str) {
+    let output = host
+        .command("curl")
+        .args(["-sS", "--fail", "--globoff", "--max-time", "30"])
+        .args(["--local-port", &port.to_string(), url])
+        .output()
+        .expect("curl can be started");
+    let said = stderr(&output);
+    assert!(output.status.success(), "{url} from port {port}: {said}");
+}
+
 /// Fetches `url` `requests` times, a new connection each, one after the other; the bodies in order.
 /// Panics where one is not answered.
 pub(crate) fn fetch_each(host: &Host, url: &str, requests: usize) -> Vec<String> {

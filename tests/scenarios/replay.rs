@@ -1,12 +1,13 @@
 //! A recorded session makes the same decisions in `ulvs replay` as it did in the director that was recorded.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::{
-    Director, FLAT, FLAT_VIP, Flat, Recording, TcpHolder, bracketed, fetch_each, hold_connections,
-    udp_ask, udp_services,
+    Director, FLAT, FLAT_VIP, Flat, Recording, TcpHolder, bracketed, eventually, fetch_from,
+    hold_connections_from, udp_ask, udp_services,
 };
 
 const SCHEDULERS: [&str; 14] = [
@@ -58,6 +59,24 @@ fn replayed_choices(report: &Value) -> BTreeSet<[String; 4]> {
     connections.iter().map(choice).collect()
 }
 
+/// Panics with the rows that only one of the two has, where there are some.
+fn assert_alike<const N: usize>(
+    what: &str,
+    live: &BTreeSet<[String; N]>,
+    replayed: &BTreeSet<[String; N]>,
+) {
+    let only = |rows: &BTreeSet<[String; N]>, others: &BTreeSet<[String; N]>| {
+        let rows: Vec<String> = rows.difference(others).map(|row| row.join(" ")).collect();
+        format!("{} rows:\n  {}", rows.len(), rows.join("\n  "))
+    };
+    assert!(
+        live == replayed,
+        "{what} differ; only live, {}\nonly replayed, {}",
+        only(live, replayed),
+        only(replayed, live)
+    );
+}
+
 /// Adds a service with this scheduler and three real servers of different weights.
 fn serve(director: &Director, vip: &str, prefix: &str, port: u16, options: &str, method: &str) {
     let service = format!("{}:{port}", bracketed(vip));
@@ -80,12 +99,24 @@ fn lots(director: &Director) -> u64 {
     number.trim().parse().expect("a number")
 }
 
+/// How many active connections `ipvsadm -Ln` shows at the real servers of its only service.
+fn active(listed: &str) -> usize {
+    let servers = listed
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("-> "));
+    let counts = servers.filter_map(|line| line.split_whitespace().nth(3)?.parse::<usize>().ok());
+    counts.sum()
+}
+
 /// A session under way: the director, and who records it.
 struct Session {
     director: Director,
     recording: Recording,
-    /// Connections that are to stay open until the end.
-    held: Vec<TcpHolder>,
+    /// Connections that are to stay open until the end, with their service.
+    held: Vec<(String, TcpHolder)>,
+    /// The next connection's port at the client. No two have the same: by NAT several services' connections reach one port
+    /// of a real server, which refuses what it takes for a connection that it has already.
+    port: u16,
 }
 
 impl Session {
@@ -97,18 +128,45 @@ impl Session {
             director,
             recording,
             held: Vec::new(),
+            port: 20_000,
         }
+    }
+
+    /// The first of the client's next `count` ports.
+    const fn ports(&mut self, count: u16) -> u16 {
+        let first = self.port;
+        self.port += count;
+        first
     }
 
     /// Connections that stay and others that end, so that what is open differs from server to server.
     fn load(&mut self, net: &Flat, vip: &str, port: u16) {
-        let url = format!("http://{}:{port}/", bracketed(vip));
+        let service = format!("{}:{port}", bracketed(vip));
         for count in [1, 3] {
-            fetch_each(&net.client, &url, 5);
-            let held = hold_connections(&net.lab, &net.client, vip, port, count);
-            self.held.push(held);
+            self.fetch(net, &service, 5);
+            let first = self.ports(count);
+            let holder = hold_connections_from(&net.lab, &net.client, first, (vip, port), count);
+            assert_eq!(holder.count("open"), usize::from(count), "{service}");
+            self.held.push((service.clone(), holder));
         }
-        fetch_each(&net.client, &url, 4);
+        self.fetch(net, &service, 4);
+    }
+
+    /// Connections that end one after the other: none begins before the director has seen the end of the one before.
+    /// Else one worker could deal with that end while another deals with the next connection, and the order in which
+    /// they do is not in the capture.
+    fn fetch(&mut self, net: &Flat, service: &str, requests: usize) {
+        let holders = self.held.iter().filter(|(of, _)| of == service);
+        let held: usize = holders.map(|(_, holder)| holder.count("open")).sum();
+        let what = format!("{service}: no active connections but the {held} held");
+        let line = format!("ipvsadm -Ln -t {service}");
+        for _ in 0..requests {
+            let port = self.ports(1);
+            fetch_from(&net.client, port, &format!("http://{service}/"));
+            eventually(&what, Duration::from_secs(30), || {
+                (active(&self.director.shell(&line)) == held).then_some(())
+            });
+        }
     }
 
     /// Replays what was recorded: each of at least so many connections went where it went, and is what it is.
@@ -117,6 +175,7 @@ impl Session {
             director,
             recording,
             held,
+            ..
         } = self;
         recording.stop();
         let live = rows(&director.shell("ipvsadm -Lcn"));
@@ -129,8 +188,8 @@ impl Session {
         ));
         let json = director.shell("cat session.json");
         let report: Value = serde_json::from_str(&json).expect("JSON");
-        assert_eq!(replayed_choices(&report), choices(&live), "all choices");
-        assert_eq!(rows(&listed), live, "all connections with their states");
+        assert_alike("choices", &choices(&live), &replayed_choices(&report));
+        assert_alike("connections with their states", &live, &rows(&listed));
         assert_eq!(report["drops"], serde_json::json!({}), "nothing is dropped");
         drop(held);
     }
@@ -209,7 +268,7 @@ fn of_lots_that_the_state_file_knows() {
     director.await_saved("-r 10.0.0.40:80");
     let report = replay(&director);
     assert_eq!(report["lots"], first);
-    assert_eq!(replayed_choices(&report), choices(&live), "all choices");
+    assert_alike("choices", &choices(&live), &replayed_choices(&report));
     drop(held);
     assert!(director.terminate().success());
     director.restart();
