@@ -67,6 +67,7 @@ error_log {directory}/error.log;
 events {{ worker_connections 1024; }}
 http {{
   access_log off; keepalive_timeout 0; client_max_body_size 0; sendfile on;
+  client_header_timeout 1h;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
