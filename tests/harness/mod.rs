@@ -24,6 +24,9 @@ pub(crate) use process::{NET_RAW_ONLY, Process, eventually, stderr, stdout};
 pub(crate) use topology::{FLAT_VIP, Flat, Routed, TwoArm, VIP, bracketed, decap, vip_on_loopback};
 pub(crate) use traffic::{
     FLAT, ROUTED, TWO_ARM, TcpHolder, ask_by, assert_shared, checksum_errors, hold_connections,
-    send_frames, serve_by, udp_ask, udp_flows, udp_heads, udp_pieces, udp_repeat, udp_services,
+    hold_connections_from, send_frames, serve_by, udp_ask, udp_flows, udp_heads, udp_pieces,
+    udp_repeat, udp_services,
 };
-pub(crate) use web::{WebServer, blob, count, download, fetch, fetch_each, upload, upload_part};
+pub(crate) use web::{
+    WebServer, blob, count, download, fetch, fetch_each, fetch_from, upload, upload_part,
+};

@@ -159,16 +159,30 @@ pub(crate) fn hold_connections(
     port: u16,
     count: u32,
 ) -> TcpHolder {
+    hold(lab, host, &[address, &port.to_string(), &count.to_string()])
+}
+
+/// The same from the ports `first`, `first` + 1, ... of `host`.
+pub(crate) fn hold_connections_from(
+    lab: &Lab,
+    host: &Host,
+    first: u16,
+    (address, port): (&str, u16),
+    count: u16,
+) -> TcpHolder {
+    let numbers = [port, count, first].map(|number| number.to_string());
+    let [port, count, first] = &numbers;
+    hold(lab, host, &[address, port, count, first])
+}
+
+fn hold(lab: &Lab, host: &Host, arguments: &[&str]) -> TcpHolder {
     let log = tempfile::Builder::new()
         .prefix("hold-")
         .tempfile_in(lab.directory())
         .and_then(|file| file.keep().map_err(|error| error.error))
         .expect("the lab's directory can be written")
         .1;
-    let command = peer(
-        host,
-        &["tcp-hold", address, &port.to_string(), &count.to_string()],
-    );
+    let command = peer(host, &[&["tcp-hold"], arguments].concat());
     let process = Process::spawn(command, &log);
     eventually("the connections", Duration::from_secs(60), || {
         process.output().contains("done").then_some(())

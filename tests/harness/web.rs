@@ -67,6 +67,7 @@ error_log {directory}/error.log;
 events {{ worker_connections 1024; }}
 http {{
   access_log off; keepalive_timeout 0; client_max_body_size 0; sendfile on;
+  client_header_timeout 1h;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
@@ -127,6 +128,18 @@ pub(crate) fn fetch(host: &Host, url: &str) -> Result<String, String> {
     } else {
         Err(stderr(&output).trim().to_owned())
     }
+}
+
+/// Fetches `url` once from this local port; panics where it is not answered.
+pub(crate) fn fetch_from(host: &Host, port: u16, url: &str) {
+    let output = host
+        .command("curl")
+        .args(["-sS", "--fail", "--globoff", "--max-time", "30"])
+        .args(["--local-port", &port.to_string(), url])
+        .output()
+        .expect("curl can be started");
+    let said = stderr(&output);
+    assert!(output.status.success(), "{url} from port {port}: {said}");
 }
 
 /// Fetches `url` `requests` times, a new connection each, one after the other; the bodies in order.

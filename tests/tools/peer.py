@@ -21,8 +21,10 @@ sctp-answer ADDRESS PORT        answer INIT with INIT ACK and DATA with SACK, th
 sctp-ask ADDRESS PORT           INIT, then DATA, from a raw socket; prints the types of the chunks that come back
 sctp-echo ADDRESS PORT          return what a stream brings, by the kernel's SCTP
 sctp-kernel [ADDRESS PORT]      "yes" where the kernel has SCTP, else its error; with ADDRESS, 1 MB there and back
-tcp-hold ADDRESS PORT COUNT     COUNT connections one after the other; prints "open", "refused" or
-                                "lost" for each, then keeps the open ones until it is killed
+tcp-hold ADDRESS PORT COUNT [FIRST]
+                                COUNT connections one after the other, from the ports FIRST, FIRST + 1, ... where it is
+                                given; prints "open", "refused" or "lost" for each, then keeps the open ones until it is
+                                killed
 frames INTERFACE HEX...         sends whole Ethernet frames
 """
 
@@ -284,10 +286,12 @@ def sctp_kernel(address=None, port=0):
     say("yes")
 
 
-def tcp_hold(address, port, count):
+def tcp_hold(address, port, count, first=None):
     held = []
-    for _ in range(int(count)):
+    for number in range(int(count)):
         client = socket.socket(family(address), socket.SOCK_STREAM)
+        if first:
+            client.bind(("", int(first) + number))
         client.settimeout(2)
         try:
             client.connect((address, int(port)))
