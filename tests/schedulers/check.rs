@@ -182,11 +182,17 @@ fn judge(claim: &Claim, results: &Results, outcome: &mut Outcome) {
             return;
         }
     };
+    let (Some(half), Some(other)) = (first.half, second.half) else {
+        outcome
+            .faults
+            .push(format!("{told}: one repeat has no interval"));
+        return;
+    };
     let values = format!(
-        "{told}: {:.4} ± {:.4} and {:.4} ± {:.4}",
-        first.mean, first.half, second.mean, second.half
+        "{told}: {:.4} ± {half:.4} and {:.4} ± {other:.4}",
+        first.mean, second.mean
     );
-    let apart = (first.mean - second.mean).abs() > first.half + second.half;
+    let apart = (first.mean - second.mean).abs() > half + other;
     match sign {
         '=' if apart => outcome.faults.push(format!("does not hold: {values}")),
         '<' if first.mean >= second.mean => outcome.faults.push(format!("does not hold: {values}")),

@@ -28,7 +28,13 @@ pub(crate) fn text(
         None => (metric, false),
     };
     let value = value(row, scenario, name)?;
-    Ok(said(name, if is_half { value.half } else { value.mean }))
+    let number = if is_half {
+        let none = || format!("{scenario} has no interval of {name}: one repeat has none");
+        value.half.ok_or_else(none)?
+    } else {
+        value.mean
+    };
+    Ok(said(name, number))
 }
 
 /// What a metric is for a scheduler.

@@ -40,7 +40,7 @@ fn results() -> Results {
             .map(|(name, mean)| {
                 let estimate = Estimate {
                     mean: *mean,
-                    half: 0.1,
+                    half: Some(0.1),
                     ..Estimate::default()
                 };
                 ((*name).to_owned(), estimate)

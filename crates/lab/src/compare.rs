@@ -10,9 +10,9 @@ use crate::number;
 use crate::results::{Better, Estimate, METRICS, Metric, Results, ScenarioResults};
 use crate::table;
 
-/// Whether the intervals of two estimates do not meet.
+/// Whether the intervals of two estimates do not meet; one without an interval is taken as it stands.
 pub(crate) fn differ(a: &Estimate, b: &Estimate) -> bool {
-    (a.mean - b.mean).abs() > a.half + b.half
+    (a.mean - b.mean).abs() > a.half.unwrap_or(0.0) + b.half.unwrap_or(0.0)
 }
 
 /// A value that changed.
@@ -143,9 +143,8 @@ fn line(change: &Change) -> String {
     let means = [change.before.mean, change.after.mean];
     let (factor, unit) = number::unit(change.metric.unit, means.into_iter());
     let told = |one: &Estimate| {
-        let (mean, half) = (one.mean * factor, one.half * factor);
-        let digits = number::decimals(mean);
-        format!("{mean:.digits$} ± {half:.digits$}")
+        let (mean, half) = number::estimate(one, factor);
+        half.map_or(mean.clone(), |half| format!("{mean} {half}"))
     };
     let relative = if change.before.mean == 0.0 {
         String::new()
@@ -231,7 +230,9 @@ mod tests {
         let before = made_up::results(3);
         let mut after = before.clone();
         // Within the interval, beyond it for the better, for the worse, and neither.
-        set(&mut after, "sojourn_p50", |one| one.mean += one.half);
+        set(&mut after, "sojourn_p50", |one| {
+            one.mean += one.half.unwrap_or(0.0)
+        });
         set(&mut after, "sojourn_p99", |one| one.mean *= 0.5);
         set(&mut after, "connections_jain", |one| one.mean *= 0.5);
         set(&mut after, "connections", |one| one.mean *= 2.0);
@@ -243,6 +244,24 @@ mod tests {
         assert!(told.contains("connections Jain: 0.800 ± 0.020 -> 0.400 ± 0.020 (-50.0 %), worse"));
         assert!(told.contains("(+100.0 %), different\n"), "{told}");
         assert!(told.ends_with("beyond the interval: 1 better, 1 worse, 1 different.\n"));
+    }
+
+    #[test]
+    fn without_intervals_every_difference_counts() {
+        let before = made_up::once(3);
+        let mut after = before.clone();
+        assert!(compare(&before, &after).is_same());
+        set(&mut after, "sojourn_p99", |one| one.mean *= 1.001);
+        let told = text(&compare(&before, &after));
+        assert!(
+            told.starts_with("A run of one repeat has no interval: every difference counts"),
+            "{told}"
+        );
+        assert!(
+            told.contains("wrr: sojourn p99: 31.2 -> 31.3 ms (+0.1 %), worse\n"),
+            "{told}"
+        );
+        assert!(!told.contains('±'), "{told}");
     }
 
     #[test]

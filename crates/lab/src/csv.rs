@@ -27,7 +27,9 @@ pub fn text(results: &Results) -> String {
                     quoted(&scheduler.name),
                     quoted(metric),
                     estimate.mean,
-                    estimate.half,
+                    estimate
+                        .half
+                        .map_or_else(String::new, |half| half.to_string()),
                     estimate.least,
                     estimate.most,
                     results.repeats,
@@ -55,6 +57,13 @@ mod tests {
     use crate::results::Estimate;
 
     #[test]
+    fn no_interval_is_an_empty_field() {
+        let text = text(&made_up::once(1));
+        let row = "\r\nsteady,,,rr,connections,connections,100000,,95000,105000,1,1\r\n";
+        assert!(text.contains(row), "{text}");
+    }
+
+    #[test]
     fn every_metric_is_a_row() {
         let mut results = made_up::results(3);
         if let Some(scheduler) = results.scenarios[0].schedulers.first_mut() {
@@ -72,10 +81,13 @@ mod tests {
         }
         let Estimate {
             mean,
-            half,
+            half: Some(half),
             least,
             most,
-        } = results.scenarios[0].schedulers[1].metrics["sojourn_p99"];
+        } = results.scenarios[0].schedulers[1].metrics["sojourn_p99"]
+        else {
+            panic!("it has an interval");
+        };
         let row = format!("\r\nsteady,,,wrr,sojourn_p99,s,{mean},{half},{least},{most},30,1\r\n");
         assert!(text.contains(&row), "{row}{text}");
         let point = "\r\nload-sweep,load,0.9,wrr,sojourn_p99,s,";

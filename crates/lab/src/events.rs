@@ -19,8 +19,8 @@ pub(crate) enum Action {
     Crash { server: usize, addition: u32 },
     /// It is repaired and comes back.
     Repair(usize),
-    /// A brown-out ends.
-    Recover(usize),
+    /// A brown-out ends that left so large a share of a real server's speed.
+    Recover { server: usize, factor: f64 },
     /// The weight of a real server is raised, for its latest slow start.
     Raise {
         server: usize,

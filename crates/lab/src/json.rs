@@ -193,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn no_interval_is_null() {
+        let results = made_up::once(1);
+        let written = text(&results);
+        assert!(
+            written.contains("\"refused\": {\"mean\": 0.0,\"half\": null,"),
+            "{written}"
+        );
+        let read: Results = serde_json::from_str(&written).expect("it was just written");
+        assert_eq!(read, results);
+    }
+
+    #[test]
     fn a_metric_and_a_point_of_a_curve_take_a_line_each() {
         let written = text(&made_up::results(1));
         assert!(written.contains("\n     \"name\": \"rr\","), "{written}");

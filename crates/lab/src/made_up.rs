@@ -95,6 +95,17 @@ fn scenario(
     }
 }
 
+/// The same of one repeat, which has no intervals.
+pub(crate) fn once(schedulers: usize) -> Results {
+    let mut results = results(schedulers);
+    results.repeats = 1;
+    let rows = results.scenarios.iter_mut();
+    for row in rows.flat_map(|scenario| &mut scenario.schedulers) {
+        row.metrics.values_mut().for_each(|one| one.half = None);
+    }
+    results
+}
+
 /// The `number`th scheduler: the higher the worse.
 fn scheduler(name: &str, number: f64, stress: f64) -> SchedulerResults {
     let worse = 1.0 + number / 4.0 + stress * number / 20.0;
@@ -103,7 +114,7 @@ fn scheduler(name: &str, number: f64, stress: f64) -> SchedulerResults {
         let half = mean / 40.0;
         let estimate = Estimate {
             mean,
-            half,
+            half: Some(half),
             least: mean - 2.0 * half,
             most: mean + 2.0 * half,
         };

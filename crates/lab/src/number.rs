@@ -1,5 +1,7 @@
 //! Numbers as people read them: as many digits as say something, and units that fit.
 
+use crate::results::Estimate;
+
 /// Decimals that leave a number three significant digits, at most six.
 pub(crate) fn decimals(value: f64) -> usize {
     let mut least = 100.0;
@@ -21,6 +23,17 @@ pub(crate) fn brief(value: f64) -> String {
     };
     let text = format!("{scaled:.*}", decimals(scaled));
     format!("{}{suffix}", trimmed(&text))
+}
+
+/// An estimate times `factor`, as its mean and, where it has an interval, half of that: `12.7` and `± 1.8`.
+pub(crate) fn estimate(estimate: &Estimate, factor: f64) -> (String, Option<String>) {
+    let mean = estimate.mean * factor;
+    let digits = decimals(mean);
+    let half = estimate.half.map(|half| half * factor);
+    (
+        format!("{mean:.digits$}"),
+        half.map(|half| format!("± {half:.digits$}")),
+    )
 }
 
 /// A number without zeros at the end of its decimals.

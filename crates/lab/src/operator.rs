@@ -86,7 +86,9 @@ impl World<'_> {
             Action::Return(server) => self.changing(|world| world.list(server, true))?,
             Action::Crash { server, addition } => self.crash(server, addition)?,
             Action::Repair(server) => self.list(server, true)?,
-            Action::Recover(server) => self.slow(server, 1.0),
+            Action::Recover { server, factor } => {
+                self.disturb(server, |station, now| station.recover(now, factor));
+            }
             Action::Raise {
                 server,
                 step,
@@ -131,9 +133,11 @@ impl World<'_> {
                 lasting,
                 ..
             } => {
-                self.slow(index(server), factor);
+                let server = index(server);
+                self.disturb(server, |station, now| station.slow(now, factor));
+                let recovers = after(lasting, self.now);
                 self.agenda
-                    .put(after(lasting, self.now), Action::Recover(index(server)));
+                    .put(recovers, Action::Recover { server, factor });
                 Ok(())
             }
             Event::RollingUpdate { .. } => self.update(0, number),
@@ -275,9 +279,10 @@ impl World<'_> {
         }
     }
 
-    fn slow(&mut self, server: usize, factor: f64) {
+    /// A brown-out of a real server begins or ends.
+    fn disturb(&mut self, server: usize, change: impl FnOnce(&mut RealServer, u64)) {
         if let Some(station) = self.stations.get_mut(server) {
-            station.slow(self.now, factor);
+            change(station, self.now);
             self.ends.set(server, station.next_end());
         }
     }

@@ -21,8 +21,8 @@ pub(crate) struct RealServer {
     processors: u32,
     /// Work that one processor does in a second, undisturbed.
     speed: f64,
-    /// Share of that speed that there is now: less in a brown-out.
-    factor: f64,
+    /// Shares of that speed that the brown-outs leave which hold now: the least of them is what there is.
+    brown_outs: Vec<f64>,
     /// Service that each request in service has got since the server was empty, at `since`.
     virtual_time: f64,
     since: u64,
@@ -39,7 +39,7 @@ impl RealServer {
             discipline,
             processors: if processors == 0 { 1 } else { processors },
             speed,
-            factor: 1.0,
+            brown_outs: Vec::new(),
             virtual_time: 0.0,
             since: 0,
             serving: BinaryHeap::new(),
@@ -90,10 +90,19 @@ impl RealServer {
         Some(job)
     }
 
-    /// From now on it does so large a share of its speed.
+    /// A brown-out begins: as long as it holds, there is at most so large a share of the speed.
     pub(crate) fn slow(&mut self, now: u64, factor: f64) {
         self.advance(now);
-        self.factor = factor;
+        self.brown_outs.push(factor);
+    }
+
+    /// A brown-out of this share ends; others may hold on.
+    pub(crate) fn recover(&mut self, now: u64, factor: f64) {
+        self.advance(now);
+        let mut all = self.brown_outs.iter();
+        if let Some(ended) = all.position(|held| held.total_cmp(&factor).is_eq()) {
+            self.brown_outs.swap_remove(ended);
+        }
     }
 
     /// It crashes: the requests that it had, in no particular order but the same on every run.
@@ -114,7 +123,8 @@ impl RealServer {
 
     /// Service a second of each request that is in service.
     fn rate(&self) -> f64 {
-        let full = self.speed * self.factor;
+        let slowest = self.brown_outs.iter().copied().reduce(f64::min);
+        let full = self.speed * slowest.unwrap_or(1.0);
         let serving = u32::try_from(self.serving.len()).unwrap_or(u32::MAX);
         if serving > self.processors {
             full * f64::from(self.processors) / f64::from(serving)
@@ -205,6 +215,21 @@ mod tests {
     }
 
     #[test]
+    fn of_brown_outs_at_a_time_the_slowest_holds() {
+        let mut server = RealServer::new(Discipline::Ps, 1, 1.0);
+        server.take(0, 7, 10.0);
+        // The same twice, and a deeper one among them: 1 s each at 1, 0.5, 0.5, 0.25, 0.5 and 0.5.
+        server.slow(SECOND, 0.5);
+        server.slow(2 * SECOND, 0.5);
+        server.slow(3 * SECOND, 0.25);
+        server.recover(4 * SECOND, 0.25);
+        server.recover(5 * SECOND, 0.5);
+        assert_eq!(server.next_end(), 5 * SECOND + 2 * 7_250_000_000);
+        server.recover(6 * SECOND, 0.5);
+        assert_eq!(server.next_end(), 6 * SECOND + 6_750_000_000);
+    }
+
+    #[test]
     fn a_brown_out_stretches_and_a_crash_loses() {
         let mut server = RealServer::new(Discipline::Ps, 1, 1.0);
         server.take(0, 7, 2.0);
@@ -212,7 +237,8 @@ mod tests {
         assert_eq!(server.next_end(), 5 * SECOND);
         server.slow(2 * SECOND, 0.0);
         assert_eq!(server.next_end(), NEVER);
-        server.slow(3 * SECOND, 1.0);
+        server.recover(3 * SECOND, 0.0);
+        server.recover(3 * SECOND, 0.25);
         assert_eq!(server.next_end(), 3 * SECOND + SECOND * 3 / 4);
         server.take(3 * SECOND, 3, 1.0);
         assert_eq!(server.crash(3 * SECOND), [3, 7]);

@@ -99,7 +99,8 @@ pub struct Estimate {
     /// Mean.
     pub mean: f64,
     /// Half the width of the interval: the mean of all repeats that could be made is in `mean ± half`, with 95 %.
-    pub half: f64,
+    /// One repeat has no interval: nobody knows how much of its value is chance.
+    pub half: Option<f64>,
     /// Least of the repeats.
     pub least: f64,
     /// Most of the repeats.

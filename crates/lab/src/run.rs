@@ -367,7 +367,10 @@ mod tests {
             let refused = merged.metrics["refused"];
             assert!((refused.mean - 0.3).abs() < 1e-12, "{refused:?}");
             // 12.706 times the standard error, 0.1.
-            assert!((refused.half - 1.270_62).abs() < 1e-4, "{refused:?}");
+            assert!(
+                (refused.half.expect("two repeats") - 1.270_62).abs() < 1e-4,
+                "{refused:?}"
+            );
             assert_eq!(merged.fairness, [(1, 0.6)]);
             assert_eq!(merged.per_server, [share(15.0), share(2.0)]);
         }

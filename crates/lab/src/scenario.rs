@@ -359,7 +359,8 @@ pub enum Event {
         /// For how long it is gone, seconds.
         down: f64,
     },
-    /// A brown-out: a real server is slower for a while, and nobody tells the director.
+    /// A brown-out: a real server is slower for a while, and nobody tells the director. Of several at a time, the slowest
+    /// holds.
     Slow {
         /// Seconds.
         at: f64,

@@ -55,18 +55,15 @@ pub fn t_quantile(degrees: usize) -> f64 {
 }
 
 impl Estimate {
-    /// Of independent samples; nothing of none. One sample has no interval: its half width is 0.
+    /// Of independent samples; nothing of none. One sample has no interval.
     #[must_use]
     pub fn of(samples: &[f64]) -> Option<Self> {
         let (&first, _) = samples.split_first()?;
         let n = count(samples.len());
         let mean = samples.iter().sum::<f64>() / n;
         let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
-        let half = if samples.len() < 2 {
-            0.0
-        } else {
-            t_quantile(samples.len() - 1) * (squares / (n - 1.0) / n).sqrt()
-        };
+        let half = (samples.len() > 1)
+            .then(|| t_quantile(samples.len() - 1) * (squares / (n - 1.0) / n).sqrt());
         Some(Self {
             mean,
             half,
@@ -118,9 +115,9 @@ mod tests {
         let estimate = Estimate::of(&[1.0, 2.0, 3.0, 4.0]).unwrap();
         assert!((estimate.mean - 2.5).abs() < 1e-12);
         // s = sqrt(5/3), t(3) = 3.18245: 3.18245 * 1.29099 / 2.
-        assert!((estimate.half - 2.054_26).abs() < 1e-5);
+        assert!((estimate.half.unwrap() - 2.054_26).abs() < 1e-5);
         assert_eq!((estimate.least, estimate.most), (1.0, 4.0));
         assert_eq!(Estimate::of(&[]), None);
-        assert_eq!(Estimate::of(&[7.0]).unwrap().half, 0.0);
+        assert_eq!(Estimate::of(&[7.0]).unwrap().half, None);
     }
 }

@@ -80,12 +80,9 @@ fn cells(scenario: &ScenarioResults, metric: &Metric) -> Vec<String> {
     for (value, standing) in values.iter().zip(standings(metric, &values)) {
         parts.push(match value {
             Some(value) => {
-                let (mean, half) = (value.mean * factor, value.half * factor);
-                let digits = number::decimals(mean);
-                (
-                    format!("{} {mean:.digits$}", standing.mark()),
-                    format!(" ± {half:.digits$}"),
-                )
+                let (mean, half) = number::estimate(value, factor);
+                let half = half.map_or_else(String::new, |half| format!(" {half}"));
+                (format!("{} {mean}", standing.mark()), half)
             }
             None => ("-".to_owned(), String::new()),
         });
@@ -111,9 +108,16 @@ fn scenario(text: &mut String, scenario: &ScenarioResults, repeats: u32, width: 
     let _ = writeln!(text, "{}{at}: {}", scenario.name, scenario.summary);
     let _ = writeln!(
         text,
-        "{} real servers, {} events, mean ± half of the 95 % interval of {repeats} repeats; • best, ◦ not told apart from it",
+        "{} real servers, {} events, {}",
         scenario.servers.len(),
         scenario.marks.len(),
+        if repeats < 2 {
+            "one repeat, which has no interval; • best of it".to_owned()
+        } else {
+            format!(
+                "mean ± half of the 95 % interval of {repeats} repeats; • best, ◦ not told apart from it"
+            )
+        }
     );
     let names = scenario.schedulers.iter().map(|one| one.name.as_str());
     let names: Vec<&str> = ["scheduler", ""].into_iter().chain(names).collect();
@@ -200,13 +204,17 @@ mod tests {
         for (scheduler, mean) in schedulers.iter_mut().zip([0.020, 0.021, 0.030]) {
             let estimate = Estimate {
                 mean,
-                half: 0.001,
+                half: Some(0.001),
                 least: mean,
                 most: mean,
             };
+            let none = Estimate {
+                half: Some(0.0),
+                ..Estimate::default()
+            };
             scheduler.metrics = [
                 ("sojourn_p99".to_owned(), estimate),
-                ("refused".to_owned(), Estimate::default()),
+                ("refused".to_owned(), none),
             ]
             .into();
         }
@@ -215,6 +223,23 @@ mod tests {
         assert_eq!(rows(&text, "wrr"), ["wrr        ◦ 21.0 ± 1.0    0 ± 0"]);
         assert_eq!(rows(&text, "lc"), ["lc           30.0 ± 1.0    0 ± 0"]);
         assert!(text.contains("sojourn p99"), "{text}");
+    }
+
+    /// A `± 0` would say that another repeat gives the same again.
+    #[test]
+    fn one_repeat_has_no_interval() {
+        let text = text(&made_up::once(2), 100);
+        assert!(!text.contains(['±', '◦']), "{text}");
+        assert!(
+            text.contains(
+                "16 real servers, 0 events, one repeat, which has no interval; • best of it\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            rows(&text, "rr")[0].starts_with("rr              • 4.00       • 20.0"),
+            "{text}"
+        );
     }
 
     #[test]

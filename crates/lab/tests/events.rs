@@ -253,6 +253,22 @@ fn who_looks_at_the_load_avoids_a_brown_out() {
     assert!(connections(lc)[3] < 0.7 * connections(rr)[3]);
 }
 
+/// A short and mild one within a long and deep one changes nothing: neither its beginning nor its end.
+#[test]
+fn the_slowest_of_brown_outs_at_a_time_holds_to_its_end() {
+    let deep = r#"{ action = "slow", at = 2.0, server = 4, factor = 0.05, lasting = 6.0 }"#;
+    let mild = r#"{ action = "slow", at = 3.0, server = 4, factor = 0.5, lasting = 1.0 }"#;
+    let one_only = one("rr", &format!("events = [{deep}]"));
+    let both = one("rr", &format!("events = [{deep}, {mild}]"));
+    for metric in ["sojourn_p50", "sojourn_p99", "sojourn_mean"] {
+        let (expected, found) = (mean(&one_only, metric), mean(&both, metric));
+        assert!(
+            (found / expected - 1.0).abs() < 1e-3,
+            "{metric}: {found} instead of {expected}"
+        );
+    }
+}
+
 #[test]
 fn an_update_comes_to_every_server_in_turn() {
     let more = r#"events = [{ action = "rolling-update", at = 1.5, drain = 0.5, down = 0.5 }]"#;

@@ -340,3 +340,29 @@ fn a_scenario_names_its_trace_beside_it_and_the_line_that_does() {
     assert_eq!((second.work, second.packets), (0.1, 2));
     assert_eq!(workload.next(), None, "the third is after the end");
 }
+
+#[test]
+fn a_trace_that_asks_for_more_than_there_is_on_average_is_refused() {
+    let folder = folder();
+    let text = "name = \"t\"\nsummary = \"A trace.\"\nduration = 2.0\n[[servers]]\ncount = 2\n[arrivals]\nkind = \"trace\"\n\
+                file = \"t.csv\"\n[[connections]]\nwork = { kind = \"deterministic\", mean = 0.5 }\n";
+    let name = folder.path().join("s.toml").display().to_string();
+    // Work of 3.5 s in the first moment, for which two servers have 4 s; what comes after the end is not of the run.
+    let fits = "0,192.0.2.8,1,3\n0,192.0.2.8,2\n2,192.0.2.8,3,100\n";
+    file(&folder, "t.csv", fits.as_bytes());
+    scenario::read(&name, text).expect("it fits into the run");
+    file(
+        &folder,
+        "t.csv",
+        format!("{fits}0.5,192.0.2.8,4\n").as_bytes(),
+    );
+    let error = scenario::read(&name, text).expect_err("it is as much as there is");
+    let told = error.to_string();
+    let told = told.replace(&format!("{}/", folder.path().display()), "");
+    assert_eq!(
+        told,
+        "s.toml:8: `file = \"t.csv\"`: that is load 1: 3 connections in 2 s are 2 s of work a second, and the real \
+         servers do 2, so queues would grow to the end; add real servers, or make what the trace or [[connections]] says \
+         of `work` less"
+    );
+}

@@ -291,6 +291,22 @@ fn the_page_needs_nothing_else_and_tells_the_command() {
 }
 
 #[test]
+fn the_page_of_one_repeat_speaks_of_no_interval() {
+    let page = html(&made_up::once(6), &Costs::default());
+    assert!(!page.contains('±'));
+    for wanted in [
+        "Each workload was run once with each scheduler",
+        "One repeat has no interval",
+        "Bold is best of the one repeat.",
+    ] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    let page = html(&made_up::results(6), &Costs::default());
+    assert!(page.contains("run 30 times with") && page.contains("light blue is not told apart"));
+    assert!(page.contains("<small>±") && !page.contains("One repeat has no interval"));
+}
+
+#[test]
 fn a_line_has_a_style_of_its_own_in_its_plot() {
     let page = html(&made_up::results(24), &Costs::default());
     for picture in pictures(&page) {

@@ -100,17 +100,27 @@ fn tells(scenario: &ScenarioResults, metric: &Metric) -> bool {
 }
 
 fn head(results: &Results, groups: &[Vec<&ScenarioResults>], has_costs: bool) -> String {
+    let is_once = results.repeats < 2;
     let mut page = format!(
         "<!doctype html>\n<html lang='en'><meta charset='utf-8'>\
          <meta name='viewport' content='width=device-width,initial-scale=1'><title>ulvs lab</title>\
          <style>\n{STYLE}</style>\n<h1>ulvs lab: schedulers compared</h1>\n\
-         <p>Each workload was run {} times with each scheduler, in virtual time around the director that also runs as \
+         <p>Each workload was run {} with each scheduler, in virtual time around the director that also runs as \
          daemon. This command gives the same results again, octet for octet (seed {}):</p>\n<pre>{}</pre>\n\
          <p class='note'>Schedulers are named as with <code>ipvsadm -s</code>, with their flags (<code>-b</code>); those that \
-         end in * are not in kernel IPVS. Values are means with the half width of their 95 % interval.</p>\n<nav><ul>",
-        results.repeats,
+         end in * are not in kernel IPVS. {}</p>\n<nav><ul>",
+        if is_once {
+            "once".to_owned()
+        } else {
+            format!("{} times", results.repeats)
+        },
         results.seed,
-        command(&results.command)
+        command(&results.command),
+        if is_once {
+            "One repeat has no interval: how much of a difference is chance is not known."
+        } else {
+            "Values are means with the half width of their 95 % interval."
+        }
     );
     if groups.len() > 1 {
         page += "<li><a href='#all'>All workloads</a>";
@@ -214,21 +224,25 @@ fn table(scenario: &ScenarioResults) -> String {
                 html += "<td>";
                 continue;
             };
-            let (mean, half) = (value.mean * factor, value.half * factor);
-            let digits = number::decimals(mean);
+            let (mean, half) = number::estimate(value, *factor);
+            let half = half.map_or_else(String::new, |half| format!(" <small>{half}</small>"));
             let class = match standing {
                 Standing::Best => " class='b'",
                 Standing::NotTold => " class='t'",
                 Standing::Rest => "",
             };
-            let _ = write!(
-                html,
-                "<td{class}>{mean:.digits$} <small>± {half:.digits$}</small>"
-            );
+            let _ = write!(html, "<td{class}>{mean}{half}");
         }
         html.push('\n');
     }
-    html + "</table></div><p class='note'>Bold is best; light blue is not told apart from it.</p>\n"
+    let mut estimates = columns.iter().flat_map(|(_, cells)| cells);
+    let has_interval = estimates.any(|(value, _)| value.is_some_and(|value| value.half.is_some()));
+    let legend = if has_interval {
+        "Bold is best; light blue is not told apart from it."
+    } else {
+        "Bold is best of the one repeat."
+    };
+    html + &format!("</table></div><p class='note'>{legend}</p>\n")
 }
 
 /// What each metric is.

@@ -198,7 +198,7 @@ fn swept<'a>(points: &[&'a ScenarioResults], metric: &str, factor: f64) -> Vec<L
             });
             if let Some(line) = lines.get_mut(at) {
                 line.points.push((value, estimate.mean * factor));
-                line.halves.push(estimate.half * factor);
+                line.halves.push(estimate.half.unwrap_or(0.0) * factor);
             }
         }
     }

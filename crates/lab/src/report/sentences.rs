@@ -65,13 +65,13 @@ mod tests {
         let schedulers = &mut results.scenarios[0].schedulers;
         for one in &mut *schedulers {
             let p99 = one.metrics.get_mut("sojourn_p99").expect("it has that");
-            p99.half = if one.name == "wrr" { 0.03 } else { 0.0 };
+            p99.half = Some(if one.name == "wrr" { 0.03 } else { 0.0 });
         }
         let found = told(&results).expect("there is one");
         assert!(found.contains("rr with 20 ms (not told apart from it: wrr); longest"));
         for one in &mut results.scenarios[0].schedulers {
             let p99 = one.metrics.get_mut("sojourn_p99").expect("it has that");
-            p99.half = 0.03;
+            p99.half = Some(0.03);
         }
         let found = told(&results).expect("there is one");
         assert!(

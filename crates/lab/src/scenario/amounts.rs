@@ -2,6 +2,7 @@
 
 use super::check::{Fault, ensure};
 use super::{Arrivals, Scenario};
+use crate::workload::trace::Row;
 
 /// Connections of one run.
 const CONNECTIONS_MAX: f64 = 100e6;
@@ -42,6 +43,31 @@ pub(super) fn check_load(scenario: &Scenario) -> Result<(), Fault> {
             brief(rate),
             brief(work),
             brief(rate * work),
+            brief(capacity)
+        ),
+    )
+}
+
+/// A trace that asks for more than there is, on average over the run: above that for a while is what a trace is for.
+pub(super) fn check_trace(scenario: &Scenario, rows: &[Row]) -> Result<(), Fault> {
+    let (usual, duration) = (scenario.mean_work(), scenario.duration);
+    let within = rows
+        .iter()
+        .take_while(|row| row.at.as_secs_f64() < duration);
+    let works = within.map(|row| row.work.unwrap_or(usual));
+    let (connections, work) = works.fold((0, 0.0), |(number, sum), work| (number + 1, sum + work));
+    let capacity = scenario.capacity();
+    let load = work / duration / capacity;
+    let connections: u64 = connections;
+    ensure(
+        load < 1.0,
+        "arrivals.file",
+        format!(
+            "that is load {}: {connections} connections in {} s are {} s of work a second, and the real servers do {}, so \
+             queues would grow to the end; add real servers, or make what the trace or [[connections]] says of `work` less",
+            brief(load),
+            brief(duration),
+            brief(work / duration),
             brief(capacity)
         ),
     )

@@ -6,6 +6,7 @@ use control::config::{Source, toml_reason};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::amounts::check_trace;
 use super::{Arrivals, Fault, Scenario, ScenarioError, check};
 use crate::workload::trace;
 
@@ -31,8 +32,9 @@ pub fn read(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
     if let Arrivals::Trace { file } = &mut scenario.arrivals {
         let folder = Path::new(name).parent().unwrap_or_else(|| Path::new(""));
         *file = folder.join(&file);
-        trace::read(file, scenario.service.protocol)
+        let rows = trace::read(file, scenario.service.protocol)
             .map_err(|error| placed(Fault::new("arrivals.file", error.to_string())))?;
+        check_trace(&scenario, &rows).map_err(placed)?;
     }
     Ok(scenario)
 }
