@@ -144,7 +144,7 @@ fn line(change: &Change) -> String {
     let (factor, unit) = number::unit(change.metric.unit, means.into_iter());
     let told = |one: &Estimate| {
         let (mean, half) = number::estimate(one, factor);
-        half.map_or(mean.clone(), |half| format!("{mean} {half}"))
+        half.map_or_else(|| mean.clone(), |half| format!("{mean} {half}"))
     };
     let relative = if change.before.mean == 0.0 {
         String::new()

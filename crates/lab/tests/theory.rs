@@ -98,11 +98,11 @@ fn many_servers_lie_between_one_queue_and_lots() {
     let shortest = &queue(servers, "lc", load, 1_000).metrics["sojourn_mean"];
     let together = 1.0 + erlang_c(c, load) / (f64::from(c) * (1.0 - load));
     assert!(
-        shortest.mean - half(&shortest) > together,
+        shortest.mean - half(shortest) > together,
         "{shortest:?} beats {together}"
     );
     assert!(
-        shortest.mean + half(&shortest) < apart / 2.0,
+        shortest.mean + half(shortest) < apart / 2.0,
         "{shortest:?}"
     );
 }
@@ -263,7 +263,7 @@ fn percentiles_are_those_of_an_exponential() {
         let (found, expected) = (&found.metrics[metric], -above.ln() / (1.0 - load));
         let off = (found.mean - expected).abs();
         assert!(
-            off <= half(&found) && half(&found) < expected / 5.0,
+            off <= half(found) && half(found) < expected / 5.0,
             "{metric}: {found:?}, theory says {expected}"
         );
     }

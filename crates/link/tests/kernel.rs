@@ -10,6 +10,8 @@ mod af_xdp_lifetime;
 mod af_xdp_sending;
 #[path = "kernel/assist.rs"]
 mod assist;
+#[path = "kernel/assist_hand_over.rs"]
+mod assist_hand_over;
 #[path = "kernel/bulk.rs"]
 mod bulk;
 #[path = "kernel/guard.rs"]

@@ -22,15 +22,15 @@ const SERVERS: [&str; 2] = ["10.1.0.2", "2001:db8:1::2"];
 const PORTS: (u16, u16) = (40_000, 53);
 const SERVER_PORT: u16 = 5353;
 const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(crate) const UDP: u8 = 17;
 const ACK: u8 = 0x10;
 
 /// client c0 - d0 director d1 - r0 server, without addresses: frames alone.
-struct Bench {
+pub(crate) struct Bench {
     client: Link,
     server: Link,
     director: Link,
-    assist: Assist,
+    pub(crate) assist: Assist,
     indices: [u32; 2],
     _kept: ([Namespace; 3], af_packet::Group),
 }
@@ -39,7 +39,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let spaces = ["c", "d", "s"].map(Namespace::new);
     let [client, director, server] = &spaces;
     veth((client, "c0", 1), (director, "d0", 2));
@@ -65,7 +65,7 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    fn flow(&self, family: usize, protocol: u8, translation: Translation) -> Flow {
+    pub(crate) fn flow(&self, family: usize, protocol: u8, translation: Translation) -> Flow {
         Flow {
             protocol,
             source: (ip(CLIENTS[family]), PORTS.0),
@@ -87,7 +87,7 @@ impl Bench {
     }
 
     /// Sends a frame from the client and tells where it came out: at the server, or at the director.
-    fn send(&mut self, bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let frame = Frame::new(bytes, 14);
         assert_eq!(
             self.client.sender.transmit(&[Outgoing::Owned(frame)]).sent,
@@ -121,7 +121,7 @@ impl Bench {
 }
 
 /// A frame of the flow to the director.
-fn frame(family: usize, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(family: usize, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let link = PacketBuilder::ethernet2(mac(1), mac(2));
     let (IpAddr::V4(client), IpAddr::V4(vip)) = (ip(CLIENTS[0]), ip(VIPS[0])) else {
         panic!("IPv4")
@@ -160,7 +160,7 @@ fn expected(bytes: &[u8], translation: Translation) -> Vec<u8> {
 }
 
 /// Nothing, a new destination, a new source.
-fn translations(family: usize) -> [Translation; 3] {
+pub(crate) fn translations(family: usize) -> [Translation; 3] {
     let endpoint = Some((ip(SERVERS[family]), SERVER_PORT));
     [
         Translation::default(),
@@ -397,43 +397,6 @@ fn a_change_makes_all_flows_void_until_they_are_installed_again() {
     flows.remove(&id);
     bench.install(&flow);
     assert_eq!(bench.send(&bytes).0.len(), 1);
-}
-
-#[test]
-fn packets_are_the_directors_until_the_flow_is_taken_over() {
-    let mut bench = bench();
-    let flows = Arc::clone(bench.assist.flows());
-    for family in [0, 1] {
-        let flow = bench.flow(family, UDP, translations(family)[1]);
-        let id = flows.install(&flow, flows.generation()).expect("room");
-        assert_eq!(flows.arrived(&id), None, "no packet yet");
-        let bytes = frame(family, UDP, b"data");
-        for arrived in 1..4 {
-            assert_eq!(bench.send(&bytes), (vec![], vec![bytes.clone()]));
-            assert_eq!(flows.arrived(&id), Some(arrived));
-        }
-        // One that is judged in any case does not count.
-        let mut judged = bytes.clone();
-        judged[5] = 9;
-        assert_eq!(bench.send(&judged).1.len(), 1);
-        assert!(!flows.take_over(&id, 2), "a third came");
-        assert_eq!(bench.send(&bytes).1.len(), 1);
-        assert!(!flows.take_over(&id, 3), "a fourth came");
-        assert!(flows.take_over(&id, 4));
-        assert!(!flows.take_over(&id, 4), "it is");
-        for _ in 0..3 {
-            assert_eq!(bench.send(&bytes).0.len(), 1);
-        }
-        assert_eq!(flows.remove(&id).packets, 3);
-        // An entry that is used again begins anew.
-        std::thread::sleep(Duration::from_millis(30));
-        let newest = id.number();
-        let id = flows.install(&flow, flows.generation()).expect("room");
-        assert!(id.number() <= newest, "not a fresh one");
-        assert_eq!(bench.send(&bytes).1.len(), 1);
-        assert_eq!(flows.arrived(&id), Some(1));
-        flows.remove(&id);
-    }
 }
 
 #[test]
