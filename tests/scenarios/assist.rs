@@ -134,11 +134,13 @@ fn statistics_are_those_without() {
             assert!(assisted > 1900, "{assisted}");
         }
         // The estimator's sample comes every two seconds.
-        eventually("the sample", Duration::from_secs(5), || {
+        eventually("the sample", Duration::from_secs(30), || {
             let text = director.shell("ipvsadm -Ln --stats");
-            line(&text, &["UDP", "10.1.0.1:53"])
-                .contains(" 500 ")
-                .then_some(())
+            let has_all = |vip: &str| {
+                let service = format!("{}:53", bracketed(vip));
+                line(&text, &["UDP", &service]).contains(" 500 ")
+            };
+            VIP.into_iter().all(has_all).then_some(())
         });
         let connections = director.shell("ipvsadm -Lcn");
         let states = VIP.map(|vip| {
