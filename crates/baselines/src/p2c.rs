@@ -36,6 +36,10 @@ impl Scheduler for TwoChoices {
         self.shares = Shares::of(destinations);
     }
 
+    fn draws_lots(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
         let destinations = request.destinations;
         let first = self.shares.draw(&mut self.lots, destinations, None)?;

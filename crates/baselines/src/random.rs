@@ -35,6 +35,10 @@ impl Scheduler for Random {
         self.shares = Shares::of(destinations);
     }
 
+    fn draws_lots(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
         self.shares.draw(&mut self.lots, request.destinations, None)
     }

@@ -8,19 +8,12 @@ use director::destination::Method;
 use director::protocol::Protocol;
 use director::service::{FLAG_PERSISTENT, ServiceConfig, ServiceKey};
 use director::verdict::Verdict;
-use etherparse::PacketBuilder;
-use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World};
+use world::{CLIENTS, VIP, World};
 
 /// A SYN of client number `client` to the VIP.
 fn syn(client: u16) -> Vec<u8> {
     let [high, low] = client.to_be_bytes();
-    let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
-        .ipv4([192, 0, high, low], [10, 8, 0, 1], 64)
-        .tcp(1001, 80, 1000, 64240)
-        .syn();
-    let mut frame = Vec::new();
-    builder.write(&mut frame, &[]).unwrap();
-    frame
+    world::syn(([192, 0, high, low], 1001), 80, 64)
 }
 
 fn world() -> (World, ServiceKey) {

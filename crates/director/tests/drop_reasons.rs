@@ -27,13 +27,7 @@ const BLACKHOLE: Route = Route {
 
 /// A SYN from the client to the VIP.
 fn syn(ttl: u8, port: u16) -> Vec<u8> {
-    let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
-        .ipv4(CLIENT, VIP4, ttl)
-        .tcp(1001, port, 1000, 64240)
-        .syn();
-    let mut frame = Vec::new();
-    builder.write(&mut frame, &[]).unwrap();
-    frame
+    world::syn((CLIENT, 1001), port, ttl)
 }
 
 fn udp(payload: usize, dont_fragment: bool) -> Vec<u8> {

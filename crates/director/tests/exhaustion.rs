@@ -13,20 +13,10 @@ use director::sync::{Entry, FLAG_TEMPLATE};
 use director::verdict::{DropReason, Verdict};
 use etherparse::{Ipv4Header, PacketBuilder};
 use packet::GsoKind;
-use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip, told};
+use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip, syn, told};
 
 const CLIENT: [u8; 4] = [192, 0, 2, 10];
 const VIP4: [u8; 4] = [10, 8, 0, 1];
-
-fn syn(source: [u8; 4], port: u16) -> Vec<u8> {
-    let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
-        .ipv4(source, VIP4, 64)
-        .tcp(port, 80, 1000, 64240)
-        .syn();
-    let mut frame = Vec::new();
-    builder.write(&mut frame, &[]).unwrap();
-    frame
-}
 
 /// A fragment of a UDP datagram to the VIP.
 fn fragment(id: u16, offset: usize, more: bool, payload: &[u8]) -> Vec<u8> {
@@ -86,12 +76,12 @@ fn a_vip_is_no_client() {
         [127, 0, 0, 1],
         [255; 4],
     ] {
-        let (verdict, sent) = world.receive(CLIENTS, &syn(source, 80));
+        let (verdict, sent) = world.receive(CLIENTS, &syn((source, 80), 80, 64));
         assert_eq!((verdict, sent.len()), (Verdict::Pass, 0), "{source:?}");
     }
     assert!(world.director.connections().is_empty());
     assert_eq!(
-        world.receive(CLIENTS, &syn(CLIENT, 80)).0,
+        world.receive(CLIENTS, &syn((CLIENT, 80), 80, 64)).0,
         Verdict::Forwarded
     );
 }
@@ -104,7 +94,7 @@ fn a_full_table_makes_no_templates() {
     persistent(&world.shared, &key);
     world.server(&key, "10.2.0.11", 80, Method::DirectRoute);
     for last in 0..100 {
-        let (verdict, _) = world.receive(CLIENTS, &syn([192, 0, 2, last], 1001));
+        let (verdict, _) = world.receive(CLIENTS, &syn(([192, 0, 2, last], 1001), 80, 64));
         let expected = if last < 2 {
             Verdict::Forwarded
         } else {
@@ -141,7 +131,7 @@ fn templates_are_bounded() {
     world.server(&key, "10.2.0.11", 80, Method::DirectRoute);
     let mut refused = 0;
     for last in 0..=u8::MAX {
-        let (verdict, _) = world.receive(CLIENTS, &syn([192, 0, 2, last], 1001));
+        let (verdict, _) = world.receive(CLIENTS, &syn(([192, 0, 2, last], 1001), 80, 64));
         refused += usize::from(verdict == Verdict::Drop(DropReason::TableFull));
     }
     let mut templates = 0;
@@ -189,7 +179,7 @@ fn a_long_echo_is_answered_within_the_mtu() {
 fn a_super_frame_becomes_a_bounded_number_of_segments() {
     let mut world = World::with_server(Method::Tunnel);
     assert_eq!(
-        world.receive(CLIENTS, &syn(CLIENT, 1001)).0,
+        world.receive(CLIENTS, &syn((CLIENT, 1001), 80, 64)).0,
         Verdict::Forwarded
     );
     let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
@@ -221,7 +211,7 @@ fn no_error_about_the_directors_own_packets() {
         };
         network.routes.insert(ip("192.0.2.0"), 24, route);
     });
-    let mut frame = syn(CLIENT, 1001);
+    let mut frame = syn((CLIENT, 1001), 80, 64);
     frame[37] = 81;
     let checksum = !packet::checksum::Sum::of(&frame[34..50])
         .bytes(&frame[52..])

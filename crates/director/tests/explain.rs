@@ -13,19 +13,8 @@ use director::service::{
     FLAG_ONE_PACKET, FLAG_PERSISTENT, FLAG_SCHED_1, FLAG_SCHED_2, Family, ServiceConfig, ServiceKey,
 };
 use director::verdict::Verdict;
-use etherparse::PacketBuilder;
 use packet::checksum::Sum;
-use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
-
-fn syn(client: [u8; 4], port: u16, to: u16) -> Vec<u8> {
-    let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
-        .ipv4(client, [10, 8, 0, 1], 64)
-        .tcp(port, to, 1000, 64240)
-        .syn();
-    let mut frame = Vec::new();
-    builder.write(&mut frame, &[]).unwrap();
-    frame
-}
+use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip, syn};
 
 /// A world with a service of this scheduler and real servers of different weights, one of them quiesced.
 fn world(scheduler: &str, flags: u32) -> (World, ServiceKey) {
@@ -71,7 +60,7 @@ fn is_foretold(scheduler: &str, flags: u32) {
         let port = 2000 + number;
         let [a, b, c, d] = client;
         let text = ask(&mut world, &format!("tcp {a}.{b}.{c}.{d}:{port} {VIP}:80"));
-        let (verdict, _) = world.receive(CLIENTS, &syn(client, port, 80));
+        let (verdict, _) = world.receive(CLIENTS, &syn((client, port), 80, 64));
         assert!(
             text.starts_with(&format!("verdict\t{}\n", verdict.name())),
             "{text}"
@@ -172,7 +161,7 @@ fn services_are_told_with_why_not() {
 fn a_connection_and_a_template_are_told() {
     let (mut world, _) = world("rr", FLAG_PERSISTENT);
     assert_eq!(
-        world.receive(CLIENTS, &syn([192, 0, 2, 1], 1, 80)).0,
+        world.receive(CLIENTS, &syn(([192, 0, 2, 1], 1), 80, 64)).0,
         Verdict::Forwarded
     );
     world.sleep(Duration::from_secs(20));
@@ -203,7 +192,7 @@ fn a_connection_and_a_template_are_told() {
 #[test]
 fn a_template_that_is_given_up_is_told() {
     let (mut world, key) = world("rr", FLAG_PERSISTENT);
-    let _ = world.receive(CLIENTS, &syn([192, 0, 2, 1], 1, 80));
+    let _ = world.receive(CLIENTS, &syn(([192, 0, 2, 1], 1), 80, 64));
     let mut quiesced = world::server("10.2.0.14", 80, Method::Masq);
     quiesced.weight = 0;
     world.shared.edit_destination(&key, &quiesced).unwrap();
@@ -309,7 +298,7 @@ fn unusable_servers_are_told() {
     let mut full = world::server("10.2.0.14", 80, Method::Masq);
     (full.weight, full.upper_threshold) = (1000, 1);
     world.shared.edit_destination(&key, &full).unwrap();
-    let _ = world.receive(CLIENTS, &syn([192, 0, 2, 1], 1, 80));
+    let _ = world.receive(CLIENTS, &syn(([192, 0, 2, 1], 1), 80, 64));
     let text = ask(&mut world, &format!("tcp 192.0.2.1:2 {VIP}:80"));
     let servers = told(&text, "server");
     let over = "10.2.0.14:80 weight 1000, 1 active, 0 inactive, not usable: over its threshold";
@@ -420,7 +409,7 @@ fn the_last_fragment_is_the_whole_datagram() {
         mark: 7,
     };
     world.shared.add_service(marked).unwrap();
-    let whole = syn([192, 0, 2, 9], 4000, 80);
+    let whole = syn(([192, 0, 2, 9], 4000), 80, 64);
     let piece = |range: core::ops::Range<usize>, flags: u16| {
         let mut frame = whole[..34].to_vec();
         let len = u16::try_from(20 + range.len()).unwrap();

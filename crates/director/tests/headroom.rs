@@ -6,18 +6,12 @@ use director::destination::{Method, TunnelConfig, TunnelKind};
 use director::frame::Output;
 use director::protocol::Protocol;
 use director::verdict::Verdict;
-use etherparse::PacketBuilder;
 use packet::Packet;
-use world::{CLIENT_SIDE, CLIENTS, GATEWAY, VIP, World, ip};
+use world::{CLIENTS, VIP, World, ip, syn};
 
 /// The client's SYN, behind a link header of `link_len` octets and so much room; the frame that it becomes.
 fn sent(world: &mut World, room: usize, link_len: usize) -> Vec<u8> {
-    let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
-        .ipv4([192, 0, 2, 10], [10, 8, 0, 1], 64)
-        .tcp(1001, 80, 1000, 64240)
-        .syn();
-    let mut frame = Vec::new();
-    builder.write(&mut frame, &[]).unwrap();
+    let frame = syn(([192, 0, 2, 10], 1001), 80, 64);
     let mut buffer = vec![0xa5; room];
     buffer.extend_from_slice(&frame[14 - link_len..]);
     let end = buffer.len();

@@ -38,7 +38,7 @@ pub struct Report {
     pub sent: u64,
     /// The host that was made up.
     pub interfaces: Vec<InterfaceReport>,
-    /// What must be known of what was made up, a sentence each.
+    /// What must be known of what was made up or is not known, a sentence each.
     pub notes: Vec<String>,
     /// With the rules' own schedulers first, then with each that was asked for.
     pub schedulers: Vec<Outcome>,

@@ -18,8 +18,8 @@ pub struct Rules {
     pub marks: Vec<MarkRule>,
     /// Connections at most.
     pub max_connections: usize,
-    /// Where schedulers that draw lots begin: as a state file says, else 0.
-    pub lots: u64,
+    /// Where schedulers that draw lots begin, as a state file says.
+    pub lots: Option<u64>,
 }
 
 /// What a replayed director is started with, but for its lots.
@@ -70,7 +70,7 @@ impl Rules {
                 .map_err(|error| ReplayError::new(error.to_string()))?
         };
         Ok(Self {
-            lots: control::lots::of_state(text).unwrap_or(0),
+            lots: control::lots::of_state(text),
             ..Self::with(state, &config)
         })
     }
@@ -93,8 +93,20 @@ impl Rules {
             state,
             marks: config.marks.clone(),
             max_connections: config.max_connections,
-            lots: 0,
+            lots: None,
         }
+    }
+
+    /// What must be known of lots whose beginning nobody told, if a service's scheduler draws some.
+    pub(crate) fn unknown_lots(&self) -> Option<String> {
+        let services = self.state.services.iter();
+        let mut names = services.map(|(service, _)| service.scheduler.as_str());
+        let draws = |name: &&str| baselines::find(name).is_some_and(|it| (it.make)(0).draws_lots());
+        let name = names.find(draws).filter(|_| self.lots.is_none())?;
+        Some(format!(
+            "-s {name} draws lots, and where the recorded director's began is not known, so that it chose otherwise; its \
+             log says it (schedulers' lots begin at N) for --lots N, or give its state file as rules"
+        ))
     }
 
     /// The same rules with this scheduler in every service: `wlc`, `mh -b mh-port,mh-fallback`.

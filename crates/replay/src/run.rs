@@ -50,7 +50,7 @@ pub struct Options {
 /// A sentence: a file cannot be read or written, a rule or an option is wrong.
 pub fn run(options: &Options, told: &mut dyn FnMut(FrameReport)) -> Result<Report, ReplayError> {
     let mut rules = Rules::open(&options.rules)?;
-    rules.lots = options.lots.unwrap_or(rules.lots);
+    rules.lots = options.lots.or(rules.lots);
     let others = options.schedulers.iter();
     let others = others.map(|name| Ok((name.as_str(), rules.with_scheduler(name)?)));
     let others: Vec<(&str, Rules)> = others.collect::<Result<_, ReplayError>>()?;
@@ -73,7 +73,8 @@ pub fn run(options: &Options, told: &mut dyn FnMut(FrameReport)) -> Result<Repor
     report.capture = options.capture.display().to_string();
     report.rules = options.rules.display().to_string();
     report.cut_short = survey.cut_short;
-    report.lots = rules.lots;
+    report.lots = rules.lots.unwrap_or_default();
+    report.notes.extend(rules.unknown_lots());
     let own = std::mem::take(&mut player.choices);
     report
         .schedulers

@@ -47,7 +47,7 @@ impl System {
     /// A sentence: the director refuses a rule.
     pub fn new(rules: &Rules, network: &Network, midnight_ms: u64) -> Result<Self, ReplayError> {
         let shared = Arc::new(Shared::new(Options {
-            lots: rules.lots,
+            lots: rules.lots.unwrap_or_default(),
             ..rules::options()
         }));
         let applied = rules.state.apply(&shared);

@@ -166,6 +166,28 @@ fn lots_begin_where_they_are_told_to() {
     assert_eq!(choices("", None), choices("", Some(0)));
 }
 
+/// Where nobody told, the replay chooses otherwise than the recording, and says so.
+#[test]
+fn lots_that_nobody_told_of_are_a_note() {
+    let notes = |rules: &str, lots: Option<u64>| {
+        let mut case = Case::new(&clients(), rules);
+        case.options.lots = lots;
+        let notes = case.run().unwrap().notes.into_iter();
+        notes
+            .filter(|note| note.contains("lots"))
+            .collect::<Vec<_>>()
+    };
+    let twos = RULES.replace("-s rr", "-s twos");
+    let told = "-s twos draws lots, and where the recorded director's began is not known, so that it chose otherwise; its \
+                log says it (schedulers' lots begin at N) for --lots N, or give its state file as rules";
+    assert_eq!(notes(&twos, None), [told]);
+    let none: [&str; 0] = [];
+    assert_eq!(notes(&twos, Some(7)), none);
+    let state = format!("{}\n--set 900 120 300\n{twos}", control::lots::line(7));
+    assert_eq!(notes(&state, None), none);
+    assert_eq!(notes(RULES, None), none);
+}
+
 #[test]
 fn one_packet_connections_are_counted() {
     let rules = "-A -u 10.8.0.1:53 -s rr -o\n-a -u 10.8.0.1:53 -r 10.2.0.11:53 -g -w 1\n";

@@ -18,6 +18,8 @@ use crate::time::Instant;
 
 /// Histories of each scheduler.
 const HISTORIES: u64 = 50;
+/// So many of them with lots that begin at another number, too.
+const OTHERS: u64 = 10;
 /// Commands, connections and their ends in a history.
 const STEPS: u64 = 60;
 /// Addresses that real servers have.
@@ -41,7 +43,7 @@ type Live = (Arc<Destination>, bool);
 /// Checks each of these schedulers:
 ///
 /// - only real servers that are usable are picked, and one is picked whenever there is one, but for its `leeway`;
-/// - the same history gives the same picks;
+/// - the same history gives the same picks, and without [`super::Scheduler::draws_lots`] from any number;
 /// - a copy ([`super::Scheduler::fork`]), where there is one, picks what the scheduler picks next;
 /// - no history of commands, connections and ends makes it panic.
 ///
@@ -49,15 +51,23 @@ type Live = (Arc<Destination>, bool);
 /// When a law is broken.
 pub fn check(entries: &'static [&'static Entry], leeway: LeewayOf) {
     for entry in entries {
+        let mut others = 0;
         for seed in 0..HISTORIES {
-            let run = || History::new(entries, entry, leeway, seed).run();
-            let (first, second) = (run(), run());
+            let run = |lots| History::new(entries, entry, leeway, seed, lots).run();
+            let (first, second) = (run(seed), run(seed));
             assert!(
                 first == second,
                 "{}: history {seed} gives other picks when it is repeated",
                 entry.name
             );
+            others += u32::from(seed < OTHERS && run(seed + 1) != first);
         }
+        assert_eq!(
+            others > 0,
+            (entry.make)(0).draws_lots(),
+            "{}: {others} of {OTHERS} histories give other picks where lots begin at another number",
+            entry.name
+        );
     }
 }
 
@@ -78,6 +88,7 @@ impl History {
         entry: &'static Entry,
         leeway: LeewayOf,
         seed: u64,
+        lots: u64,
     ) -> Self {
         let all_flags = entry.flags.iter().fold(0, |flags, name| flags | name.flag);
         let config = ServiceConfig {
@@ -98,7 +109,7 @@ impl History {
         };
         let shared = Shared::new(Options {
             schedulers: entries,
-            lots: seed,
+            lots,
             ..Options::default()
         });
         let added = shared.add_service(config.clone());

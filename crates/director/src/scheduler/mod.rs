@@ -193,6 +193,11 @@ pub trait Scheduler: Send + Debug {
     /// refuses the client. An index beyond the list refuses it too.
     fn pick(&mut self, request: &Request<'_>) -> Option<usize>;
 
+    /// Whether it draws lots: then it picks the same again only from the same number ([`Entry::make`]).
+    fn draws_lots(&self) -> bool {
+        false
+    }
+
     /// Octets of its state that are not in the value itself: tables, caches. What the allocator adds is not counted.
     fn heap_octets(&self) -> usize {
         0

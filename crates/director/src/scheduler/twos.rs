@@ -70,6 +70,10 @@ impl TwoChoices {
 }
 
 impl Scheduler for TwoChoices {
+    fn draws_lots(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>) -> Option<usize> {
         let board = request.board;
         let sums = self.weights.look(board, BlockWeight::of);

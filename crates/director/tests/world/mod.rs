@@ -21,6 +21,7 @@ use director::shared::{Options, Shared};
 use director::sync::Entry;
 use director::time::Instant;
 use director::verdict::Verdict;
+use etherparse::PacketBuilder;
 use packet::{Mac, Packet};
 
 pub(crate) const CLIENTS: u32 = 1;
@@ -38,6 +39,17 @@ const HEADROOM: usize = 128;
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+/// The SYN of a client (address and port) to a port of [`VIP`], as its gateway hands it on.
+pub(crate) fn syn(client: ([u8; 4], u16), port: u16, ttl: u8) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(GATEWAY.0, CLIENT_SIDE.0)
+        .ipv4(client.0, [10, 8, 0, 1], ttl)
+        .tcp(client.1, port, 1000, 64240)
+        .syn();
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &[]).unwrap();
+    frame
 }
 
 pub(crate) struct World {

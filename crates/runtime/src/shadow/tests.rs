@@ -42,6 +42,26 @@ pub(super) fn ids(count: u16) -> Vec<ConnectionId> {
     (0..count).map(|number| insert(1024 + number)).collect()
 }
 
+/// What a client asks for, from this port to that one.
+fn flow(protocol: Protocol, source_port: u16, destination_port: u16) -> Flow {
+    Flow {
+        protocol,
+        source: Ipv4Addr::new(192, 0, 2, 1).into(),
+        source_port,
+        destination: VIP,
+        destination_port,
+    }
+}
+
+const fn asked<'a>(flow: &'a Flow, mark: u32, data: Option<&'a [u8]>) -> Asked<'a> {
+    Asked {
+        flow,
+        mark,
+        data,
+        now: director::time::Instant::START,
+    }
+}
+
 fn make(teller: &mut dyn Observer, id: ConnectionId) {
     make_quietly(teller, id);
     teller.batch_done();
@@ -49,19 +69,8 @@ fn make(teller: &mut dyn Observer, id: ConnectionId) {
 
 /// The same amid a batch.
 fn make_quietly(teller: &mut dyn Observer, id: ConnectionId) {
-    let flow = Flow {
-        protocol: Protocol::Tcp,
-        source: Ipv4Addr::new(192, 0, 2, 1).into(),
-        source_port: 1024,
-        destination: VIP,
-        destination_port: 80,
-    };
-    let asked = Asked {
-        flow: &flow,
-        mark: 0,
-        data: None,
-        now: director::time::Instant::START,
-    };
+    let flow = flow(Protocol::Tcp, 1024, 80);
+    let asked = asked(&flow, 0, None);
     teller.asked(&asked, Choice::Made(id, SERVER));
 }
 
@@ -104,19 +113,8 @@ fn requests_are_told_whole_and_in_the_sample() {
     let (news, received) = channel::bounded(100);
     let read = Arc::new(Read::new(RECYCLED));
     let mut teller = Teller::new(3, 10, news, read, Arc::default());
-    let flow = Flow {
-        protocol: Protocol::Udp,
-        source: Ipv4Addr::new(192, 0, 2, 1).into(),
-        source_port: 5060,
-        destination: VIP,
-        destination_port: 5060,
-    };
-    let asked = Asked {
-        flow: &flow,
-        mark: 7,
-        data: Some(b"call"),
-        now: director::time::Instant::START,
-    };
+    let flow = flow(Protocol::Udp, 5060, 5060);
+    let asked = asked(&flow, 7, Some(b"call"));
     for _ in 0..50 {
         teller.asked(&asked, Choice::Refused);
         teller.asked(&asked, Choice::Once(SERVER));
