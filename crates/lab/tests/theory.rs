@@ -101,10 +101,7 @@ fn many_servers_lie_between_one_queue_and_lots() {
         shortest.mean - half(shortest) > together,
         "{shortest:?} beats {together}"
     );
-    assert!(
-        shortest.mean + half(shortest) < apart / 2.0,
-        "{shortest:?}"
-    );
+    assert!(shortest.mean + half(shortest) < apart / 2.0, "{shortest:?}");
 }
 
 /// The supermarket model (Mitzenmacher 1996): with very many servers, the better of two lots takes the sum of

@@ -83,17 +83,11 @@ fn handle(
     format!("{} {}", seen(&verdicts, &output), tick(director, now))
 }
 
-/// What time alone brings about: where frames of how many octets go. Next hops are looked after in no particular order,
-/// which shows in the identifications of the frames.
+/// What time alone brings about.
 fn tick(director: &mut Director, now: Instant) -> String {
     let mut output = Output::default();
     director.tick(now, &mut output);
-    let frames = output.frames.iter();
-    let mut sent: Vec<_> = frames
-        .map(|out| (out.interface, out.frame.bytes().len()))
-        .collect();
-    sent.sort_unstable();
-    format!("{sent:?}")
+    seen(&[], &output)
 }
 
 /// What happens between two batches.

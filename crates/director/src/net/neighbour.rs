@@ -5,6 +5,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use foldhash::HashMap;
@@ -167,7 +168,8 @@ pub(crate) enum Step {
 /// Packets that wait for a link address.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    pending: HashMap<(u32, IpAddr), Pending>,
+    /// Looked after in this order, so that the same packets always have the same requests behind them.
+    pending: BTreeMap<(u32, IpAddr), Pending>,
     /// Octets of all packets that wait.
     octets: usize,
     /// When the shared table was last looked at.
