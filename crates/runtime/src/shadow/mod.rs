@@ -38,7 +38,7 @@ const RECYCLED: usize = 64;
 const GATHER: Duration = Duration::from_millis(5);
 /// Time between two looks at loads.
 const LOOK: Duration = Duration::from_secs(1);
-/// Longest wait for a report; after it the last one is shown.
+/// Longest wait until a report is asked for, and again until it comes.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What `[shadow]` says.
