@@ -388,3 +388,62 @@ fn who_is_never_answered_has_waited_longest() {
     let half = mean(&found, "sojourn_p50");
     assert!((185.0..200.0).contains(&half), "{half}");
 }
+
+/// The raises that were planned for its slow start would give it weight again.
+#[test]
+fn a_weight_that_is_edited_amid_a_slow_start_stays() {
+    let more = r#"
+        servers = [{ count = 8, weight = 10, slow_start = 4.0 }]
+        events = [
+            { action = "flap", at = 1.5, server = 8, down = 0.05 },
+            { action = "weight", at = 2.0, server = 8, weight = 0 },
+        ]"#;
+    // 25 a second until it goes, and next to nothing after.
+    let share = connections(&one("wrr", more))[7];
+    assert!((8.0..22.0).contains(&share), "{share}");
+}
+
+/// One of eight servers would need 500 s for what the others do in half a second: nobody waits so long.
+const STUCK: &str = r#"
+    servers = [{ count = 7, processors = 1000 }, { count = 1, processors = 1000, speed = 0.001 }]
+    connections = [{ work = { kind = "deterministic", mean = 0.5 }, packets = 20 }]"#;
+
+#[test]
+fn a_slowdown_is_against_the_servers_own_speed() {
+    let more = r#"
+        servers = [{ count = 8, processors = 1000, speed = 0.25 }]
+        connections = [{ work = { kind = "deterministic", mean = 0.02 } }]"#;
+    for slowdown in ["slowdown_p50", "slowdown_p99"] {
+        let alone = mean(&one("rr", more), slowdown);
+        assert!((0.98..1.02).contains(&alone), "{slowdown}: {alone}");
+        // Those that were given up had not had even the time that they take alone.
+        let stuck = mean(&one("rr", STUCK), slowdown);
+        assert!((0.98..1.02).contains(&stuck), "{slowdown}: {stuck}");
+    }
+}
+
+/// What breaks is counted by itself, answered or not: it is in no time.
+#[test]
+fn times_are_of_connections_that_did_not_break() {
+    let answered = r#"
+        servers = [{ count = 8, processors = 1000 }]
+        connections = [{ work = { kind = "deterministic", mean = 1.0 }, packets = 20 }]
+        events = [
+            { action = "slow", at = 4.0, server = 8, factor = 0.5, lasting = 4.0 },
+            { action = "remove", at = 5.0, count = 1 },
+        ]"#;
+    // Two in a hundred break, and are answered after 1.5 to 2 s; the longest of the others took 1.5 s.
+    let found = one("rr", answered);
+    let (broken, longest) = (mean(&found, "broken"), mean(&found, "sojourn_p99"));
+    assert!((25.0..50.0).contains(&broken), "{broken}");
+    assert!((0.98..1.3).contains(&longest), "{longest}");
+
+    // A packet each 25 s: all 100 of the four seconds that are counted find their server gone.
+    let found = one(
+        "rr",
+        &format!("{STUCK}\nevents = [{{ action = \"remove\", at = 5.0, count = 1 }}]"),
+    );
+    let (broken, longest) = (mean(&found, "broken"), mean(&found, "sojourn_p99"));
+    assert!((85.0..115.0).contains(&broken), "{broken}");
+    assert!((0.49..0.51).contains(&longest), "{longest}");
+}

@@ -200,6 +200,7 @@ fn a_closed_loop_holds_the_number_of_users() {
     };
     closed.clients = Clients::Nat;
     let mut workload = start(&closed, 5);
+    assert!(workload.peek() > Some(Duration::ZERO), "all think first");
     // Each connection takes a second: 40 users are 20 connections a second.
     let mut live: BTreeMap<(Duration, u32), Arrival> = BTreeMap::new();
     let mut count = 0;
