@@ -121,7 +121,7 @@ enum Turn {
     Directors,
     /// The director; one came.
     Ready,
-    /// The director; so many came, and now no frame may wait to be received.
+    /// The director; so many came, and those must be sent on before the next comes.
     Arrived(u64),
     /// The kernel.
     Kernels,
@@ -269,15 +269,14 @@ impl Director {
         self.parts().1.discard_offers();
     }
 
-    /// Takes a note of what came of flows that the kernel may take over. If there are any, all rings are to be looked at
-    /// now, and [`Director::hand_over`] follows if no frame waits in one.
+    /// Takes a note of what came of flows that the kernel may take over. If there are any, [`Director::hand_over`] is to
+    /// follow when all frames that stand in rings by now have been received, and sent on.
     #[must_use]
     pub fn prepare_hand_over(&mut self) -> bool {
         self.parts().1.prepare_hand_over()
     }
 
-    /// Has the kernel take over the flows of which nothing came since [`Director::prepare_hand_over`]. All that came
-    /// until then has been received, and sent on.
+    /// Has the kernel take over the flows of which nothing came since [`Director::prepare_hand_over`].
     pub fn hand_over(&mut self) {
         self.parts().1.hand_over();
     }

@@ -9,6 +9,7 @@
 //! Several workers share an interface by a fanout group whose classic-BPF program computes what
 //! [`Steering`] computes.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
 use std::sync::Arc;
@@ -165,6 +166,10 @@ struct Receiver {
     /// One buffer per frame of a batch, each made when first needed.
     long_frames: [Vec<u8>; BATCH],
     statistics: Statistics,
+    /// Frames that had a slot by the last count.
+    placed: u64,
+    /// Slots that were looked at.
+    taken: u64,
 }
 
 impl Receiver {
@@ -177,7 +182,17 @@ impl Receiver {
             down: false,
             long_frames,
             statistics: Statistics::default(),
+            placed: 0,
+            taken: 0,
         }
+    }
+
+    /// Adds up what the kernel counted, which reading resets.
+    fn count(&mut self) -> io::Result<()> {
+        let counted = sys_packet::take_counts(self.fd.as_fd())?;
+        self.placed += u64::from(counted.placed);
+        self.statistics.overrun += u64::from(counted.dropped);
+        Ok(())
     }
 }
 
@@ -197,6 +212,8 @@ impl Receive for Receiver {
             down,
             long_frames,
             statistics,
+            taken,
+            ..
         } = self;
         let before = batch.len();
         let mut spare = long_frames.iter_mut();
@@ -204,6 +221,7 @@ impl Receive for Receiver {
         let limit = u32::try_from(BATCH).unwrap_or(u32::MAX);
         ring.take(limit, |slot| {
             seen = true;
+            *taken += 1;
             match frame(slot, fd.as_fd(), &mut spare) {
                 Ok(packet) => batch.push(packet),
                 Err(Unusable::Outgoing) => {}
@@ -222,9 +240,17 @@ impl Receive for Receiver {
     }
 
     fn statistics(&mut self) -> Statistics {
-        // Reading resets the kernel's count; a socket that cannot be asked has nothing new to say.
-        self.statistics.overrun += u64::from(sys_packet::take_drops(self.fd.as_fd()).unwrap_or(0));
+        // A socket that cannot be asked has nothing new to say.
+        let _ = self.count();
         self.statistics
+    }
+
+    fn arrived(&mut self) -> Option<u64> {
+        Some(self.count().map_or(u64::MAX, |()| self.placed))
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken
     }
 }
 
@@ -249,7 +275,7 @@ fn take_error(
     // An interface goes down before it is removed, and only the first is reported.
     let down = was_down || went_down;
     if down && sys_packet::is_orphaned(fd).map_err(failed)? {
-        return Err(failed(std::io::Error::from_raw_os_error(libc::ENODEV)));
+        return Err(failed(io::Error::from_raw_os_error(libc::ENODEV)));
     }
     Ok(down)
 }

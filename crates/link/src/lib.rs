@@ -69,6 +69,17 @@ pub trait Receive: Send {
 
     /// What was received and lost since the link was opened.
     fn statistics(&mut self) -> Statistics;
+
+    /// Frames that arrived since the link was opened, whether they were received or wait, those included that the
+    /// kernel is still copying; `None` where it cannot be told.
+    fn arrived(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// So many of them were received, or skipped as unusable.
+    fn taken(&self) -> u64 {
+        0
+    }
 }
 
 /// The sending half of a link; any number of threads may use it at once.

@@ -289,17 +289,27 @@ impl Worker {
         let Some(assist) = &mut self.assist else {
             return;
         };
-        for (id, direction) in assist.ready.drain(..) {
-            let Some(flow) = waiting(&mut assist.held, id, direction) else {
-                continue;
+        let Assist {
+            kernel,
+            held,
+            ready,
+            ..
+        } = assist;
+        ready.retain(|(id, direction)| {
+            let Some(flow) = waiting(held, *id, *direction) else {
+                return false;
             };
-            let taken = matches!(flow.turn, Turn::Arrived(arrived)
-                if assist.kernel.take_over(flow.number, arrived));
+            let Turn::Arrived(arrived) = flow.turn else {
+                // Its packet came later.
+                return flow.turn == Turn::Ready;
+            };
+            let taken = kernel.take_over(flow.number, arrived);
             flow.turn = if taken {
                 Turn::Kernels
             } else {
                 Turn::Directors
             };
-        }
+            false
+        });
     }
 }

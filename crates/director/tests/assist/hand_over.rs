@@ -64,7 +64,6 @@ fn a_packet_on_its_way_puts_it_off() {
     assert!(world.world.director.prepare_hand_over());
 }
 
-/// A batch that is not the ring's last is followed by another note of what came.
 #[test]
 fn what_is_noted_last_counts() {
     let mut world = installed();
@@ -115,23 +114,25 @@ fn a_flow_that_is_gone_is_not_handed_over() {
     assert!(!world.world.director.prepare_hand_over());
 }
 
+/// A packet that came after the note may have come behind others.
 #[test]
-fn both_directions_are_handed_over() {
+fn each_direction_is_handed_over_by_a_note_of_its_own() {
     let mut world = Assisted::established(Method::Masq);
     for interface in [CLIENTS, SERVERS] {
         world.notes.arrive(interface, Some(3));
     }
     world.answer(ACK);
     assert!(world.world.director.prepare_hand_over());
-    world.world.director.hand_over();
-    assert_eq!(world.notes.taken_over(), [(SERVERS, CLIENTS)]);
     for _ in 0..8 {
         world.segment(ACK);
     }
+    world.world.director.hand_over();
+    assert_eq!(world.notes.taken_over(), [(SERVERS, CLIENTS)]);
     assert!(world.world.director.prepare_hand_over());
     world.world.director.hand_over();
     assert_eq!(
         world.notes.taken_over(),
         [(CLIENTS, SERVERS), (SERVERS, CLIENTS)]
     );
+    assert!(!world.world.director.prepare_hand_over());
 }

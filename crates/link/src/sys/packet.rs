@@ -88,11 +88,24 @@ pub(crate) fn end_filter(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32)
 }
 
-/// Frames that the kernel dropped since the last call, the ring or the socket's memory being full.
-pub(crate) fn take_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
+/// What became of frames since the last call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// They have a slot of the ring, though some may not be filled yet.
+    pub(crate) placed: u32,
+    /// The ring or the socket's memory was full.
+    pub(crate) dropped: u32,
+}
+
+/// What the kernel counted since the last call.
+pub(crate) fn take_counts(fd: BorrowedFd<'_>) -> io::Result<Counted> {
     let counted: libc::tpacket_stats =
         socket::option(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
-    Ok(counted.tp_drops)
+    Ok(Counted {
+        // The kernel tells the sum of both.
+        placed: counted.tp_packets.wrapping_sub(counted.tp_drops),
+        dropped: counted.tp_drops,
+    })
 }
 
 /// Whether the interface that the socket is bound to was removed.

@@ -27,9 +27,9 @@ const ACK: u8 = 0x10;
 
 /// client c0 - d0 director d1 - r0 server, without addresses: frames alone.
 pub(crate) struct Bench {
-    client: Link,
+    pub(crate) client: Link,
     server: Link,
-    director: Link,
+    pub(crate) director: Link,
     pub(crate) assist: Assist,
     indices: [u32; 2],
     _kept: ([Namespace; 3], af_packet::Group),

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::{Frame, Outgoing};
+
+use crate::af_packet::collect;
 use crate::assist::{UDP, bench, frame, translations};
 
 #[test]
@@ -40,4 +43,43 @@ fn packets_are_the_directors_until_the_flow_is_taken_over() {
         assert_eq!(flows.arrived(&id), Some(1));
         flows.remove(&id);
     }
+}
+
+#[test]
+fn a_ring_tells_what_it_was_given_and_what_was_taken_out() {
+    let mut bench = bench();
+    let bytes = frame(0, UDP, b"data");
+    assert_eq!(bench.send(&bytes).1.len(), 1);
+    let taken = bench.director.receiver.taken();
+    for _ in 0..5 {
+        let frame = Frame::new(&bytes, 14);
+        bench.client.sender.transmit(&[Outgoing::Owned(frame)]);
+    }
+    // What hosts say to their IPv6 neighbours by themselves may come, too.
+    let arrived = bench.director.receiver.arrived().expect("a ring");
+    assert!(arrived >= taken + 5, "{arrived} arrived, {taken} taken");
+    // Statistics are from the same count.
+    assert_eq!(bench.director.receiver.statistics().overrun, 0);
+    assert!(bench.director.receiver.arrived() >= Some(arrived));
+    assert_eq!(bench.director.receiver.taken(), taken);
+    collect(&mut *bench.director.receiver, 5, |_| true);
+    assert!(bench.director.receiver.taken() >= taken + 5);
+    // Frames for which there is no room did not arrive.
+    for _ in 0..5000 {
+        let frame = Frame::new(&bytes, 14);
+        bench.client.sender.transmit(&[Outgoing::Owned(frame)]);
+    }
+    let dropped = bench.director.receiver.statistics().overrun;
+    assert!(
+        dropped > 800,
+        "{dropped} of 5000 did not fit into 4096 slots"
+    );
+    // Other frames may still come.
+    let director = &mut *bench.director.receiver;
+    let caught_up = (0..1000).any(|_| {
+        let mut batch = Vec::new();
+        director.receive(&mut batch).expect("receive");
+        director.arrived() == Some(director.taken())
+    });
+    assert!(caught_up, "{:?}, {}", director.arrived(), director.taken());
 }

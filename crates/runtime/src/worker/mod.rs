@@ -237,7 +237,6 @@ impl Worker {
             director.batch_done();
             spin.arrived(*clock);
         }
-        let mut prepared = false;
         for _ in 0..rounds {
             let (count, lost) = ports.receive(director, *clock, tally);
             director.batch_done();
@@ -250,17 +249,17 @@ impl Worker {
             }
             if count > 0 {
                 director.install_offers(clock.now());
-                spin.arrived(*clock);
-                prepared = false;
-            } else if prepared {
+            }
+            if !ports.has_note() && director.prepare_hand_over() {
+                ports.note_arrivals();
+            }
+            if ports.has_caught_up() {
                 director.hand_over();
-                return handed;
-            } else if director.prepare_hand_over() {
-                prepared = true;
-                ports.look_at_all();
-            } else {
+            }
+            if count == 0 {
                 return handed;
             }
+            spin.arrived(*clock);
         }
         true
     }

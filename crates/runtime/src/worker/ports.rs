@@ -23,6 +23,8 @@ struct Port {
     /// There may be frames. Only a batch of none makes it false: until then the ring holds frames that were handled,
     /// and would not be waited for.
     ready: bool,
+    /// Frames that had arrived by the last note, until they have been received.
+    noted: Option<u64>,
 }
 
 /// All links of one worker.
@@ -64,6 +66,7 @@ impl Ports {
             interface,
             receiver: link.receiver,
             ready: true,
+            noted: None,
         });
         self.senders.push((interface, link.sender));
     }
@@ -95,11 +98,28 @@ impl Ports {
         self.team.waker().map(|waker| waker.clear());
     }
 
-    /// Has the next call of [`Ports::receive`] look into every ring, not only where frames were told of.
-    pub(super) fn look_at_all(&mut self) {
+    /// Takes a note of the frames that stand in rings now.
+    pub(super) fn note_arrivals(&mut self) {
         for port in &mut self.receivers {
-            port.ready = true;
+            port.noted = port.receiver.arrived();
         }
+    }
+
+    /// Whether frames of the last note have not been received yet.
+    pub(super) fn has_note(&self) -> bool {
+        self.receivers.iter().any(|port| port.noted.is_some())
+    }
+
+    /// Whether all frames of the last note have been received, and sent on; ends the note if so.
+    pub(super) fn has_caught_up(&mut self) -> bool {
+        if !self.has_note() {
+            return false;
+        }
+        for port in &mut self.receivers {
+            let taken = port.receiver.taken();
+            port.noted = port.noted.filter(|noted| taken < *noted);
+        }
+        !self.has_note()
     }
 
     /// The sharing out of frames among workers.
