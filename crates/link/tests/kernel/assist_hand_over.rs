@@ -6,7 +6,7 @@ use std::time::Duration;
 use link::{Frame, Outgoing};
 
 use crate::af_packet::collect;
-use crate::assist::{UDP, bench, frame, translations};
+use crate::assist::{Bench, UDP, bench, frame, translations};
 
 #[test]
 fn packets_are_the_directors_until_the_flow_is_taken_over() {
@@ -51,9 +51,12 @@ fn a_ring_tells_what_it_was_given_and_what_was_taken_out() {
     let bytes = frame(0, UDP, b"data");
     assert_eq!(bench.send(&bytes).1.len(), 1);
     let taken = bench.director.receiver.taken();
+    let send = |bench: &mut Bench| {
+        let frame = Outgoing::Owned(Frame::new(&bytes, 14));
+        assert_eq!(bench.client.sender.transmit(&[frame]).sent, 1);
+    };
     for _ in 0..5 {
-        let frame = Frame::new(&bytes, 14);
-        bench.client.sender.transmit(&[Outgoing::Owned(frame)]);
+        send(&mut bench);
     }
     // What hosts say to their IPv6 neighbours by themselves may come, too.
     let arrived = bench.director.receiver.arrived().expect("a ring");
@@ -66,8 +69,7 @@ fn a_ring_tells_what_it_was_given_and_what_was_taken_out() {
     assert!(bench.director.receiver.taken() >= taken + 5);
     // Frames for which there is no room did not arrive.
     for _ in 0..5000 {
-        let frame = Frame::new(&bytes, 14);
-        bench.client.sender.transmit(&[Outgoing::Owned(frame)]);
+        send(&mut bench);
     }
     let dropped = bench.director.receiver.statistics().overrun;
     assert!(
