@@ -135,10 +135,14 @@ fn the_link_changes_while_the_director_runs() {
     let mut director = net.builder().config(LINK).start();
     let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
     let mut change = |from: &str, to: &str, left: &str| {
+        let done = |director: &Director| director.log().matches("configuration read again").count();
+        let before = done(&director);
         director.reconfigure(|config| config.replace(from, to));
         director.process().signal("HUP");
-        eventually(to, Duration::from_secs(5), || {
-            (programs(&net.director).trim() == left).then_some(())
+        // Programs are there before sockets are, and gone after them.
+        eventually(to, Duration::from_secs(10), || {
+            let are_left = programs(&net.director).trim() == left;
+            (are_left && done(&director) > before).then_some(())
         });
         for vip in VIP {
             assert_eq!(udp_ask(&net.client, vip, 53, 2, 64), ["rs1", "rs1"], "{to}");

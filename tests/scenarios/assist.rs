@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{
     Director, FLAT_VIP, Flat, Host, Process, TWO_ARM, TwoArm, VIP, WebServer, ask_by, blob,
     bracketed, checksum_errors, count, download, eventually, udp_services, upload,
@@ -117,6 +119,32 @@ fn tcp_by_default() {
     assert!(assisted > 1000, "{assisted}");
 }
 
+/// Waits until the kernel shares flows to the VIPs out as the workers do, which it is told a little after a new service:
+/// until then one worker hands frames over to another, and leaves nothing to the kernel.
+fn await_sharing(director: &Director, client: &Host) {
+    const EACH: u64 = 12;
+    let counts = || -> [u64; 2] {
+        let stats = director.shell("ulvs stats --json");
+        let stats: Value = serde_json::from_str(&stats).expect("JSON");
+        let shared_out = &stats["total"]["shared_out"];
+        ["from_links", "handed_over"].map(|key| shared_out[key].as_u64().expect("a number"))
+    };
+    eventually("no frame is handed over", Duration::from_secs(30), || {
+        let [received, handed_over] = counts();
+        // Of no service: not counted as its packets.
+        for vip in VIP {
+            client.shell(&format!(
+                "for i in $(seq {EACH}); do bash -c 'echo > /dev/udp/{vip}/54'; done"
+            ));
+        }
+        let all = eventually("the frames", Duration::from_secs(10), || {
+            let after = counts();
+            (after[0] >= received + 2 * EACH).then_some(after)
+        });
+        (all[1] == handed_over).then_some(())
+    });
+}
+
 #[test]
 fn statistics_are_those_without() {
     let mut shown = Vec::new();
@@ -124,6 +152,7 @@ fn statistics_are_those_without() {
         let net = TwoArm::new(1);
         let director = net.builder().config(config).start();
         let _echoes = udp_services(&director, &net.lab, &net.servers, TWO_ARM, "-m", 5353);
+        await_sharing(&director, &net.client);
         for vip in VIP {
             assert_eq!(count(&talk(&net.client, vip, 500, 9000, 0))["rs1"], 500);
         }

@@ -219,7 +219,6 @@ impl Worker {
             flow,
             generation,
             learned,
-            ..
         } = offer;
         let settled = self.connections.get(id).is_some_and(is_settled);
         let Some(assist) = self.assist.as_ref().filter(|_| settled) else {
