@@ -266,19 +266,24 @@ impl Director {
     /// Forgets what was offered since the last batch: another worker received those packets, and newer ones may wait in
     /// its ring.
     pub fn discard_offers(&mut self) {
-        self.parts().1.discard_offers();
+        if let Some(assist) = &mut self.parts().1.assist {
+            assist.discard_offers();
+        }
     }
 
     /// Takes a note of what came of flows that the kernel may take over. If there are any, [`Director::hand_over`] is to
     /// follow when all frames that stand in rings by now have been received, and sent on.
     #[must_use]
     pub fn prepare_hand_over(&mut self) -> bool {
-        self.parts().1.prepare_hand_over()
+        let assist = self.parts().1.assist.as_mut();
+        assist.is_some_and(Assist::prepare_hand_over)
     }
 
     /// Has the kernel take over the flows of which nothing came since [`Director::prepare_hand_over`].
     pub fn hand_over(&mut self) {
-        self.parts().1.hand_over();
+        if let Some(assist) = &mut self.parts().1.assist {
+            assist.hand_over();
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use packet::{Mac, Translation};
 
-use super::{Assist, Flow, Held, Taken, Turn, is_settled, waiting};
+use super::{Assist, Flow, Held, Kernel, Taken, Turn, is_settled, waiting};
 use crate::connection::{Connection, ConnectionId, FlowKey};
 use crate::destination::Method;
 use crate::director::{Batch, Datagram, Worker};
@@ -41,6 +41,55 @@ impl Assist {
             }
             Direction::ToClient => further && connection.is_assisted(),
         }
+    }
+
+    /// See [`Director::discard_offers`](crate::director::Director::discard_offers).
+    pub(super) fn discard_offers(&mut self) {
+        self.offers.clear();
+        self.sift(|_, flow| {
+            flow.turn = Turn::Directors;
+            false
+        });
+    }
+
+    /// See [`Director::prepare_hand_over`](crate::director::Director::prepare_hand_over).
+    pub(super) fn prepare_hand_over(&mut self) -> bool {
+        self.sift(|kernel, flow| {
+            let arrived = kernel.arrived(flow.number);
+            flow.turn = arrived.map_or(Turn::Directors, Turn::Arrived);
+            arrived.is_some()
+        });
+        !self.ready.is_empty()
+    }
+
+    /// See [`Director::hand_over`](crate::director::Director::hand_over).
+    pub(super) fn hand_over(&mut self) {
+        self.sift(|kernel, flow| {
+            let Turn::Arrived(arrived) = flow.turn else {
+                // Its packet came later.
+                return flow.turn == Turn::Ready;
+            };
+            let taken = kernel.take_over(flow.number, arrived);
+            flow.turn = if taken {
+                Turn::Kernels
+            } else {
+                Turn::Directors
+            };
+            false
+        });
+    }
+
+    /// Looks at each flow that may be taken over, and keeps those of which `stays` says so.
+    fn sift(&mut self, mut stays: impl FnMut(&mut dyn Kernel, &mut Held) -> bool) {
+        let Self {
+            kernel,
+            held,
+            ready,
+            ..
+        } = self;
+        ready.retain(|&(id, direction)| {
+            waiting(held, id, direction).is_some_and(|flow| stays(kernel.as_mut(), flow))
+        });
     }
 }
 
@@ -249,66 +298,5 @@ impl Worker {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set_assisted(true);
         }
-    }
-
-    pub(super) fn discard_offers(&mut self) {
-        let Some(assist) = &mut self.assist else {
-            return;
-        };
-        assist.offers.clear();
-        for (id, direction) in assist.ready.drain(..) {
-            if let Some(flow) = waiting(&mut assist.held, id, direction) {
-                flow.turn = Turn::Directors;
-            }
-        }
-    }
-
-    pub(super) fn prepare_hand_over(&mut self) -> bool {
-        let Some(assist) = &mut self.assist else {
-            return false;
-        };
-        let Assist {
-            kernel,
-            held,
-            ready,
-            ..
-        } = assist;
-        ready.retain(|(id, direction)| {
-            let Some(flow) = waiting(held, *id, *direction) else {
-                return false;
-            };
-            let arrived = kernel.arrived(flow.number);
-            flow.turn = arrived.map_or(Turn::Directors, Turn::Arrived);
-            arrived.is_some()
-        });
-        !ready.is_empty()
-    }
-
-    pub(super) fn hand_over(&mut self) {
-        let Some(assist) = &mut self.assist else {
-            return;
-        };
-        let Assist {
-            kernel,
-            held,
-            ready,
-            ..
-        } = assist;
-        ready.retain(|(id, direction)| {
-            let Some(flow) = waiting(held, *id, *direction) else {
-                return false;
-            };
-            let Turn::Arrived(arrived) = flow.turn else {
-                // Its packet came later.
-                return flow.turn == Turn::Ready;
-            };
-            let taken = kernel.take_over(flow.number, arrived);
-            flow.turn = if taken {
-                Turn::Kernels
-            } else {
-                Turn::Directors
-            };
-            false
-        });
     }
 }

@@ -158,7 +158,7 @@ impl Flows {
     }
 
     /// Has the kernel send on a flow's packets from now on, unless more than `arrived` came to the director: the caller
-    /// has seen, after it asked for that number, that no frame waits to be received and sent on. So no packet overtakes
+    /// has received and sent on all frames that stood in its rings after it asked for that number. So no packet overtakes
     /// another.
     #[must_use]
     pub fn take_over(&self, id: &FlowId, arrived: u64) -> bool {
