@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::harness::{
     Director, FLAT_VIP, Flat, Host, Process, TWO_ARM, TwoArm, VIP, WebServer, ask_by, blob,
     bracketed, checksum_errors, count, download, eventually, udp_services, upload,
 };
+use crate::soak::counters::Counters;
 
 const ON: &str = "assist = \"all\"";
 const OFF: &str = "assist = \"off\"";
@@ -123,25 +122,21 @@ fn tcp_by_default() {
 /// until then one worker hands frames over to another, and leaves nothing to the kernel.
 fn await_sharing(director: &Director, client: &Host) {
     const EACH: u64 = 12;
-    let counts = || -> [u64; 2] {
-        let stats = director.shell("ulvs stats --json");
-        let stats: Value = serde_json::from_str(&stats).expect("JSON");
-        let shared_out = &stats["total"]["shared_out"];
-        ["from_links", "handed_over"].map(|key| shared_out[key].as_u64().expect("a number"))
-    };
+    let received = |counters: &Counters| counters.total("shared_out/from_links");
+    let handed_over = |counters: &Counters| counters.total("shared_out/handed_over");
     eventually("no frame is handed over", Duration::from_secs(30), || {
-        let [received, handed_over] = counts();
+        let before = Counters::read(director);
         // Of no service: not counted as its packets.
         for vip in VIP {
             client.shell(&format!(
-                "for i in $(seq {EACH}); do bash -c 'echo > /dev/udp/{vip}/54'; done"
+                "bash -c 'for i in {{1..{EACH}}}; do echo > /dev/udp/{vip}/54; done'"
             ));
         }
-        let all = eventually("the frames", Duration::from_secs(10), || {
-            let after = counts();
-            (after[0] >= received + 2 * EACH).then_some(after)
+        let after = eventually("the frames", Duration::from_secs(10), || {
+            let after = Counters::read(director);
+            (received(&after) >= received(&before) + 2 * EACH).then_some(after)
         });
-        (all[1] == handed_over).then_some(())
+        (handed_over(&after) == handed_over(&before)).then_some(())
     });
 }
 
